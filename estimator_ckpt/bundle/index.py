@@ -1,0 +1,258 @@
+"""A checkpoint's index: which key has which dtype, shape and bytes.
+
+    index = decode_index(data)                  # of a PREFIX.index file
+    entry = index.entries["dnn/kernel"]         # TensorEntry(dtype=1, shape=(784, 10), ...)
+    data = encode_index(index)                  # the bytes that TensorFlow would write
+
+A partitioned variable is one entry here, with a part for each slice. In the file it is one row
+for the whole and one for each slice, under keys made from the name and the slice; those are
+made anew when the index is written, so renaming an entry renames its slices.
+
+Source: TensorFlow's `core/protobuf/tensor_bundle.proto`, `core/util/tensor_bundle/naming.h`,
+`core/util/saved_tensor_slice_util.cc` and `core/lib/strings/ordered_code.cc`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from estimator_ckpt.bundle import dtypes
+from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto
+from estimator_ckpt.bundle.table import read_table, write_table
+from estimator_ckpt.errors import DamagedCheckpointError
+
+_HEADER_KEY = b""
+_FULL_EXTENT = -1
+_BIG_ENDIAN = 1
+_ESCAPES = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}  # of ordered code
+
+
+class Extent(NamedTuple):
+    """A slice of one dimension: `length` elements from `start`; -1 for all of them."""
+
+    start: int
+    length: int
+
+
+class TensorPart(NamedTuple):
+    """One slice of a partitioned variable: where it is in the whole, and its own entry."""
+
+    extents: tuple[Extent, ...]
+    entry: TensorEntry
+
+
+class TensorEntry(NamedTuple):
+    """Where a tensor's bytes are. (A NamedTuple, as there may be 100,000 of them.)
+
+    Attributes:
+      dtype: number of the element type in TensorFlow's `DataType`.
+      shape: size of each dimension; for a partitioned variable, of the whole.
+      shard_id: which data file holds the bytes.
+      offset: where they begin in that file.
+      size: their number; 0 for a partitioned variable, whose parts have the bytes.
+      crc32c: their masked CRC32C.
+      parts: the slices of a partitioned variable; () for any other tensor.
+    """
+
+    dtype: int
+    shape: tuple[int, ...]
+    shard_id: int = 0
+    offset: int = 0
+    size: int = 0
+    crc32c: int = 0
+    parts: tuple[TensorPart, ...] = ()
+
+    @property
+    def dtype_name(self) -> str:
+        """TensorFlow's name of the element type, such as `float32`."""
+        return dtypes.dtype_name(self.dtype)
+
+    @property
+    def stored(self) -> tuple[TensorEntry, ...]:
+        """The entries that have bytes: the parts, or the entry itself."""
+        return tuple(part.entry for part in self.parts) if self.parts else (self,)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes the tensor has in the data files, all parts together."""
+        return sum(entry.size for entry in self.stored)
+
+    def in_shards(self, numbers: Mapping[int, int]) -> TensorEntry:
+        """Returns the entry with its shards renumbered, {old: new}."""
+        if self.parts:
+            return self._replace(
+                # The whole has no bytes; TensorFlow gives it the number of its first part's shard.
+                shard_id=numbers.get(self.shard_id, 0),
+                parts=tuple(
+                    part._replace(entry=part.entry.in_shards(numbers)) for part in self.parts
+                ),
+            )
+        return self._replace(shard_id=numbers[self.shard_id])
+
+
+@dataclass(frozen=True)
+class BundleIndex:
+    """What a PREFIX.index file says.
+
+    Attributes:
+      entries: the tensors, by key.
+      num_shards: how many data files belong to the checkpoint.
+      producer: version of the format, as the header has it.
+    """
+
+    entries: Mapping[str, TensorEntry]
+    num_shards: int = 1
+    producer: int = 1
+
+
+def decode_index(data: bytes) -> BundleIndex:
+    """Decodes the bytes of a PREFIX.index file.
+
+    Args:
+      data: the whole file.
+
+    Returns:
+      The index, its entries sorted by key.
+
+    Raises:
+      DamagedCheckpointError: the bytes are not an index, or an unreadable (big-endian) one.
+    """
+    try:
+        return _decode(read_table(data))
+    except DecodeError as error:
+        raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
+
+
+def encode_index(index: BundleIndex) -> bytes:
+    """Encodes an index, byte for byte as TensorFlow does.
+
+    Args:
+      index: entries in any order.
+
+    Returns:
+      The bytes of a PREFIX.index file.
+    """
+    header = BundleHeaderProto(num_shards=index.num_shards)
+    header.version.producer = index.producer
+    rows = {_HEADER_KEY: header.SerializeToString()}
+    for name, entry in index.entries.items():
+        key = name.encode("utf-8", "surrogateescape")
+        rows[key] = _encode_entry(entry)
+        for part in entry.parts:
+            rows[_slice_key(key, part.extents)] = _encode_entry(part.entry)
+    return write_table(sorted(rows.items()))
+
+
+def _decode(rows: list[tuple[bytes, bytes]]) -> BundleIndex:
+    if not rows or rows[0][0] != _HEADER_KEY:
+        raise DamagedCheckpointError("it has no header, so it isn't the index of a checkpoint")
+    header = BundleHeaderProto.FromString(rows[0][1])
+    if header.endianness == _BIG_ENDIAN:
+        raise DamagedCheckpointError(
+            "it was written on a big-endian machine; convert it there, "
+            "TensorFlow can't read it here"
+        )
+    if header.num_shards < 1:
+        raise DamagedCheckpointError(f"its header claims {header.num_shards} shards")
+    slices = {key: value for key, value in rows[1:] if key.startswith(b"\0")}
+    entries = {}
+    for key, value in rows[1:]:
+        if not key.startswith(b"\0"):
+            proto = BundleEntryProto.FromString(value)
+            name = key.decode("utf-8", "surrogateescape")
+            entries[name] = _decode_entry(name, proto, header.num_shards)
+            if proto.slices:
+                parts = tuple(_take_part(key, each, slices, header) for each in proto.slices)
+                entries[name] = entries[name]._replace(parts=parts)
+    if slices:
+        raise DamagedCheckpointError(
+            f"{len(slices)} slices in it belong to no variable, the first is {min(slices)!r}"
+        )
+    return BundleIndex(entries, header.num_shards, header.version.producer)
+
+
+def _take_part(key: bytes, slice_proto: Any, slices: dict[bytes, bytes], header: Any) -> TensorPart:
+    extents = tuple(
+        Extent(each.start, each.length if each.HasField("length") else _FULL_EXTENT)
+        for each in slice_proto.extent
+    )
+    name = key.decode("utf-8", "surrogateescape")
+    encoded = slices.pop(_slice_key(key, extents), None)
+    if encoded is None:
+        raise DamagedCheckpointError(f"the slice {list(extents)} of {name!r} is missing in it")
+    entry = _decode_entry(name, BundleEntryProto.FromString(encoded), header.num_shards)
+    return TensorPart(extents, entry)
+
+
+def _decode_entry(name: str, proto: Any, num_shards: int) -> TensorEntry:
+    entry = TensorEntry(
+        proto.dtype,
+        tuple([dim.size for dim in proto.shape.dim]),
+        proto.shard_id,
+        proto.offset,
+        proto.size,
+        proto.crc32c,
+    )
+    if not 0 <= entry.shard_id < num_shards or entry.offset < 0 or entry.size < 0:
+        raise DamagedCheckpointError(
+            f"{name!r} should be {entry.size} bytes at {entry.offset} of shard {entry.shard_id}, "
+            f"which can't be: the checkpoint has {num_shards} shards"
+        )
+    element = dtypes.element_size(entry.dtype)
+    if element and not proto.slices and math.prod(entry.shape) * element != entry.size:
+        raise DamagedCheckpointError(
+            f"{name!r} has {entry.size} bytes, but {entry.dtype_name} of shape "
+            f"{list(entry.shape)} has {math.prod(entry.shape) * element}"
+        )
+    return entry
+
+
+def _encode_entry(entry: TensorEntry) -> bytes:
+    proto = BundleEntryProto(
+        dtype=entry.dtype,
+        shard_id=entry.shard_id,
+        offset=entry.offset,
+        size=entry.size,
+        crc32c=entry.crc32c,
+    )
+    proto.shape.SetInParent()
+    for size in entry.shape:
+        proto.shape.dim.add().size = size
+    for part in entry.parts:
+        extents = proto.slices.add().extent
+        for start, length in part.extents:
+            extent = extents.add(start=start)
+            if length != _FULL_EXTENT:
+                extent.length = length
+    return bytes(proto.SerializeToString())
+
+
+def _slice_key(key: bytes, extents: tuple[Extent, ...]) -> bytes:
+    """Returns the key of a slice: 0, name, rank, then start and length of each dimension."""
+    escaped = re.sub(rb"[\0\xff]", lambda found: _ESCAPES[found[0]], key)
+    encoded = b"\0" + escaped + b"\0\x01" + _ordered_number(len(extents))
+    return encoded + b"".join(_ordered_signed(number) for extent in extents for number in extent)
+
+
+def _ordered_number(number: int) -> bytes:
+    """Encodes an unsigned integer: the count of its bytes, then the bytes, big-endian."""
+    size = (number.bit_length() + 7) // 8
+    return bytes((size,)) + number.to_bytes(size, "big")
+
+
+def _ordered_signed(number: int) -> bytes:
+    """Encodes a signed integer; a header of as many one-bits as there are bytes, then the sign.
+
+    Seven bits of each byte are the number's (one of them its sign), so `size` bytes have a header
+    of `size` one-bits, inverted together with the number where that is negative.
+    """
+    magnitude = ~number if number < 0 else number
+    size = magnitude.bit_length() // 7 + 1
+    header = ((1 << size) - 1) << (8 * size - size)
+    return ((number & ((1 << 8 * size) - 1)) ^ header).to_bytes(size, "big")

@@ -1,0 +1,119 @@
+"""The protocol buffers that a checkpoint is made of, defined without TensorFlow.
+
+    header = BundleHeaderProto.FromString(data)
+
+Field numbers and types are those of TensorFlow's `tensor_bundle.proto`, `tensor_shape.proto`,
+`tensor_slice.proto`, `versions.proto`, `trackable_object_graph.proto` and `checkpoint_state.proto`.
+They live in a descriptor pool of their own, so TensorFlow's may be loaded beside them, and they
+are here because importing TensorFlow's takes seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_SCALARS = {
+    "int32": _Field.TYPE_INT32,
+    "int64": _Field.TYPE_INT64,
+    "fixed32": _Field.TYPE_FIXED32,
+    "bool": _Field.TYPE_BOOL,
+    "double": _Field.TYPE_DOUBLE,
+    "string": _Field.TYPE_STRING,
+}
+
+# name -> ((field, number, type), ...); "*" before a type says repeated. Enums travel as int32.
+_MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
+    "VersionDef": (
+        ("producer", 1, "int32"),
+        ("min_consumer", 2, "int32"),
+        ("bad_consumers", 3, "*int32"),
+    ),
+    "Header": (
+        ("num_shards", 1, "int32"),
+        ("endianness", 2, "int32"),
+        ("version", 3, "VersionDef"),
+    ),
+    "Dim": (("size", 1, "int64"), ("name", 2, "string")),
+    "Shape": (("dim", 2, "*Dim"), ("unknown_rank", 3, "bool")),
+    "Extent": (("start", 1, "int64"), ("length", 2, "?int64")),
+    "Slice": (("extent", 1, "*Extent"),),
+    "Entry": (
+        ("dtype", 1, "int32"),
+        ("shape", 2, "Shape"),
+        ("shard_id", 3, "int32"),
+        ("offset", 4, "int64"),
+        ("size", 5, "int64"),
+        ("crc32c", 6, "fixed32"),
+        ("slices", 7, "*Slice"),
+    ),
+    "BoolValue": (("value", 1, "bool"),),
+    "ObjectReference": (("node_id", 1, "int32"), ("local_name", 2, "string")),
+    "SerializedTensor": (
+        ("name", 1, "string"),
+        ("full_name", 2, "string"),
+        ("checkpoint_key", 3, "string"),
+    ),
+    "SlotVariableReference": (
+        ("original_variable_node_id", 1, "int32"),
+        ("slot_name", 2, "string"),
+        ("slot_variable_node_id", 3, "int32"),
+    ),
+    "RegisteredSaver": (("name", 1, "string"), ("object_name", 2, "string")),
+    "TrackableObject": (
+        ("children", 1, "*ObjectReference"),
+        ("attributes", 2, "*SerializedTensor"),
+        ("slot_variables", 3, "*SlotVariableReference"),
+        ("registered_saver", 4, "RegisteredSaver"),
+        ("has_checkpoint_values", 5, "BoolValue"),
+    ),
+    "TrackableObjectGraph": (("nodes", 1, "*TrackableObject"),),
+    "CheckpointState": (
+        ("model_checkpoint_path", 1, "string"),
+        ("all_model_checkpoint_paths", 2, "*string"),
+        ("all_model_checkpoint_timestamps", 3, "*double"),
+        ("last_preserved_timestamp", 4, "double"),
+    ),
+}
+_PACKAGE = "estimator_ckpt"
+
+
+def _add_field(message: Any, name: str, number: int, kind: str) -> None:
+    field = message.field.add(name=name, number=number, label=_Field.LABEL_OPTIONAL)
+    if kind.startswith("*"):
+        field.label = _Field.LABEL_REPEATED
+    elif kind.startswith("?"):  # presence is told from zero, as a member of a oneof does
+        message.oneof_decl.add(name=f"has_{name}")
+        field.oneof_index = len(message.oneof_decl) - 1
+    kind = kind.lstrip("*?")
+    if kind in _SCALARS:
+        field.type = _SCALARS[kind]
+    else:
+        field.type = _Field.TYPE_MESSAGE
+        field.type_name = f".{_PACKAGE}.{kind}"
+
+
+def _message_classes() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="estimator_ckpt/bundle.proto", package=_PACKAGE, syntax="proto3"
+    )
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            _add_field(message, field, number, kind)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    if hasattr(message_factory, "GetMessageClass"):
+        make = message_factory.GetMessageClass
+    else:  # protobuf before 4.22
+        make = message_factory.MessageFactory(pool).GetPrototype
+    return {name: make(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES}
+
+
+_CLASSES = _message_classes()
+BundleHeaderProto: Any = _CLASSES["Header"]
+BundleEntryProto: Any = _CLASSES["Entry"]
+TrackableObjectGraph: Any = _CLASSES["TrackableObjectGraph"]
+CheckpointState: Any = _CLASSES["CheckpointState"]

@@ -1,0 +1,156 @@
+"""Puts a checkpoint in its place: shards first, the index last, by rename.
+
+    publish("out/model.ckpt-10", index, [Shard(path="in/model.ckpt-10.data-00000-of-00001")])
+
+A reader sees the whole new checkpoint or none of it; where one is replaced, the old or the new.
+That works because the shards of the new one never take the name of an existing file: they get
+another count (`-of-00002`, padded with an empty shard), and renaming the index switches over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from estimator_ckpt.bundle import files
+from estimator_ckpt.bundle.checkpoint import existing_shards, index_path, shard_path
+from estimator_ckpt.bundle.index import BundleIndex, encode_index
+from estimator_ckpt.errors import CheckpointExistsError, CheckpointWriteError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One data file to be: an existing file to link, copy or move, or new bytes.
+
+    Attributes:
+      path: the file to take; None for new bytes.
+      data: the bytes to write, where there is no path.
+      move: whether the file leaves its old place (it is renamed).
+    """
+
+    path: str | None = None
+    data: bytes = b""
+    move: bool = False
+
+
+@dataclass(frozen=True)
+class PublishCost:
+    """What publishing took, in bytes.
+
+    Attributes:
+      linked: bytes of data files that were hard-linked or renamed: nothing was written for them.
+      copied: bytes of data files that were copied.
+      written: bytes of new data files and of the index.
+    """
+
+    linked: int = 0
+    copied: int = 0
+    written: int = 0
+
+
+def publish(
+    prefix: str,
+    index: BundleIndex,
+    shards: Sequence[Shard],
+    *,
+    overwrite: bool = False,
+    copy: bool = False,
+    progress: files.Progress | None = None,
+) -> PublishCost:
+    """Writes a checkpoint that consists of an index and existing or new shards.
+
+    Args:
+      prefix: where to.
+      index: what is in the shards; its `num_shards` is set here.
+      shards: the data files, by the shard numbers that the index uses.
+      overwrite: whether a checkpoint that has this prefix may be replaced.
+      copy: copy data files even where they could be linked.
+      progress: called while files are copied.
+
+    Returns:
+      What it took.
+
+    Raises:
+      CheckpointExistsError: files of the prefix exist, and `overwrite` is false.
+      CheckpointWriteError: the file system refused; what existed is unchanged.
+    """
+    stale = existing_shards(prefix)
+    if not overwrite:
+        _require_free(prefix, stale)
+    files.require_writable_directory(os.path.dirname(prefix))
+    count = _free_count(prefix, max(1, len(shards)), stale)
+    made: list[str] = []
+    try:
+        cost = PublishCost()
+        for number in range(count):
+            shard = shards[number] if number < len(shards) else Shard()
+            target = shard_path(prefix, number, count)
+            made.append(target)
+            cost = _place(shard, target, copy, progress, cost)
+        encoded = encode_index(replace(index, num_shards=count))
+        made.append(files.stage(index_path(prefix), encoded))
+        files.rename(made[-1], index_path(prefix))
+        made.clear()  # the index that is in place needs them: nothing is undone from here on
+    except BaseException as error:
+        for path in made:
+            files.remove(path)
+        if files.is_refusal(error):
+            raise CheckpointWriteError(
+                f"can't write the checkpoint '{prefix}': {error}; nothing was left behind"
+            ) from error
+        raise
+    _tidy(prefix, stale)
+    return replace(cost, written=cost.written + len(encoded))
+
+
+def _tidy(prefix: str, stale: Sequence[str]) -> None:
+    """Removes what a new checkpoint replaced; that it can't is no reason to call it a failure."""
+    try:
+        files.sync_directory(os.path.dirname(prefix))
+        for path in stale:
+            files.remove(path)
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        _log.warning("'%s' is in place, but what it replaced may still be there: %s", prefix, error)
+
+
+def _require_free(prefix: str, stale: Sequence[str]) -> None:
+    if files.exists(index_path(prefix)):
+        raise CheckpointExistsError(
+            f"the checkpoint '{prefix}' exists; give another target, or say that it may be "
+            "overwritten (overwrite=True, --overwrite)"
+        )
+    if stale:
+        raise CheckpointExistsError(
+            f"there are data files of '{prefix}' without an index, such as "
+            f"'{stale[0]}'; remove them, give another target, or say that they may be overwritten "
+            "(overwrite=True, --overwrite)"
+        )
+
+
+def _free_count(prefix: str, count: int, stale: Sequence[str]) -> int:
+    """Returns a number of shards, `count` or more, whose file names are all free."""
+    taken = {int(path[-5:]) for path in stale}
+    while count in taken:
+        count += 1
+    return count
+
+
+def _place(
+    shard: Shard, target: str, copy: bool, progress: files.Progress | None, cost: PublishCost
+) -> PublishCost:
+    if shard.path is None:
+        files.write(target, shard.data)
+        return replace(cost, written=cost.written + len(shard.data))
+    size = files.size(shard.path)
+    if shard.move:
+        files.rename(shard.path, target)
+    elif copy or not files.try_link(shard.path, target):
+        files.copy(shard.path, target, progress)
+        return replace(cost, copied=cost.copied + size)
+    return replace(cost, linked=cost.linked + size)

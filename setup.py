@@ -1,0 +1,75 @@
+"""Installs estimator_ckpt; `pip install -e ".[test]"` installs what its tests need, too."""
+
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def read_version() -> str:
+    """Returns `__version__` as text of its module: the package itself is not imported."""
+    text = (HERE / "estimator_ckpt" / "_version.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError('estimator_ckpt/_version.py has no line `__version__ = "..."`')
+    return match.group(1)
+
+
+def read_readme() -> str:
+    """Returns the long description; a source archive without a README still installs."""
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+EXAMPLES = ["scikit-learn>=1.0"]
+# mypy 2 no longer checks code for Python 3.9, the oldest Python that this package serves.
+TEST = [
+    *EXAMPLES,
+    "hypothesis>=6.80",
+    "import-linter>=2.0",
+    "mypy>=1.11,<2",
+    "pytest>=7.4",
+    "ruff>=0.15",
+]
+
+setuptools.setup(
+    name="estimator-ckpt",
+    version=read_version(),
+    description="TF1 and TF2 checkpoints of tf.estimator jobs: written together, read by both, "
+    "converted without copying a tensor.",
+    long_description=read_readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=setuptools.find_packages(include=["estimator_ckpt*"]),
+    package_data={"estimator_ckpt": ["py.typed"]},
+    python_requires=">=3.9,<3.12",
+    install_requires=[
+        "absl-py>=1.0",
+        "cramjam>=2.7",  # snappy blocks
+        "google-crc32c>=1.5",  # checksums
+        "numpy>=1.23",
+        "protobuf>=3.20",
+        "rich>=12.0",  # tables and progress on a terminal
+        "tensorflow>=2.15,<2.16",
+        "tensorflow-estimator>=2.15,<2.16",
+    ],
+    extras_require={"examples": EXAMPLES, "test": TEST},
+    entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},
+    zip_safe=False,
+    keywords="tensorflow estimator checkpoint migration tf1 tf2",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

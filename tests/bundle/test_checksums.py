@@ -1,0 +1,51 @@
+"""CRC32C and its masked form, against published values and TensorFlow."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estimator_ckpt.bundle import checksums
+
+# RFC 3720, B.4, and the check value of the CRC catalogue.
+PUBLISHED = [
+    (b"", 0),
+    (bytes(32), 0x8A9136AA),
+    (b"\xff" * 32, 0x62A8AB43),
+    (bytes(range(32)), 0x46DD794E),
+    (b"123456789", 0xE3069283),
+]
+
+
+@pytest.mark.parametrize(("data", "crc"), PUBLISHED)
+def test_the_checksum_is_crc32c(data, crc):
+    assert checksums.extend(0, data) == crc
+    assert checksums.masked_crc32c(data) == checksums.mask(crc)
+
+
+@pytest.mark.parametrize(
+    ("crc", "masked"),
+    [(0, 0xA282EAD8), (1, 0xA284EAD8), (0x8000, 0xA282EAD9), (0xFFFFFFFF, 0xA282EAD7)],
+)
+def test_a_stored_checksum_is_rotated_and_shifted(crc, masked):
+    assert checksums.mask(crc) == masked
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_a_checksum_can_be_made_piece_by_piece(first, second):
+    whole = checksums.extend(0, first + second)
+    assert checksums.extend(checksums.extend(0, first), second) == whole
+
+
+@pytest.mark.parametrize("data", [b"", b"a", bytes(range(256)) * 100])
+def test_tensorflow_stores_the_same_checksum(tmp_path, data):
+    path = tmp_path / "records"  # a record is: length, its checksum, data, its checksum
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(data)
+    written = path.read_bytes()
+    assert struct.unpack("<I", written[8:12]) == (checksums.masked_crc32c(written[:8]),)
+    assert struct.unpack("<I", written[-4:]) == (checksums.masked_crc32c(data),)

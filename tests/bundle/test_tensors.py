@@ -1,0 +1,59 @@
+"""The few tensors that this library writes itself are TensorFlow's, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from estimator_ckpt.bundle.index import decode_index
+from estimator_ckpt.bundle.tensors import int64_scalar, parse_string_scalar, string_scalar
+from estimator_ckpt.errors import DamagedCheckpointError
+
+STRINGS = [b"", b"a", b"\x00\xff", "größe".encode(), b"x" * 127, b"x" * 128, b"x" * 70_000]
+
+
+def written(save, tmp_path, value):
+    """The bytes and the entry that TensorFlow makes of a scalar."""
+    save(tmp_path / "ckpt", {"value": value})
+    entry = decode_index((tmp_path / "ckpt.index").read_bytes()).entries["value"]
+    return (tmp_path / "ckpt.data-00000-of-00001").read_bytes(), entry
+
+
+@pytest.mark.parametrize("value", STRINGS, ids=len)
+def test_a_string_is_what_tensorflow_writes(save, tmp_path, value):
+    assert string_scalar(value, 0, 0) == written(save, tmp_path, tf.constant(value))
+
+
+@pytest.mark.parametrize("value", STRINGS, ids=len)
+def test_a_string_that_tensorflow_wrote_is_read(save, tmp_path, value):
+    data, _ = written(save, tmp_path, tf.constant(value))
+    assert parse_string_scalar(data) == value
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 2**63 - 1, -(2**63)])
+def test_an_integer_is_what_tensorflow_writes(save, tmp_path, value):
+    assert int64_scalar(value, 0, 0) == written(save, tmp_path, tf.constant(value, tf.int64))
+
+
+@pytest.mark.parametrize(("encode", "value"), [(string_scalar, b"text"), (int64_scalar, 5)])
+def test_shard_and_offset_are_those_that_were_asked_for(encode, value):
+    _, entry = encode(value, 3, 1000)
+    assert (entry.shard_id, entry.offset) == (3, 1000)
+
+
+def test_every_damage_to_a_string_s_length_is_noticed():
+    data, _ = string_scalar(b"text", 0, 0)
+    for at in range(5):  # the length and its checksum
+        damaged = bytearray(data)
+        damaged[at] ^= 0x01
+        with pytest.raises(DamagedCheckpointError, match="wrong checksum"):
+            parse_string_scalar(bytes(damaged))
+
+
+def test_every_truncation_of_a_string_is_noticed():
+    data, _ = string_scalar(b"x" * 200, 0, 0)
+    for size in range(len(data)):
+        with pytest.raises(DamagedCheckpointError):
+            parse_string_scalar(data[:size])
+    with pytest.raises(DamagedCheckpointError, match="a string of 200 bytes has 201"):
+        parse_string_scalar(data + b"x")

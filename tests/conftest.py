@@ -1,0 +1,20 @@
+"""What all tests share: a quiet TensorFlow, and checkpoints that other projects wrote."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
+
+_THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
+
+
+@pytest.fixture(scope="session")
+def third_party() -> pathlib.Path:
+    """The folder of third-party checkpoints beside the project; read it in place."""
+    if not _THIRD_PARTY.is_dir():
+        pytest.skip("the third-party checkpoints (../shared/testdata) are not here")
+    return _THIRD_PARTY
