@@ -1,0 +1,71 @@
+"""Move TensorFlow Estimator jobs from name-based (TF1) to object-based (TF2) checkpoints.
+
+    import estimator_ckpt
+
+    estimator = tf.estimator.Estimator(estimator_ckpt.wrap_model_fn(model_fn), "model_dir")
+    estimator_ckpt.convert("model_dir", "tf1/model.ckpt", to="tf1")
+
+Names are resolved when they are first used: importing the package loads neither TensorFlow nor
+tf.estimator, and what needs no Estimator never does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from estimator_ckpt._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from estimator_ckpt.conversion import ConversionReport as ConversionReport
+    from estimator_ckpt.conversion import convert as convert
+    from estimator_ckpt.errors import CheckpointArgumentError as CheckpointArgumentError
+    from estimator_ckpt.errors import CheckpointError as CheckpointError
+    from estimator_ckpt.errors import CheckpointExistsError as CheckpointExistsError
+    from estimator_ckpt.errors import CheckpointNotFoundError as CheckpointNotFoundError
+    from estimator_ckpt.errors import CheckpointWriteError as CheckpointWriteError
+    from estimator_ckpt.errors import DamagedCheckpointError as DamagedCheckpointError
+    from estimator_ckpt.errors import NameClashError as NameClashError
+    from estimator_ckpt.errors import VariableMismatchError as VariableMismatchError
+    from estimator_ckpt.estimator.hooks import Tf1CheckpointListener as Tf1CheckpointListener
+    from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook as Tf1CheckpointSaverHook
+    from estimator_ckpt.estimator.model_fn import wrap_model_fn as wrap_model_fn
+    from estimator_ckpt.estimator.saver import CheckpointSaver as CheckpointSaver
+    from estimator_ckpt.estimator.scaffold import checkpoint_scaffold as checkpoint_scaffold
+    from estimator_ckpt.estimator.warm_start import warm_start_settings as warm_start_settings
+    from estimator_ckpt.tools.describe import CheckpointDescription as CheckpointDescription
+    from estimator_ckpt.tools.describe import describe as describe
+
+_MODULES = {
+    "CheckpointArgumentError": "errors",
+    "CheckpointDescription": "tools.describe",
+    "CheckpointError": "errors",
+    "CheckpointExistsError": "errors",
+    "CheckpointNotFoundError": "errors",
+    "CheckpointSaver": "estimator.saver",
+    "CheckpointWriteError": "errors",
+    "ConversionReport": "conversion",
+    "DamagedCheckpointError": "errors",
+    "NameClashError": "errors",
+    "Tf1CheckpointListener": "estimator.hooks",
+    "Tf1CheckpointSaverHook": "estimator.hooks",
+    "VariableMismatchError": "errors",
+    "checkpoint_scaffold": "estimator.scaffold",
+    "convert": "conversion",
+    "describe": "tools.describe",
+    "warm_start_settings": "estimator.warm_start",
+    "wrap_model_fn": "estimator.model_fn",
+}
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,176 @@
+"""Which object holds which variable, and which name each object has.
+
+    layout = Layout()                      # Checkpoint(var_list={name: variable}, step=step)
+    layout.key("global_step")              # step/.ATTRIBUTES/VARIABLE_VALUE
+    variable_names(keys, graph_names)      # the way back: {key: name}
+
+A name-based checkpoint has names only; what they become is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from estimator_ckpt.errors import NameClashError
+from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf, build_object_graph
+from estimator_ckpt.naming.paths import (
+    VARIABLE_VALUE,
+    is_object_key,
+    is_slot_key,
+    parse_key,
+    variable_key,
+)
+
+GLOBAL_STEP = "global_step"
+_SAVE_COUNTER = "save_counter"
+SAVE_COUNTER_KEY = variable_key(_SAVE_COUNTER)
+_STEP = "step"
+_TABLE = "table-"
+_PYTHON_STATE = ("OBJECT_CONFIG_JSON", "py_state")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A Checkpoint that holds variables by name: `Checkpoint(var_list={name: v}, step=s)`.
+
+    Attributes:
+      container: the attribute that has the dictionary.
+      step: the attribute that has the global step; None leaves it in the dictionary.
+    """
+
+    container: str = "var_list"
+    step: str | None = _STEP
+
+    def path(self, name: str) -> tuple[str, ...]:
+        """Returns the objects from the root to the variable of a name."""
+        if name == GLOBAL_STEP and self.step is not None:
+            return (self.step,)
+        return (self.container, name)
+
+    def key(self, name: str) -> str:
+        """Returns the key of the variable of a name."""
+        return variable_key(*self.path(name))
+
+    def object_graph(self, names: Iterable[str], *, save_counter: bool) -> bytes:
+        """Builds the object graph for variables of these names.
+
+        Args:
+          names: of the variables, the global step's among them.
+          save_counter: whether the checkpoint has a value for `save_counter`. Its node is there in
+            any case: without it, `restore(...).assert_consumed()` would fail.
+
+        Returns:
+          The serialized `TrackableObjectGraph`.
+        """
+        leaves = [Leaf(self.path(name), name, self.key(name)) for name in names]
+        leaves.sort(key=lambda leaf: leaf.path[0])  # as tf.train.Checkpoint sorts its attributes
+        counter = SAVE_COUNTER_KEY if save_counter else ""
+        leaves.append(Leaf((_SAVE_COUNTER,), _SAVE_COUNTER, counter))
+        return build_object_graph(leaves)
+
+
+def format_of(keys: Iterable[str]) -> str:
+    """Tells the format of a checkpoint from its keys.
+
+    Args:
+      keys: all of them.
+
+    Returns:
+      "tf1" (name-based), "tf2" (object-based) or "dual" (both sets of keys).
+    """
+    keys = set(keys)
+    if OBJECT_GRAPH_KEY not in keys:
+        return "tf1"
+    named = any(not is_object_key(key) for key in keys if key != OBJECT_GRAPH_KEY)
+    return "dual" if named else "tf2"
+
+
+def variable_names(keys: Iterable[str], graph_names: Mapping[str, str]) -> dict[str, str]:
+    """Finds the name-based name of each object key.
+
+    Names come from the keys where these are like those of `Checkpoint(var_list={name: v})`, or
+    else from the full names in the object graph: from the first that gives each key its own.
+
+    Args:
+      keys: object keys.
+      graph_names: {key: full name}, from the object graph.
+
+    Returns:
+      {key: name}, in the order of `keys`; without `save_counter` and without what isn't a tensor
+      of a variable or a table (the Python state of objects).
+
+    Raises:
+      NameClashError: neither gives each key a name of its own.
+    """
+    wanted = [key for key in keys if why_unnamed(key) is None]
+    state = {key: _state_name(key) for key in wanted if parse_key(key).attribute != VARIABLE_VALUE}
+    variables = [key for key in wanted if key not in state]
+    by_key = {key: name for key in variables if (name := _name_from_key(key)) is not None}
+    if len(by_key) == len(variables) and len(_containers(variables)) <= 1:
+        by_key.update(state)
+        if not _clashes(by_key):
+            return by_key
+    step_key = variable_key(_STEP)
+    by_graph = {key: graph_names[key] for key in variables if key in graph_names}
+    if step_key in variables:
+        by_graph[step_key] = GLOBAL_STEP
+    nameless = [key for key in variables if key not in by_graph]
+    by_graph.update(state)
+    clashes = _clashes(by_graph)
+    if not nameless and not clashes:
+        return by_graph
+    raise NameClashError(_no_names(by_graph, nameless, clashes))
+
+
+def why_unnamed(key: str) -> str | None:
+    """Says why an object key has no counterpart in a name-based checkpoint, or None if it has."""
+    if key == OBJECT_GRAPH_KEY:
+        return "the object graph; a name-based checkpoint has none"
+    if key == SAVE_COUNTER_KEY:
+        return "the counter of tf.train.Checkpoint.save; a name-based checkpoint has none"
+    if parse_key(key).attribute in _PYTHON_STATE:
+        return "the Python state of an object; a name-based checkpoint has none"
+    return None
+
+
+def _state_name(key: str) -> str:
+    """Names what is saved of an object that is no variable: a table's keys, an iterator's state."""
+    path, attribute = parse_key(key)
+    name = "/".join(path[1:] or path)
+    if attribute.startswith(_TABLE):  # a table `t` is saved by name as `t-keys` and `t-values`
+        return f"{name}-{attribute[len(_TABLE) :]}"
+    return f"{name}/{attribute}"
+
+
+def _name_from_key(key: str) -> str | None:
+    path, _ = parse_key(key)
+    if path == (_STEP,):
+        return GLOBAL_STEP
+    # A list's items are called 0, 1, ...: those are positions, not names.
+    if len(path) != 2 or path[1].isdigit() or is_slot_key(key):
+        return None
+    return path[1]
+
+
+def _containers(keys: Iterable[str]) -> set[str]:
+    return {path[0] for path, _ in map(parse_key, keys) if len(path) > 1}
+
+
+def _clashes(names: Mapping[str, str]) -> list[str]:
+    return sorted(name for name, count in Counter(names.values()).items() if count > 1)
+
+
+def _no_names(names: Mapping[str, str], nameless: list[str], clashes: list[str]) -> str:
+    if clashes:
+        keys = [key for key, name in names.items() if name == clashes[0]]
+        found = f"the name '{clashes[0]}' would belong to {len(keys)} tensors: {', '.join(keys)}"
+    else:
+        found = f"{len(nameless)} tensors have no name, the first is '{nameless[0]}'"
+    return (
+        f"the keys are not of the form CONTAINER/NAME, and by the object graph's full names "
+        f"{found}; "
+        "a name-based checkpoint needs one name for each: load it into the objects that it was "
+        "saved from and save Checkpoint(var_list={name: variable}) instead"
+    )

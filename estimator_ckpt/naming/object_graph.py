@@ -1,0 +1,126 @@
+"""The object graph: the tree of objects that TF2 stores in each checkpoint.
+
+    graph = build_object_graph([Leaf(("var_list", "dnn/kernel"), "dnn/kernel", key), ...])
+    full_names(graph)                 # {key: name-based name}
+
+Source: TensorFlow's `core/protobuf/trackable_object_graph.proto`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from estimator_ckpt.bundle.protos import TrackableObjectGraph
+from estimator_ckpt.errors import DamagedCheckpointError
+from estimator_ckpt.naming.paths import VARIABLE_VALUE
+
+OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+class Leaf(NamedTuple):
+    """A variable in the tree.
+
+    Attributes:
+      path: names of the objects from the root to the variable.
+      full_name: its name in a name-based checkpoint; "" if it has none.
+      key: its key in the checkpoint; "" for an object without a saved value.
+    """
+
+    path: tuple[str, ...]
+    full_name: str = ""
+    key: str = ""
+
+
+def build_object_graph(leaves: Iterable[Leaf]) -> bytes:
+    """Builds the object graph of a tree of variables.
+
+    Nodes are numbered breadth first, as TensorFlow numbers them.
+
+    Args:
+      leaves: the variables, each with a path of its own.
+
+    Returns:
+      The serialized `TrackableObjectGraph`.
+    """
+    graph = TrackableObjectGraph()
+    graph.nodes.add()
+    _grow(graph, leaves)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def add_leaves(data: bytes, leaves: Iterable[Leaf]) -> bytes:
+    """Adds variables to an object graph, below objects of the root that may exist already.
+
+    Args:
+      data: the serialized `TrackableObjectGraph`.
+      leaves: the variables.
+
+    Returns:
+      The serialized graph with them.
+    """
+    graph = parse_object_graph(data)
+    _grow(graph, leaves)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _grow(graph: Any, leaves: Iterable[Leaf]) -> None:
+    """Adds leaves and the objects on their paths to a graph, breadth first."""
+    tree: dict[str, Any] = {}
+    for leaf in leaves:
+        branch = tree
+        for name in leaf.path[:-1]:
+            branch = branch.setdefault(name, {})
+        branch[leaf.path[-1]] = leaf
+    queue: list[tuple[int, Any]] = [(0, tree)]
+    for number, item in queue:  # it grows while it is walked
+        node = graph.nodes[number]
+        # Without this, TensorFlow would not match an object that has no value here to a live one.
+        node.has_checkpoint_values.value = True
+        if isinstance(item, Leaf):
+            if item.key:
+                node.attributes.add(
+                    name=VARIABLE_VALUE, full_name=item.full_name, checkpoint_key=item.key
+                )
+            continue
+        existing = {child.local_name: child.node_id for child in node.children}
+        for name, below in item.items():
+            if name not in existing:
+                existing[name] = len(graph.nodes)
+                node.children.add(node_id=existing[name], local_name=name)
+                graph.nodes.add()
+            queue.append((existing[name], below))
+
+
+def parse_object_graph(data: bytes) -> Any:
+    """Decodes a serialized object graph.
+
+    Raises:
+      DamagedCheckpointError: it can't be decoded.
+    """
+    try:
+        return TrackableObjectGraph.FromString(data)
+    except DecodeError as error:
+        raise DamagedCheckpointError(f"the object graph can't be decoded: {error}") from error
+
+
+def full_names(data: bytes) -> dict[str, str]:
+    """Reads from an object graph which name-based name each key had.
+
+    Args:
+      data: the serialized `TrackableObjectGraph`.
+
+    Returns:
+      {checkpoint key: name}, without the keys whose object had no name.
+
+    Raises:
+      DamagedCheckpointError: it can't be decoded.
+    """
+    return {
+        attribute.checkpoint_key: attribute.full_name
+        for node in parse_object_graph(data).nodes
+        for attribute in node.attributes
+        if attribute.full_name
+    }
