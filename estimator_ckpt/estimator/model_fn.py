@@ -1,0 +1,202 @@
+"""Wraps a model_fn, so that its job saves TF2 or dual checkpoints and restores any.
+
+    estimator = tf.estimator.Estimator(wrap_model_fn(model_fn), model_dir="model_dir")
+
+    @wrap_model_fn(checkpoint_format="tf2", tf1_dir="model_dir/tf1")     # or as a decorator
+    def model_fn(features, labels, mode): ...
+
+The wrapped function takes what the original takes; Estimator sees no other difference.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, overload
+
+import tensorflow as tf
+
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
+from estimator_ckpt.estimator.scaffold import (
+    CheckpointFn,
+    checkpoint_scaffold,
+    take_over_saver,
+    with_saver,
+)
+
+ModelFn = Callable[..., Any]
+_WRAPPED = "_estimator_ckpt_wrapped"
+_FORMATS = ("dual", "tf2")
+
+
+@overload
+def wrap_model_fn(
+    model_fn: ModelFn,
+    *,
+    checkpoint_format: str = ...,
+    checkpoint_fn: CheckpointFn | None = ...,
+    tf1_dir: str | None = ...,
+) -> ModelFn: ...
+
+
+@overload
+def wrap_model_fn(
+    model_fn: None = ...,
+    *,
+    checkpoint_format: str = ...,
+    checkpoint_fn: CheckpointFn | None = ...,
+    tf1_dir: str | None = ...,
+) -> Callable[[ModelFn], ModelFn]: ...
+
+
+def wrap_model_fn(
+    model_fn: ModelFn | None = None,
+    *,
+    checkpoint_format: str = "dual",
+    checkpoint_fn: CheckpointFn | None = None,
+    tf1_dir: str | None = None,
+) -> Any:
+    """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
+
+    In TRAIN the EstimatorSpec gets a `tf1.train.Scaffold` whose saver is a `tf.train.Checkpoint`.
+    In PREDICT its saver is a Saver that restores any format, in EVAL that Saver is in the SAVERS
+    collection: TensorFlow freezes a Checkpoint on export, and InMemoryEvaluatorHook takes none.
+    All else of the spec stays.
+
+    Args:
+      model_fn: as for `tf.estimator.Estimator`, with any of the arguments that this passes.
+      checkpoint_format: "dual", readable by name and by object, or "tf2", by object only.
+      checkpoint_fn: called with {name: variable} and the global step after model_fn has built a
+        training graph; returns the `tf.train.Checkpoint` to save. By default it is
+        `Checkpoint(var_list={name: variable}, step=global_step)`.
+      tf1_dir: also emit name-based checkpoints into this directory, one for each of the job's.
+
+    Returns:
+      A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
+
+    Raises:
+      CheckpointArgumentError: the format is none of these.
+    """
+    if checkpoint_format not in _FORMATS:
+        raise CheckpointArgumentError(
+            f"checkpoint_format='{checkpoint_format}' is none of {', '.join(_FORMATS)}; "
+            "for name-based checkpoints beside the job's give tf1_dir, or don't wrap the model_fn"
+        )
+    if model_fn is None:
+        return functools.partial(
+            wrap_model_fn,
+            checkpoint_format=checkpoint_format,
+            checkpoint_fn=checkpoint_fn,
+            tf1_dir=tf1_dir,
+        )
+    if getattr(model_fn, _WRAPPED, False):
+        return model_fn
+    settings = _Settings(checkpoint_format, checkpoint_fn, tf1_dir)
+    return _with_signature(model_fn, settings.rewrite)
+
+
+class _Settings:
+    """What `wrap_model_fn` was called with, and what it makes of an EstimatorSpec."""
+
+    def __init__(
+        self, checkpoint_format: str, checkpoint_fn: CheckpointFn | None, tf1_dir: str | None
+    ):
+        self._format = checkpoint_format
+        self._checkpoint_fn = checkpoint_fn
+        self._tf1_dir = tf1_dir
+
+    def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
+        """Returns the spec with the Scaffold of its mode."""
+        if not isinstance(spec, tf.estimator.EstimatorSpec):
+            return spec  # Estimator says that it should be one
+        modes = tf.estimator.ModeKeys
+        if mode == modes.TRAIN:
+            return self._for_training(spec, config)
+        # Export saves through this Saver too, into a SavedModel; that is name-based.
+        saver = take_over_saver("tf1", spec.scaffold, config)
+        if mode == modes.EVAL and spec.scaffold.saver is None:
+            collected = tf.compat.v1.get_collection_ref(tf.compat.v1.GraphKeys.SAVERS)
+            if saver not in collected:
+                collected.append(saver)
+            return spec
+        return spec._replace(scaffold=with_saver(spec.scaffold, saver))
+
+    def _for_training(self, spec: Any, config: Any) -> Any:
+        scaffold = checkpoint_scaffold(
+            checkpoint_format=self._format,
+            checkpoint_fn=self._checkpoint_fn,
+            config=config,
+            copy_from_scaffold=spec.scaffold,
+        )
+        spec = spec._replace(scaffold=scaffold)
+        if self._tf1_dir is None:
+            return spec
+        hook = Tf1CheckpointSaverHook(
+            self._tf1_dir,
+            keep_max=config.keep_checkpoint_max if config else 5,
+            keep_every_n_hours=config.keep_checkpoint_every_n_hours if config else 10000,
+        )
+        return spec._replace(training_chief_hooks=[*spec.training_chief_hooks, hook])
+
+
+def _with_signature(model_fn: ModelFn, rewrite: Callable[[Any, str, Any], Any]) -> ModelFn:
+    """Makes a function that takes what model_fn takes, and mode and config in any case.
+
+    Estimator passes by keyword what it finds among a function's positional arguments, so
+    those are given to it as a signature; functools.wraps would hide them.
+    """
+    taken = _parameters(model_fn)
+    added = [name for name in ("mode", "config") if name not in taken]
+    order = [*taken, *added]
+    parameters = [_optional(name) if name in added else taken[name] for name in order]
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(order, args))
+        given.update(kwargs)
+        passed = {name: value for name, value in given.items() if name in taken}
+        spec = model_fn(**passed)
+        return rewrite(spec, given.get("mode") or spec.mode, given.get("config"))
+
+    wrapped.__name__ = getattr(model_fn, "__name__", type(model_fn).__name__)
+    wrapped.__doc__ = model_fn.__doc__
+    wrapped.__module__ = getattr(model_fn, "__module__", __name__)
+    setattr(wrapped, "__signature__", inspect.Signature(parameters))  # noqa: B010
+    setattr(wrapped, _WRAPPED, True)
+    return wrapped
+
+
+_PASSED = ("features", "labels", "mode", "params", "config")
+
+
+def _parameters(model_fn: ModelFn) -> dict[str, inspect.Parameter]:
+    """Returns those arguments of a model_fn that Estimator passes, as positional ones."""
+    found = inspect.signature(model_fn).parameters
+    bound = _bound_keywords(model_fn)
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    taken = {
+        name: inspect.Parameter(name, positional)
+        for name, parameter in found.items()
+        if parameter.kind not in variable and name not in bound
+        # One of another name is for Estimator to refuse, unless it needs no value.
+        if name in _PASSED or parameter.default is inspect.Parameter.empty
+    }
+    if any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in found.values()):
+        for name in set(_PASSED) - bound:
+            taken.setdefault(name, inspect.Parameter(name, positional))
+    return taken
+
+
+def _bound_keywords(model_fn: Any) -> set[str]:
+    """Returns the arguments that a partial function has values for."""
+    bound: set[str] = set()
+    while isinstance(model_fn, functools.partial):
+        bound |= set(model_fn.keywords)
+        model_fn = model_fn.func
+    return bound
+
+
+def _optional(name: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
