@@ -1,0 +1,134 @@
+"""Finds the command that is asked for and runs it; what goes wrong becomes one message.
+
+Synopsis:
+
+    estimator-ckpt --help
+    estimator-ckpt convert --help
+    python -m estimator_ckpt.cli.main inspect model_dir
+
+Exit codes: 0, done; 2, something is wrong, and the message on stderr says what; 130, interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from estimator_ckpt._version import __version__
+from estimator_ckpt.cli import convert, inspect
+from estimator_ckpt.cli.command import PROGRAM, Command, UsageError, near, wrapped
+from estimator_ckpt.errors import CheckpointError
+
+COMMANDS: dict[str, Command] = {
+    command.name: command for command in (inspect.COMMAND, convert.COMMAND)
+}
+
+_TROUBLE = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+_READER_GONE = 141  # 128 + SIGPIPE
+
+
+def run() -> None:
+    """The console script: `estimator-ckpt`."""
+    # One message on stderr, not TensorFlow's log around it. Who asks for the log gets it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _replace_unprintable()
+    code = main(sys.argv[1:])
+    if code == _READER_GONE:
+        _forget_stdout()
+    sys.exit(code)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line.
+
+    Args:
+      argv: the arguments, without the program's name.
+
+    Returns:
+      The exit code.
+    """
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _READER_GONE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (UsageError, CheckpointError, OSError) as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return _TROUBLE
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv:
+        raise UsageError(f"no command given; {_expected()}")
+    verb, *rest = argv
+    if verb in ("--help", "-h", "-help", "help"):
+        return _help(rest)
+    if verb == "--version":
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    return _find(verb).main(rest)
+
+
+def _help(argv: Sequence[str]) -> int:
+    """`estimator-ckpt --help`, and `estimator-ckpt help convert`."""
+    if argv and not argv[0].startswith("-"):
+        return _find(argv[0]).main(["--help"])
+    print(_overview())
+    return 0
+
+
+def _find(verb: str) -> Command:
+    if verb.startswith("-"):
+        known = ("help", "version")
+        suggestion = near(verb.lstrip("-"), known, "--")
+        raise UsageError(
+            f"unknown flag '{verb}' before the command{suggestion or '; ' + _expected()}"
+        )
+    if verb not in COMMANDS:
+        raise UsageError(f"unknown command '{verb}'{near(verb, COMMANDS) or '; ' + _expected()}")
+    return COMMANDS[verb]
+
+
+def _expected() -> str:
+    return f"expected one of: {', '.join(COMMANDS)} (see `{PROGRAM} --help`)"
+
+
+def _overview() -> str:
+    usages = {name: " ".join((name, *command.operands)) for name, command in COMMANDS.items()}
+    width = max(map(len, usages.values()))
+    commands = (f"  {usages[name]:<{width}}  {COMMANDS[name].summary}" for name in COMMANDS)
+    paragraphs = (
+        f"usage: {PROGRAM} COMMAND ... [flags]",
+        wrapped(
+            "Looks into TensorFlow checkpoints and converts them: name-based (tf1), object-based "
+            "(tf2), or both on the same bytes (dual)."
+        ),
+        "\n".join(("commands:", *commands)),
+        wrapped(
+            f"`{PROGRAM} COMMAND --help` lists the flags of a command; `{PROGRAM} --version` says "
+            "which version this is."
+        ),
+    )
+    return "\n\n".join(paragraphs)
+
+
+def _replace_unprintable() -> None:
+    """Lets a terminal without UTF-8 show a checkpoint whose names need it, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _forget_stdout() -> None:
+    """Keeps Python from complaining, at exit, that it cannot flush into a closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    run()

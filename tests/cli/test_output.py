@@ -1,0 +1,90 @@
+"""Tables, columns and sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import pytest
+
+from estimator_ckpt.cli import output
+
+COLUMNS = (
+    output.Column("name"),
+    output.Column("key", folds=True),
+    output.Column("bytes", "right"),
+)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (126216, "123.3 KiB"),
+        (3 * 1024**3, "3.0 GiB"),
+        (5000 * 1024**4, "5,000.0 TiB"),
+    ],
+)
+def test_sizes_are_for_people(count, text):
+    assert output.human_bytes(count) == text
+
+
+def test_a_row_of_a_pipe_is_one_line_whatever_its_names(capsys):
+    output.print_rows(COLUMNS, [("a\tb\nc\\d", "\x07", None)])
+    assert capsys.readouterr().out == "name\tkey\tbytes\na\\tb\\nc\\\\d\t\\x07\t\n"
+
+
+def test_unicode_names_stay_as_they_are(capsys):
+    output.print_rows(COLUMNS, [("größe", "层", 1)])
+    assert capsys.readouterr().out.endswith("größe\t层\t1\n")
+
+
+def test_a_table_takes_names_literally(capsys, on_terminal):
+    on_terminal(80)
+    output.print_rows(COLUMNS, [("[bold]x[/bold]", "a\x1b[31mb", 7)])
+    out = capsys.readouterr().out
+    assert "[bold]x[/bold]" in out
+    assert "a\\x1b[31mb" in out
+
+
+def test_a_narrow_terminal_gets_keys_below_names(capsys, on_terminal):
+    on_terminal(40)
+    key = "k" * 60
+    output.print_rows(COLUMNS, [("w", key, 7), ("same", "same", 8), ("none", None, 9)])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 40
+    assert "".join(out.split()).count("k") == 60 + 1  # those, and the one of `key:`
+    assert out.count("key:") == 1  # not where it is the name, or nothing
+
+
+def test_json_is_made_from_dataclasses(capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Row:
+        name: str
+        shape: tuple[int, ...]
+
+    output.print_json(Row("größe", (1, 2)))
+    assert json.loads(capsys.readouterr().out) == {"name": "größe", "shape": [1, 2]}
+
+
+def test_progress_is_for_people_only():
+    with output.progress_bars("copying") as progress:
+        assert progress is None
+
+
+def test_progress_names_the_file(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    stderr = Terminal()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with output.progress_bars("copying") as progress:
+        progress("model_dir/ckpt.data-00000-of-00001", 1024, 4096)
+        progress("model_dir/ckpt.data-00000-of-00001", 4096, 4096)
+    assert "copying ckpt.data-00000-of-00001" in stderr.getvalue()
