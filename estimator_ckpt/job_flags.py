@@ -1,0 +1,229 @@
+"""The flags of `estimator_ckpt.train` that are not about checkpoints: model, input and mode.
+
+    define_job_flags()                                      # then, after absl has parsed them:
+    model_fn = load_function("model_fn", FLAGS.model_fn)    # my.model:model_fn -> the function
+
+Importing this module defines no flag and doesn't import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import flags
+
+MODES = ("train", "evaluate", "train_and_evaluate", "predict", "export")
+TRAIN_MODES = ("train", "train_and_evaluate")
+FUNCTION_FLAGS = ("model_fn", "input_fn", "eval_input_fn", "serving_input_fn")
+NEEDED_BY = {
+    "model_fn": MODES,
+    "input_fn": TRAIN_MODES,
+    "eval_input_fn": ("evaluate", "train_and_evaluate", "predict"),
+    "serving_input_fn": ("export",),
+    "model_dir": ("evaluate", "predict", "export"),
+}
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def define_job_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of this job, with their validators; the checkpoint flags are not in it.
+
+    Args:
+      flag_values: where to define them; absl's global flags by default.
+
+    Raises:
+      absl.flags.DuplicateFlagError: a flag of such a name is defined already.
+    """
+    _define_model_flags(flag_values)
+    _define_run_flags(flag_values)
+    for name in FUNCTION_FLAGS:
+        flags.register_validator(name, _is_reference, flag_values=flag_values)
+    for name in NEEDED_BY:
+        _need(name, flag_values)
+
+
+def _define_model_flags(flag_values: flags.FlagValues) -> None:
+    for name, text in {
+        "model_fn": "The model_fn of the Estimator, as package.module:function.",
+        "input_fn": "The input_fn to train on, as package.module:function.",
+        "eval_input_fn": "The input_fn to evaluate or predict on, as package.module:function.",
+        "serving_input_fn": "The serving_input_receiver_fn to export with, as "
+        "package.module:function.",
+    }.items():
+        flags.DEFINE_string(name, None, text, flag_values=flag_values)
+    flags.DEFINE(
+        _ParamsParser(),
+        "params",
+        None,
+        "The model_fn's params: a JSON object, or name=value,name=value.",
+        flag_values=flag_values,
+        serializer=_ParamsSerializer(),
+    )
+    flags.DEFINE_string(
+        "model_dir",
+        None,
+        "The job's folder. Training makes one of its own below ./runs if this isn't given.",
+        flag_values=flag_values,
+    )
+
+
+def _define_run_flags(flag_values: flags.FlagValues) -> None:
+    flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=flag_values)
+    for name, text in {
+        "max_steps": "Train up to this global step; without it, to the end of the input.",
+        "eval_steps": "Evaluate on so many batches; without it, to the end of the input.",
+        "max_predictions": "Stop after so many predictions.",
+    }.items():
+        flags.DEFINE_integer(name, None, text, lower_bound=1, flag_values=flag_values)
+    flags.DEFINE_integer(
+        "eval_throttle_secs",
+        0,
+        "While training, don't evaluate again before so many seconds have gone by.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "checkpoint_path",
+        None,
+        "Evaluate, predict with or export this checkpoint instead of the latest.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "export_dir",
+        None,
+        "Where exports go, each in a folder named for its time; by default model_dir/export.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "tf_random_seed", None, "TensorFlow's seed for each graph.", flag_values=flag_values
+    )
+    flags.DEFINE_bool(
+        "read_back",
+        True,
+        "After training, read the checkpoints back with plain TensorFlow. "
+        "It holds all values in memory a few times.",
+        flag_values=flag_values,
+    )
+
+
+def _need(name: str, flag_values: flags.FlagValues) -> None:
+    def check(values: Mapping[str, Any]) -> bool:
+        if values["mode"] in NEEDED_BY[name] and not values[name]:
+            form = "package.module:function" if name in FUNCTION_FLAGS else "FOLDER"
+            raise flags.ValidationError(f"--mode={values['mode']} needs --{name}={form}")
+        return True
+
+    flags.register_multi_flags_validator(["mode", name], check, flag_values=flag_values)
+
+
+def _is_reference(value: str | None) -> bool:
+    if value is None or _REFERENCE.fullmatch(value):
+        return True
+    message = "expected package.module:function"
+    module, _, function = value.rpartition(".")
+    if module and ":" not in value and _REFERENCE.fullmatch(f"{module}:{function}"):
+        message += f"; did you mean {module}:{function}?"
+    raise flags.ValidationError(message)
+
+
+class _ParamsParser(flags.ArgumentParser):
+    """Parses a JSON object, or name=value pairs whose values may be JSON, into a dict."""
+
+    syntactic_help = "a JSON object, or name=value,name=value"
+
+    def parse(self, argument: Any) -> dict[str, Any] | None:
+        if argument is None or isinstance(argument, dict):
+            return argument
+        text = argument.strip()
+        return self._parse_object(text) if text.startswith("{") else self._parse_pairs(text)
+
+    def flag_type(self) -> str:
+        return "params"
+
+    def _parse_object(self, text: str) -> dict[str, Any]:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"expected {self.syntactic_help}; as JSON: {error}") from None
+
+    def _parse_pairs(self, text: str) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        for pair in filter(None, (part.strip() for part in text.split(","))):
+            name, equals, value = pair.partition("=")
+            if not name or not equals:
+                raise ValueError(
+                    f"expected {self.syntactic_help}; {pair!r} is no name=value "
+                    "(a value with a comma in it needs the JSON form)"
+                )
+            params[name.strip()] = _json_or_text(value.strip())
+        return params
+
+
+class _ParamsSerializer(flags.ArgumentSerializer):
+    def serialize(self, value: Any) -> str:
+        return json.dumps(value, sort_keys=True)
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def load_function(flag: str, reference: str) -> Callable[..., Any]:
+    """Imports what a flag such as `--model_fn=package.module:function` names.
+
+    Args:
+      flag: the flag's name, for messages.
+      reference: `package.module:function`; the function may be an attribute of a class.
+
+    Returns:
+      The function.
+
+    Raises:
+      absl.flags.IllegalFlagValueError: there is no such module, or no such function in it (near
+        names are suggested), or the module can't be imported.
+    """
+    module_name, _, path = reference.partition(":")
+    found: Any = _load_module(flag, reference, module_name)
+    where = module_name
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise flags.IllegalFlagValueError(
+                f"--{flag}={reference}: {where} has no {name!r}{_suggest(name, found)}"
+            )
+        found, where = getattr(found, name), f"{where}.{name}"
+    if not callable(found):
+        raise flags.IllegalFlagValueError(
+            f"--{flag}={reference}: expected a function, found a {type(found).__name__}"
+        )
+    return found
+
+
+def _load_module(flag: str, reference: str, module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise flags.IllegalFlagValueError(
+                f"--{flag}={reference}: there is no module {error.name!r}; modules are looked for "
+                "in the current folder, in PYTHONPATH and among what is installed"
+            ) from None
+        raise flags.IllegalFlagValueError(
+            f"--{flag}={reference}: importing {module} failed: {error}"
+        ) from error
+
+
+def _suggest(name: str, module: Any) -> str:
+    public = [key for key in dir(module) if not key.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    functions = [key for key in public if callable(getattr(module, key))]
+    return f"; it has {', '.join(functions[:8])}" if functions else ""
