@@ -19,12 +19,9 @@ import tensorflow as tf
 
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
-from estimator_ckpt.estimator.scaffold import (
-    CheckpointFn,
-    checkpoint_scaffold,
-    take_over_saver,
-    with_saver,
-)
+from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, take_over_saver
+from estimator_ckpt.estimator.tensorflow_internals import set_scaffold_saver
+from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
 
 ModelFn = Callable[..., Any]
 _WRAPPED = "_estimator_ckpt_wrapped"
@@ -109,28 +106,19 @@ class _Settings:
 
     def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
         """Returns the spec with the Scaffold of its mode."""
-        if not isinstance(spec, tf.estimator.EstimatorSpec):
-            return spec  # Estimator says that it should be one
-        modes = tf.estimator.ModeKeys
-        if mode == modes.TRAIN:
-            return self._for_training(spec, config)
-        # Export saves through this Saver too, into a SavedModel; that is name-based.
-        saver = take_over_saver("tf1", spec.scaffold, config)
-        if mode == modes.EVAL and spec.scaffold.saver is None:
-            collected = tf.compat.v1.get_collection_ref(tf.compat.v1.GraphKeys.SAVERS)
-            if saver not in collected:
-                collected.append(saver)
+        if isinstance(spec, tf.estimator.EstimatorSpec):
+            scaffold = self._scaffold(spec.scaffold, mode, config)
+            spec = spec._replace(scaffold=scaffold)
+            hooks = "training_chief_hooks"
+        elif hasattr(spec, "scaffold_fn"):  # a TPUEstimatorSpec
+            make = spec.scaffold_fn or tf.compat.v1.train.Scaffold
+            spec = spec._replace(scaffold_fn=lambda: self._scaffold(make(), mode, config))
+            hooks = "training_hooks"
+        else:
+            return spec  # Estimator says what it should be
+        if mode != tf.estimator.ModeKeys.TRAIN:
             return spec
-        return spec._replace(scaffold=with_saver(spec.scaffold, saver))
-
-    def _for_training(self, spec: Any, config: Any) -> Any:
-        scaffold = checkpoint_scaffold(
-            checkpoint_format=self._format,
-            checkpoint_fn=self._checkpoint_fn,
-            config=config,
-            copy_from_scaffold=spec.scaffold,
-        )
-        spec = spec._replace(scaffold=scaffold)
+        warn_if_nothing_is_trained(spec.train_op)
         if self._tf1_dir is None:
             return spec
         hook = Tf1CheckpointSaverHook(
@@ -138,7 +126,26 @@ class _Settings:
             keep_max=config.keep_checkpoint_max if config else 5,
             keep_every_n_hours=config.keep_checkpoint_every_n_hours if config else 10000,
         )
-        return spec._replace(training_chief_hooks=[*spec.training_chief_hooks, hook])
+        return spec._replace(**{hooks: [*(getattr(spec, hooks) or ()), hook]})
+
+    def _scaffold(self, scaffold: Any, mode: str, config: Any) -> Any:
+        modes = tf.estimator.ModeKeys
+        if mode == modes.TRAIN:
+            return checkpoint_scaffold(
+                checkpoint_format=self._format,
+                checkpoint_fn=self._checkpoint_fn,
+                config=config,
+                scaffold=scaffold,
+            )
+        # Export saves through this Saver too, into a SavedModel; that is name-based.
+        saver = take_over_saver("tf1", scaffold, config)
+        if mode == modes.EVAL and scaffold.saver is None:
+            collected = tf.compat.v1.get_collection_ref(tf.compat.v1.GraphKeys.SAVERS)
+            if saver not in collected:
+                collected.append(saver)
+        else:
+            set_scaffold_saver(scaffold, saver)
+        return scaffold
 
 
 def _with_signature(model_fn: ModelFn, rewrite: Callable[[Any, str, Any], Any]) -> ModelFn:

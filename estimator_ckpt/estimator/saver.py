@@ -12,12 +12,11 @@ keys under which the checkpoint at hand has each tensor.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +24,6 @@ import tensorflow as tf
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import (
     BundleIndex,
-    Checkpoint,
     Shard,
     TensorEntry,
     files,
@@ -33,35 +31,12 @@ from estimator_ckpt.bundle import (
     publish,
 )
 from estimator_ckpt.bundle.checkpoint import index_path
-from estimator_ckpt.conversion import keys_by_name
-from estimator_ckpt.errors import NameClashError, VariableMismatchError
 from estimator_ckpt.estimator import tensorflow_internals as internals
+from estimator_ckpt.estimator.own_layout import OwnLayout
+from estimator_ckpt.estimator.restoring import Read, find_keys, static_shape
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 _log = logging.getLogger(__name__)
-_SHOWN = 10  # names in an error message
-
-
-class MissingVariablesError(VariableMismatchError, tf.errors.NotFoundError):
-    """The checkpoint lacks variables of the graph (as TensorFlow's NotFoundError says)."""
-
-    def __init__(self, message: str):
-        tf.errors.NotFoundError.__init__(self, None, None, message)
-
-
-class ShapeMismatchError(VariableMismatchError, tf.errors.InvalidArgumentError):
-    """Variables have other shapes in the checkpoint (as TensorFlow's InvalidArgumentError says)."""
-
-    def __init__(self, message: str):
-        tf.errors.InvalidArgumentError.__init__(self, None, None, message)
-
-
-class _Restored(NamedTuple):
-    """A tensor that a RestoreV2 op reads: its name, its slice ("" for the whole), its shape."""
-
-    name: str
-    slice_spec: str
-    shape: Any
 
 
 class _Builder(internals.BulkSaverBuilder):
@@ -71,7 +46,7 @@ class _Builder(internals.BulkSaverBuilder):
         super().__init__()
         self._with_object_graph = with_object_graph
         self.saved_names: set[str] = set()
-        self.restores: list[tuple[Any, list[_Restored]]] = []
+        self.restores: list[tuple[Any, list[Read]]] = []
         self.object_graph: Any = None  # the tensor to feed with the object graph
 
     def save_op(self, filename_tensor: Any, saveables: Sequence[Any]) -> Any:
@@ -94,7 +69,7 @@ class _Builder(internals.BulkSaverBuilder):
     ) -> Any:
         del preferred_shard, restore_sequentially
         specs = [spec for saveable in saveables for spec in saveable.specs]
-        reads = [_Restored(spec.name, spec.slice_spec, _static_shape(spec)) for spec in specs]
+        reads = [Read(spec.name, spec.slice_spec, static_shape(spec)) for spec in specs]
         with tf.device("cpu:0"):
             names = tf.constant([read.name for read in reads], tf.string, name="restore_names")
             self.restores.append((names, reads))
@@ -131,7 +106,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         super().__init__(**{**saver_options, "builder": self._builds, "defer_build": True})
         self._wanted = var_list
         self._format = checkpoint_format
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._layout = naming.Layout()
         self._object_keys: dict[str, str] = {}  # the key of each name
         self._graph_bytes = b""
@@ -143,7 +118,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self._is_built:
             return
         self._var_list = internals.all_saveables() if self._wanted is None else self._wanted
-        own = _OwnLayout(self._checkpoint) if self._checkpoint is not None else None
+        own = OwnLayout(self.checkpoint) if self.checkpoint is not None else None
         if own:
             self._var_list = own.add_untracked_by_name(self._var_list)
         super().build()
@@ -184,7 +159,12 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             super().restore(sess, save_path)  # says what is wrong, or reads TensorFlow's V1 files
             return
         checkpoint = open_checkpoint(prefix)
-        feed = self._restore_feed(checkpoint)
+        groups = [reads for _, reads in self._builds.restores]
+        keys = find_keys(checkpoint, groups, self._object_keys, reshape=self._reshape)
+        feed = {
+            names: np.array(found, dtype=object)
+            for (names, _), found in zip(self._builds.restores, keys)
+        }
         _log.info("Restoring parameters from %s", prefix)
         sess.run(
             self.saver_def.restore_op_name, {self.saver_def.filename_tensor_name: prefix, **feed}
@@ -221,29 +201,13 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
                 entries[name] = entry
         return BundleIndex(entries, by_name.num_shards, by_name.producer)
 
-    def _restore_feed(self, checkpoint: Checkpoint) -> dict[Any, Any]:
-        """Finds the key of each tensor to restore, and makes sure of its shape."""
-        keys = _KeyFinder(checkpoint, self._object_keys)
-        reads = [read for _, group in self._builds.restores for read in group]
-        missing = sorted({read.name for read in reads if keys.find(read.name) is None})
-        if missing:
-            raise MissingVariablesError(_missing_message(checkpoint, keys, missing, reads))
-        if not self._reshape:
-            _require_equal_shapes(checkpoint, keys, reads)
-        return {
-            names: np.array([keys.find(read.name) for read in group], dtype=object)
-            for names, group in self._builds.restores
-        }
-
 
 # A graph collection would be the place, but TensorFlow warns of each that it can't serialize. The
 # Saver is referred to weakly, as it refers to its graph.
-_job_savers: weakref.WeakKeyDictionary[Any, weakref.ref[CheckpointSaver]] = (
-    weakref.WeakKeyDictionary()
-)
+_job_savers: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 
-def register_job_saver(saver: CheckpointSaver) -> None:
+def register_job_saver(saver: Any) -> None:
     """Makes a saver known as that of the default graph's job; the first one counts."""
     _job_savers.setdefault(tf.compat.v1.get_default_graph(), weakref.ref(saver))
 
@@ -283,131 +247,3 @@ class _PublishingSession(internals.SessionInterface):
         prefix = feed_dict[saver_def.filename_tensor_name]
         self._saver.write(self._session, prefix)
         return prefix
-
-
-class _KeyFinder:
-    """Finds tensors by their name-based names in a checkpoint of any format."""
-
-    def __init__(self, checkpoint: Checkpoint, object_keys: Mapping[str, str]):
-        self._checkpoint = checkpoint
-        self._entries = checkpoint.index.entries
-        self._object_keys = object_keys
-        self._own: dict[str, str] | None = None
-
-    def find(self, name: str) -> str | None:
-        """Returns the key: the name itself, the key of our layout, or of the checkpoint's own."""
-        if name in self._entries:
-            return name
-        key = self._object_keys.get(name)
-        if key in self._entries:
-            return key
-        return self.by_name.get(name)
-
-    @property
-    def by_name(self) -> dict[str, str]:
-        """{name: key} by the checkpoint's own object graph."""
-        if self._own is None:
-            try:
-                self._own = keys_by_name(self._checkpoint)
-            except NameClashError as error:
-                _log.warning("In '%s', %s", self._checkpoint.prefix, error)
-                self._own = {}
-        return self._own
-
-
-class _OwnLayout:
-    """The layout of a user's `tf.train.Checkpoint`."""
-
-    def __init__(self, checkpoint: Any):
-        *self._saveables, graph = internals.frozen_saveables(checkpoint)
-        self._graph = tf.get_static_value(graph.specs[0].tensor).item()
-        self._names = naming.full_names(self._graph)
-
-    def add_untracked_by_name(self, var_list: Any) -> Any:
-        """Adds what the Checkpoint saves and a name-based Saver would not, under its own keys."""
-        known = set(var_list) if isinstance(var_list, dict) else set(map(_saved_name, var_list))
-        extra = {
-            saveable.name: saveable
-            for saveable in self._saveables
-            if any(self._names.get(spec.name) not in known for spec in saveable.specs)
-        }
-        if isinstance(var_list, dict):
-            return {**var_list, **extra}
-        return [*var_list, *extra.values()]
-
-    def keys_and_graph(self, names: Sequence[str], to: str) -> tuple[dict[str, str], bytes]:
-        """Returns {name: key} for the names that the Checkpoint reaches, and the object graph."""
-        by_name = {name: key for key, name in self._names.items()}
-        keys = {name: by_name.get(name, name) for name in names}
-        keys = {name: key for name, key in keys.items() if naming.is_object_key(key)}
-        lost = [name for name in names if name not in keys]
-        if not lost:
-            return keys, self._graph
-        _log.warning(
-            "The tf.train.Checkpoint of this job reaches %d of its %d variables; "
-            "these are saved %s: %s",
-            len(keys),
-            len(names),
-            "by name only" if to == "dual" else "in 'var_list'",
-            ", ".join(lost[:_SHOWN]),
-        )
-        if to == "dual":
-            return keys, self._graph
-        layout = naming.Layout(step=None)
-        keys.update({name: layout.key(name) for name in lost})
-        leaves = [naming.Leaf(layout.path(name), name, keys[name]) for name in lost]
-        return keys, naming.add_leaves(self._graph, leaves)
-
-
-def _saved_name(saveable: Any) -> str:
-    if isinstance(saveable, internals.BulkSaverBuilder.SaveableObject):
-        return str(saveable.name)
-    return internals.logical_name(saveable)
-
-
-def _static_shape(spec: Any) -> Any:
-    """Returns the shape of what a spec restores; of the whole variable for a slice of one."""
-    if spec.slice_spec:
-        return tf.TensorShape([int(size) for size in spec.slice_spec.split(" ")[:-1]])
-    tensor = spec.tensor
-    return tensor.shape if tensor is not None else tf.TensorShape(None)
-
-
-def _require_equal_shapes(
-    checkpoint: Checkpoint, keys: _KeyFinder, reads: Sequence[_Restored]
-) -> None:
-    wrong = {}
-    for read in reads:
-        shape = checkpoint.index.entries[keys.find(read.name) or ""].shape
-        if not read.shape.is_compatible_with(shape):
-            wrong[read.name] = f"'{read.name}' is {read.shape}, in the checkpoint {shape}"
-    if wrong:
-        raise ShapeMismatchError(
-            f"the checkpoint '{checkpoint.prefix}' has other shapes than the graph: "
-            f"{_listed(list(wrong.values()))}; use a model of the same shapes, or warm-start only "
-            "what fits with estimator_ckpt.warm_start_settings(checkpoint, include=...)"
-        )
-
-
-def _missing_message(
-    checkpoint: Checkpoint, keys: _KeyFinder, missing: Sequence[str], reads: Sequence[_Restored]
-) -> str:
-    wanted = {read.name for read in reads}
-    unused = sorted(set(keys.by_name) - wanted)
-    near = {
-        name: close[0] for name in missing if (close := difflib.get_close_matches(name, unused, 1))
-    }
-    shown = [f"'{name}'" + (f" (near: '{near[name]}')" if name in near else "") for name in missing]
-    message = f"the checkpoint '{checkpoint.prefix}' lacks {len(missing)} of the {len(wanted)} "
-    message += f"variables of the graph: {_listed(shown)}. "
-    if unused:
-        message += f"It has {len(unused)} that the graph lacks: {_listed(unused)}. "
-    return message + (
-        "Use the model that it was saved from, or start a new model_dir from it with "
-        "warm_start_from=estimator_ckpt.warm_start_settings(checkpoint, rename={old: new})"
-    )
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more

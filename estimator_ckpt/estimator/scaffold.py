@@ -10,6 +10,8 @@ TensorFlow's own freezing would lose what the old job did (retention, other form
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +21,9 @@ from estimator_ckpt.estimator import tensorflow_internals as internals
 from estimator_ckpt.estimator.saver import CheckpointSaver, register_job_saver
 from estimator_ckpt.naming import GLOBAL_STEP
 
+_log = logging.getLogger(__name__)
 _SAVERS = tf.compat.v1.GraphKeys.SAVERS
+_CHECKPOINTS = (tf.train.Checkpoint, tf.compat.v1.train.Checkpoint)
 _DEFAULT_SAVER_OPTIONS = {"sharded": True, "save_relative_paths": True}
 
 CheckpointFn = Callable[[dict[str, Any], Any], tf.train.Checkpoint]
@@ -29,20 +33,13 @@ CheckpointFn = Callable[[dict[str, Any], Any], tf.train.Checkpoint]
 class CheckpointScaffold(tf.compat.v1.train.Scaffold):
     """A Scaffold whose saver is a `tf.train.Checkpoint` until it is finalized."""
 
-    def __init__(self, saver: CheckpointSaver, checkpoint: Any, copy_from_scaffold: Any = None):
-        """Takes every field of `copy_from_scaffold` but its saver.
-
-        Args:
-          saver: what saves and restores once the graph is finalized.
-          checkpoint: the `tf.train.Checkpoint` that `saver` is built on.
-          copy_from_scaffold: the Scaffold of the unwrapped job, if it had one.
-        """
-        super().__init__(saver=checkpoint, copy_from_scaffold=copy_from_scaffold)
-        self._checkpoint_saver = saver
+    checkpoint_saver: Any = None
+    """What saves and restores once the graph is finalized."""
 
     def finalize(self) -> Any:
         """Puts the Saver in the Checkpoint's place, then finalizes the graph."""
-        internals.set_scaffold_saver(self, self._checkpoint_saver)
+        if isinstance(self.saver, _CHECKPOINTS):
+            internals.set_scaffold_saver(self, self.checkpoint_saver)
         return super().finalize()
 
 
@@ -51,7 +48,7 @@ def checkpoint_scaffold(
     checkpoint_format: str = "dual",
     checkpoint_fn: CheckpointFn | None = None,
     config: Any = None,
-    copy_from_scaffold: Any = None,
+    scaffold: Any = None,
 ) -> Any:
     """Makes the Scaffold that trains the default graph; all its variables have to exist.
 
@@ -59,45 +56,65 @@ def checkpoint_scaffold(
       checkpoint_format: what to write, "dual" or "tf2".
       checkpoint_fn: gives the Checkpoint; None for `Checkpoint(var_list={name: v}, step=step)`.
       config: a RunConfig, for its retention; None for TensorFlow's defaults.
-      copy_from_scaffold: a Scaffold whose fields stay, its saver's options and variables too.
+      scaffold: the job's own Scaffold, which is changed and returned: code that has hold of it,
+        such as a hook, goes on working. Its fields stay, and its saver's options and variables.
 
     Returns:
-      A `CheckpointScaffold`; where its class would not survive (a tf.distribute strategy makes a
-      new Scaffold) or a class of the user's own has to, one with a `CheckpointSaver`.
+      A `CheckpointScaffold`, of the class of `scaffold` too. Under a tf.distribute strategy, which
+      makes a new Scaffold with the saver of the first replica's, one that has the Saver already.
     """
+    if scaffold is None:
+        scaffold = tf.compat.v1.train.Scaffold()
     variables = _variables_by_name()
     step = tf.compat.v1.train.get_global_step()
     own = checkpoint_fn(variables, step) if checkpoint_fn else None
-    saver = take_over_saver(checkpoint_format, copy_from_scaffold, config, checkpoint=own)
+    saver = take_over_saver(checkpoint_format, scaffold, config, checkpoint=own)
     register_job_saver(saver)
-    old = copy_from_scaffold
-    own_class = old is not None and type(old) is not tf.compat.v1.train.Scaffold
-    if own_class or tf.distribute.has_strategy():
-        return with_saver(old, saver)
-    return CheckpointScaffold(saver, own or _default_checkpoint(variables, step), old)
+    if not isinstance(saver, CheckpointSaver) or tf.distribute.has_strategy():
+        internals.set_scaffold_saver(scaffold, saver)
+        return scaffold
+    collected = tf.compat.v1.get_collection_ref(_SAVERS)
+    if scaffold.saver is None and not collected:
+        collected.append(saver)  # where hooks look for a default saver
+    scaffold.__class__ = _checkpoint_class(scaffold.__class__)
+    scaffold.checkpoint_saver = saver
+    checkpoint = saver.checkpoint or _default_checkpoint(variables, step)
+    internals.set_scaffold_saver(scaffold, checkpoint)
+    return scaffold
 
 
 def take_over_saver(
     checkpoint_format: str, scaffold: Any, config: Any, checkpoint: Any = None
-) -> CheckpointSaver:
+) -> Any:
     """Makes a CheckpointSaver with what the job's own saver had: its options and its variables.
 
     Args:
       checkpoint_format: what to write.
-      scaffold: the job's Scaffold, or None. Without a saver in it, the one in the SAVERS collection
-        counts, as for TensorFlow; without any, RunConfig's retention applies.
+      scaffold: the job's Scaffold. Without a saver in it, the one in the SAVERS collection counts,
+        as for TensorFlow; without any, RunConfig's retention applies.
       config: a RunConfig, or None.
-      checkpoint: the Checkpoint that gives the layout, or None.
+      checkpoint: the Checkpoint that gives the layout, or None. A Checkpoint that the Scaffold has
+        as its saver gives it, unless there is this one.
 
     Returns:
-      The Saver. It stands in the SAVERS collection where the job's own one stood.
+      The Saver. It stands in the SAVERS collection where the job's own one stood. A saver of
+      a class of the user's own, which may do anything, is returned as it is, with a warning.
     """
-    saver = scaffold.saver if scaffold is not None else None
+    saver = scaffold.saver
     collected = tf.compat.v1.get_collection_ref(_SAVERS)
     if saver is None and collected:
         saver = collected[0]
-    if saver is None:
+    if isinstance(saver, CheckpointSaver):
+        return saver
+    if saver is None or isinstance(saver, _CHECKPOINTS):
+        checkpoint = checkpoint or saver
         return CheckpointSaver(checkpoint_format, checkpoint=checkpoint, **_options_of(config))
+    if not internals.is_plain_saver(saver):
+        _log.warning(
+            "The saver of this job, a %s, is of its own kind: it stays, and saves as it always did",
+            type(saver).__name__,
+        )
+        return saver
     made = CheckpointSaver(
         checkpoint_format,
         checkpoint=checkpoint,
@@ -108,12 +125,14 @@ def take_over_saver(
     return made
 
 
-def with_saver(scaffold: Any, saver: Any) -> Any:
-    """Returns the Scaffold with another saver, or a new one."""
-    if scaffold is None:
-        return tf.compat.v1.train.Scaffold(saver=saver)
-    internals.set_scaffold_saver(scaffold, saver)
-    return scaffold
+@functools.cache
+def _checkpoint_class(scaffold_class: type) -> type:
+    """Returns the CheckpointScaffold of a class; one that is the user's own stays a base."""
+    if issubclass(CheckpointScaffold, scaffold_class):
+        return CheckpointScaffold
+    if issubclass(scaffold_class, CheckpointScaffold):
+        return scaffold_class
+    return type(f"Checkpoint{scaffold_class.__name__}", (CheckpointScaffold, scaffold_class), {})
 
 
 def _options_of(config: Any) -> dict[str, Any]:

@@ -38,6 +38,13 @@ def saver_options(saver: Any) -> dict[str, Any]:
     return {name: getattr(saver, f"_{name}") for name in _SAVER_OPTIONS}
 
 
+def is_plain_saver(saver: Any) -> bool:
+    """Returns whether a saver is a `tf1.train.Saver` and nothing else, with the usual builder."""
+    return type(saver) is tf.compat.v1.train.Saver and (
+        saver._builder is None or type(saver._builder) is BulkSaverBuilder
+    )
+
+
 def saver_variables(saver: Any) -> Any:
     """Returns the `var_list` of a `tf1.train.Saver`, None if it is still to be collected."""
     return saver._var_list

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from estimator_ckpt.errors import NameClashError
+from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf, build_object_graph
 from estimator_ckpt.naming.paths import (
     VARIABLE_VALUE,
@@ -38,10 +38,24 @@ class Layout:
     Attributes:
       container: the attribute that has the dictionary.
       step: the attribute that has the global step; None leaves it in the dictionary.
+
+    Raises:
+      CheckpointArgumentError: two of container, step and `save_counter`, which each Checkpoint
+        has, are the same attribute, or one has no name.
     """
 
     container: str = "var_list"
     step: str | None = _STEP
+
+    def __post_init__(self) -> None:
+        attributes = [self.container, _SAVE_COUNTER]
+        if self.step is not None:
+            attributes.append(self.step)
+        if len(set(attributes)) < len(attributes) or "" in attributes:
+            raise CheckpointArgumentError(
+                f"container='{self.container}' and step='{self.step}' can't be the attributes of a "
+                f"Checkpoint, which also has '{_SAVE_COUNTER}'; give each another name"
+            )
 
     def path(self, name: str) -> tuple[str, ...]:
         """Returns the objects from the root to the variable of a name."""

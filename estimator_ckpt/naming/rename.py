@@ -111,15 +111,15 @@ def _require_usable(rule: Rule) -> None:
         raise CheckpointArgumentError(f"{shown} has nothing before '='; expected a name or a scope")
     if rule.old.startswith(_REGEX):
         try:
-            re.compile(rule.old[len(_REGEX) :])
-        except re.error as error:
+            re.compile(rule.old[len(_REGEX) :]).sub(rule.new, "")  # checks the groups of `new`, too
+        except (re.error, IndexError) as error:
             raise CheckpointArgumentError(f"{shown} is no regular expression: {error}") from error
+    elif not rule.new and not rule.old.endswith("/"):
+        raise CheckpointArgumentError(f"{shown} has nothing after '='; expected the new name")
     elif rule.old.endswith("/") != (rule.new.endswith("/") or (not rule.new and rule.old != "/")):
         raise CheckpointArgumentError(
             f"{shown} mixes a scope with a name; end both with '/', or neither"
         )
-    elif not rule.new and not rule.old.endswith("/"):
-        raise CheckpointArgumentError(f"{shown} has nothing after '='; expected the new name")
 
 
 def _unmatched(rule: Rule, names: Collection[str]) -> str:

@@ -19,7 +19,8 @@ _SLOT_NAMES = re.compile(
 )
 _OPTIMIZER_SCALARS = re.compile(
     r"(.*/)?(beta[12]_power(_\d+)?|(Adam|SGD|RMSprop|Adagrad|Adadelta|Adamax|Nadam|Ftrl)(_\d+)?/"
-    r"(iter|beta_1|beta_2|decay|learning_rate|momentum|rho|epsilon|momentum_cache))"
+    r"(iter|beta_1|beta_2|decay|learning_rate|momentum|rho|epsilon|momentum_cache"
+    r"|beta|learning_rate_power|l[12]_regularization_strength))"
 )
 
 

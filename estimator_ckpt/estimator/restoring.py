@@ -1,0 +1,152 @@
+"""Finds what a graph wants to restore in a checkpoint of any format.
+
+    keys = find_keys(checkpoint, [[Read("dnn/kernel", "", shape), ...]], object_keys)
+
+Names and shapes are compared with the index before anything is restored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from estimator_ckpt.bundle import Checkpoint
+from estimator_ckpt.conversion import keys_by_name
+from estimator_ckpt.errors import NameClashError, VariableMismatchError
+
+_log = logging.getLogger(__name__)
+_SHOWN = 10  # names in an error message
+
+
+class MissingVariablesError(VariableMismatchError, tf.errors.NotFoundError):
+    """The checkpoint lacks variables of the graph (as TensorFlow's NotFoundError says)."""
+
+    def __init__(self, message: str):
+        tf.errors.NotFoundError.__init__(self, None, None, message)
+
+
+class ShapeMismatchError(VariableMismatchError, tf.errors.InvalidArgumentError):
+    """Variables have other shapes in the checkpoint (as TensorFlow's InvalidArgumentError says)."""
+
+    def __init__(self, message: str):
+        tf.errors.InvalidArgumentError.__init__(self, None, None, message)
+
+
+class Read(NamedTuple):
+    """A tensor that a RestoreV2 op reads: its name, its slice ("" for the whole), its shape."""
+
+    name: str
+    slice_spec: str
+    shape: Any
+
+
+def find_keys(
+    checkpoint: Checkpoint,
+    groups: Sequence[Sequence[Read]],
+    object_keys: Mapping[str, str],
+    *,
+    reshape: bool = False,
+) -> list[list[str]]:
+    """Finds the key of each tensor to restore, and makes sure of its shape.
+
+    Args:
+      checkpoint: of any format.
+      groups: the tensors that each RestoreV2 op reads.
+      object_keys: {name: key} of the layout that this job saves.
+      reshape: whether a tensor may have another shape in the checkpoint.
+
+    Returns:
+      Their keys, group by group.
+
+    Raises:
+      MissingVariablesError: the checkpoint lacks some.
+      ShapeMismatchError: some have other shapes in it.
+    """
+    keys = KeyFinder(checkpoint, object_keys)
+    reads = [read for group in groups for read in group]
+    missing = sorted({read.name for read in reads if keys.find(read.name) is None})
+    if missing:
+        raise MissingVariablesError(_missing_message(checkpoint, keys, missing, reads))
+    if not reshape:
+        _require_equal_shapes(checkpoint, keys, reads)
+    return [[keys.find(read.name) or "" for read in group] for group in groups]
+
+
+def static_shape(spec: Any) -> Any:
+    """Returns the shape of what a spec of a Saver restores; of the whole for a slice."""
+    if spec.slice_spec:
+        return tf.TensorShape([int(size) for size in spec.slice_spec.split(" ")[:-1]])
+    tensor = spec.tensor
+    return tensor.shape if tensor is not None else tf.TensorShape(None)
+
+
+class KeyFinder:
+    """Finds tensors by their name-based names in a checkpoint of any format."""
+
+    def __init__(self, checkpoint: Checkpoint, object_keys: Mapping[str, str]):
+        self._checkpoint = checkpoint
+        self._entries = checkpoint.index.entries
+        self._object_keys = object_keys
+        self._own: dict[str, str] | None = None
+
+    def find(self, name: str) -> str | None:
+        """Returns the key: the name itself, the key of our layout, or of the checkpoint's own."""
+        if name in self._entries:
+            return name
+        key = self._object_keys.get(name)
+        if key in self._entries:
+            return key
+        return self.by_name.get(name)
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """{name: key} by the checkpoint's own object graph."""
+        if self._own is None:
+            try:
+                self._own = keys_by_name(self._checkpoint)
+            except NameClashError as error:
+                _log.warning("In '%s', %s", self._checkpoint.prefix, error)
+                self._own = {}
+        return self._own
+
+
+def _require_equal_shapes(checkpoint: Checkpoint, keys: KeyFinder, reads: Sequence[Read]) -> None:
+    wrong = {}
+    for read in reads:
+        shape = checkpoint.index.entries[keys.find(read.name) or ""].shape
+        if not read.shape.is_compatible_with(shape):
+            wrong[read.name] = f"'{read.name}' is {read.shape}, in the checkpoint {shape}"
+    if wrong:
+        raise ShapeMismatchError(
+            f"the checkpoint '{checkpoint.prefix}' has other shapes than the graph: "
+            f"{_listed(list(wrong.values()))}; use a model of the same shapes, or warm-start only "
+            "what fits with estimator_ckpt.warm_start_settings(checkpoint, include=...)"
+        )
+
+
+def _missing_message(
+    checkpoint: Checkpoint, keys: KeyFinder, missing: Sequence[str], reads: Sequence[Read]
+) -> str:
+    wanted = {read.name for read in reads}
+    unused = sorted(set(keys.by_name) - wanted)
+    near = {
+        name: close[0] for name in missing if (close := difflib.get_close_matches(name, unused, 1))
+    }
+    shown = [f"'{name}'" + (f" (near: '{near[name]}')" if name in near else "") for name in missing]
+    message = f"the checkpoint '{checkpoint.prefix}' lacks {len(missing)} of the {len(wanted)} "
+    message += f"variables of the graph: {_listed(shown)}. "
+    if unused:
+        message += f"It has {len(unused)} that the graph lacks: {_listed(unused)}. "
+    return message + (
+        "Use the model that it was saved from, or start a new model_dir from it with "
+        "warm_start_from=estimator_ckpt.warm_start_settings(checkpoint, rename={old: new})"
+    )
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more

@@ -1,0 +1,224 @@
+"""Scenarios: what a job does raw, it does wrapped; each is run as both, and compared.
+
+    @scenario("Optimizers", traps=[3])
+    def adam_resumes(job):
+        \"\"\"Adam: 8 steps equal 4 and 4.\"\"\"
+        job.train(model_fn, steps=4)
+        job.train(model_fn, steps=4)
+        return job.values()                     # whatever a user can observe
+
+    test_scenario = conformance_test(__name__)
+
+A scenario is called once for each way to wrap: "raw" (not at all), "dual" and "tf2". It returns what
+can be observed, as nested dicts, lists, numbers, strings and arrays, and that has to be equal.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jobs
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import estimator_ckpt
+
+WRAPPED = ("dual", "tf2")
+SCENARIOS: list[Scenario] = []
+RESULTS: dict[tuple[str, str], str] = {}
+"""{(scenario, format): "equal", "better" or "differs by nature"} of what has run and passed."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that owners of Estimator jobs do.
+
+    Attributes:
+      group: which part of a job it is about.
+      run: takes a `Job`, returns what can be observed.
+      traps: numbers of what plain TensorFlow does wrong with `Scaffold(saver=Checkpoint)` here.
+      tf2: why a tf2 checkpoint can't match here by its nature; it is then run and not compared.
+      raw: what the raw job does wrong here; wrapped ones are then compared with `right`.
+      right: what should be observed, where raw is wrong.
+      raw_fails: whether the raw job ends with an error here.
+      formats: the ways to wrap that the scenario is about.
+    """
+
+    group: str
+    run: Callable[[Job], Any]
+    traps: tuple[int, ...] = ()
+    tf2: str | None = None
+    raw: str | None = None
+    right: Callable[[], Any] | None = None
+    raw_fails: bool = False
+    formats: tuple[str, ...] = WRAPPED
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+    @property
+    def title(self) -> str:
+        return (self.run.__doc__ or self.name).strip().splitlines()[0].rstrip(".")
+
+
+def scenario(group: str, **settings: Any) -> Callable[[Callable], Callable]:
+    """Registers a function as a scenario; `settings` are the fields of `Scenario`."""
+
+    def register(run: Callable) -> Callable:
+        settings["traps"] = tuple(settings.get("traps", ()))
+        SCENARIOS.append(Scenario(group, run, **settings))
+        return run
+
+    return register
+
+
+class Job:
+    """One job in a folder of its own, raw or wrapped, and what can be seen of it."""
+
+    def __init__(self, how: str, folder: Any):
+        self.how = how
+        self.folder = folder
+        self.model_dir = folder / "job"
+
+    def wrap(self, model_fn: Callable, **settings: Any) -> Callable:
+        """Returns the model_fn as this job has it: itself if raw, else wrapped."""
+        if self.how == "raw":
+            return model_fn
+        return estimator_ckpt.wrap_model_fn(model_fn, checkpoint_format=self.how, **settings)
+
+    def estimator(self, model_fn: Callable, model_dir: Any = None, **config: Any) -> Any:
+        """An Estimator of the wrapped (or raw) model_fn; `config` as for `jobs.make_estimator`."""
+        return jobs.make_estimator(self.wrap(model_fn), model_dir or self.model_dir, **config)
+
+    def train(self, model_fn: Callable, *, steps: int, hooks: Any = None, **config: Any) -> Any:
+        """Trains a new Estimator on `jobs.same_batch_input_fn`; returns it."""
+        estimator = self.estimator(model_fn, **config)
+        estimator.train(jobs.same_batch_input_fn, steps=steps, hooks=hooks)
+        return estimator
+
+    def values(self, model_dir: Any = None) -> dict[str, Any]:
+        """{name: value} of the latest checkpoint, of whatever format."""
+        return jobs.values(tf.train.latest_checkpoint(str(model_dir or self.model_dir)))
+
+    def checkpoints(self) -> list[str]:
+        """The names of the checkpoints that the state file lists."""
+        return jobs.listed(self.model_dir)
+
+
+def conformance_test(module: str) -> Callable:
+    """Makes the test function that runs the scenarios of a module."""
+    mine = [each for each in SCENARIOS if each.run.__module__ == module]
+    cases = [
+        pytest.param(each, how, id=f"{each.name}-{how}") for each in mine for how in each.formats
+    ]
+
+    @pytest.mark.parametrize(("scenario", "how"), cases)
+    def test_scenario(scenario: Scenario, how: str, tmp_path_factory: Any) -> None:
+        expected = _expected(scenario, tmp_path_factory)
+        found = scenario.run(Job(how, tmp_path_factory.mktemp(f"{scenario.name[:40]}-{how}")))
+        outcome = "equal" if scenario.raw is None else "better"
+        if how == "tf2" and scenario.tf2:
+            outcome = "differs by nature"
+        else:
+            assert_equal(found, expected)
+        RESULTS[scenario.name, how] = outcome
+
+    return test_scenario
+
+
+_raw_observations: dict[str, Any] = {}
+
+
+def _expected(scenario: Scenario, tmp_path_factory: Any) -> Any:
+    if scenario.name not in _raw_observations:
+        job = Job("raw", tmp_path_factory.mktemp(f"{scenario.name[:40]}-raw"))
+        if scenario.raw_fails:
+            with pytest.raises(Exception):  # noqa: B017 - which one is TensorFlow's affair
+                scenario.run(job)
+            _raw_observations[scenario.name] = None
+        else:
+            _raw_observations[scenario.name] = scenario.run(job)
+    if scenario.raw is None:
+        return _raw_observations[scenario.name]
+    right = scenario.right() if scenario.right else None
+    if right is not None and not scenario.raw_fails:
+        with pytest.raises(AssertionError):  # else raw is not wrong, and the scenario is
+            assert_equal(_raw_observations[scenario.name], right)
+    return right
+
+
+def assert_equal(found: Any, expected: Any, where: str = "") -> None:
+    """Compares observations: floats and arrays bit for bit, the rest by ==."""
+    if isinstance(expected, dict):
+        assert sorted(found) == sorted(expected), where
+        for key, value in expected.items():
+            assert_equal(found[key], value, f"{where}/{key}")
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected), (where, found, expected)
+        for number, pair in enumerate(zip(found, expected)):
+            assert_equal(*pair, f"{where}[{number}]")
+    else:
+        np.testing.assert_array_equal(found, expected, err_msg=where)
+
+
+def table() -> str:
+    """The scenarios that have run as a Markdown table, by group."""
+    lines = ["| scenario | dual | tf2 | trap |", "|---|---|---|---|"]
+    groups = dict.fromkeys(each.group for each in SCENARIOS)
+    for group in groups:
+        lines.append(f"| **{group}** | | | |")
+        for each in SCENARIOS:
+            if each.group == group:
+                cells = [_cell(each, how) for how in WRAPPED]
+                traps = ", ".join(map(str, each.traps))
+                lines.append(f"| {each.title} | {' | '.join(cells)} | {traps} |")
+    notes = [
+        f"* {each.title}: {note}"
+        for each in SCENARIOS
+        for note in (each.tf2 and f"tf2 differs, {each.tf2}", each.raw and f"raw {each.raw}")
+        if note
+    ]
+    return "\n".join([*lines, "", *notes])
+
+
+def _cell(scenario: Scenario, how: str) -> str:
+    if how not in scenario.formats:
+        return "-"
+    return RESULTS.get((scenario.name, how), "not run")
+
+
+def v1_behavior() -> bool:
+    """Whether this run is under `disable_v2_behavior()`: reference variables, no eager mode."""
+    return bool(os.environ.get("ESTIMATOR_CKPT_V1_BEHAVIOR"))
+
+
+def run_in_process(function: Callable, *args: str, timeout: float = 120) -> str:
+    """Runs a function of a test module in a process of its own; returns what it prints.
+
+    For what can't be undone in a process, such as `enable_eager_execution` or another TensorFlow
+    setting. The function is found again by its name in its file, and takes and prints text.
+    """
+    import subprocess
+
+    path = inspect.getsourcefile(function)
+    code = (
+        "import runpy, sys; module = runpy.run_path(sys.argv[1], run_name='scenario'); "
+        f"module['{function.__name__}'](*sys.argv[2:])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(path), *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    return ran.stdout
