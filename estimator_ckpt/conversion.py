@@ -168,18 +168,21 @@ def names_by_key(checkpoint: Checkpoint) -> dict[str, str]:
     graph = read_object_graph(checkpoint)
     if graph is None:
         return {key: key for key in entries}
-    names = {key: key for key in entries if key != naming.OBJECT_GRAPH_KEY}
-    keys = [key for key in names if naming.is_object_key(key)]
-    owners = {
-        _bytes_of(entry): key for key, entry in entries.items() if not naming.is_object_key(key)
-    }
+    names = {key: key for key in entries if not _belongs_to_objects(key)}
+    owners = {_bytes_of(entries[key]): key for key in names}
+    # Keys of the same bytes are one variable's; the first of them has to have a name.
+    firsts: dict[object, str] = {}
+    keys = [key for key in entries if naming.is_object_key(key)]
     for key in keys:
-        del names[key]
-    known = {
-        key: owners[_bytes_of(entries[key])] for key in keys if _bytes_of(entries[key]) in owners
-    }
-    rest = [key for key in keys if key not in known]
-    return {**names, **known, **naming.variable_names(rest, naming.full_names(graph))}
+        firsts.setdefault(_bytes_of(entries[key]), key)
+    unnamed = [key for place, key in firsts.items() if place not in owners]
+    found = naming.variable_names(unnamed, naming.full_names(graph))
+    for key in keys:
+        place = _bytes_of(entries[key])
+        name = owners.get(place) or found.get(firsts.get(place, key))
+        if name is not None:
+            names[key] = name
+    return names
 
 
 def keys_by_name(checkpoint: Checkpoint) -> dict[str, str]:

@@ -43,7 +43,7 @@ def _gfile() -> Any:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Returns whether an error is a file system's answer: an OSError, or what tf.io.gfile raises."""
+    """Returns whether an error is a file system's answer: an OSError, or tf.io.gfile's own."""
     if isinstance(error, OSError):
         return True
     tf = sys.modules.get("tensorflow")  # if it isn't loaded, the error is not from there

@@ -93,8 +93,7 @@ def publish(
             cost = _place(shard, target, copy, progress, cost)
         encoded = encode_index(replace(index, num_shards=count))
         made.append(files.stage(index_path(prefix), encoded))
-        files.rename(made[-1], index_path(prefix))
-        made.clear()  # the index that is in place needs them: nothing is undone from here on
+        files.rename(made[-1], index_path(prefix))  # last: nothing is undone once it is in place
     except BaseException as error:
         for path in made:
             files.remove(path)

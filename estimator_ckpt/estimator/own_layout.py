@@ -16,9 +16,13 @@ import tensorflow as tf
 
 from estimator_ckpt import naming
 from estimator_ckpt.estimator import tensorflow_internals as internals
+from estimator_ckpt.naming.paths import variable_key
 
 _log = logging.getLogger(__name__)
 _SHOWN = 10
+
+ObjectKeys = dict[str, tuple[str, ...]]
+"""{name: the keys that its tensor has}; more than one where several objects share it."""
 
 
 class OwnLayout:
@@ -26,8 +30,17 @@ class OwnLayout:
 
     def __init__(self, checkpoint: Any):
         *self._saveables, graph = internals.frozen_saveables(checkpoint)
-        self._graph = tf.get_static_value(graph.specs[0].tensor).item()
-        self._names = naming.full_names(self._graph)
+        stored = tf.get_static_value(graph.specs[0].tensor).item()
+        self._names = naming.full_names(stored)
+        self._graph, self._step_keys = naming.split_shared(stored, naming.GLOBAL_STEP)
+        counters = [
+            naming.Leaf(path, naming.GLOBAL_STEP, variable_key(*path))
+            for path in _untracked_counters(checkpoint, stored)
+        ]
+        self._step_keys += [leaf.key for leaf in counters]
+        # As in the default layout: without the node of save_counter, assert_consumed() would fail.
+        leaves = [*counters, naming.Leaf((naming.SAVE_COUNTER,))]
+        self._graph = naming.add_leaves(self._graph, leaves)
 
     def add_untracked_by_name(self, var_list: Any) -> Any:
         """Adds what the Checkpoint saves and a name-based Saver would not, under its own keys."""
@@ -41,11 +54,13 @@ class OwnLayout:
             return {**var_list, **extra}
         return [*var_list, *extra.values()]
 
-    def keys_and_graph(self, names: Sequence[str], to: str) -> tuple[dict[str, str], bytes]:
-        """Returns {name: key} for the names that the Checkpoint reaches, and the object graph."""
-        by_name = {name: key for key, name in self._names.items()}
-        keys = {name: by_name.get(name, name) for name in names}
-        keys = {name: key for name, key in keys.items() if naming.is_object_key(key)}
+    def keys_and_graph(self, names: Sequence[str], to: str) -> tuple[ObjectKeys, bytes]:
+        """Returns {name: keys} for the names that the Checkpoint reaches, and the object graph."""
+        reached: ObjectKeys = {name: (name,) for name in names if naming.is_object_key(name)}
+        reached.update({name: (key,) for key, name in self._names.items()})
+        if naming.GLOBAL_STEP in reached:
+            reached[naming.GLOBAL_STEP] += tuple(self._step_keys)
+        keys: ObjectKeys = {name: reached[name] for name in names if name in reached}
         lost = [name for name in names if name not in keys]
         if not lost:
             return keys, self._graph
@@ -60,9 +75,21 @@ class OwnLayout:
         if to == "dual":
             return keys, self._graph
         layout = naming.Layout(step=None)
-        keys.update({name: layout.key(name) for name in lost})
-        leaves = [naming.Leaf(layout.path(name), name, keys[name]) for name in lost]
+        keys.update({name: (layout.key(name),) for name in lost})
+        leaves = [naming.Leaf(layout.path(name), name, layout.key(name)) for name in lost]
         return keys, naming.add_leaves(self._graph, leaves)
+
+
+def _untracked_counters(checkpoint: Any, graph: bytes) -> list[tuple[str, ...]]:
+    """Returns where eager optimizers look for their steps that are counted in the global step."""
+    step = tf.compat.v1.train.get_global_step()
+    objects = tf.train.TrackableView(checkpoint).descendants()  # in the order of the graph's nodes
+    return [
+        (*path, "iter")
+        for trackable, path in zip(objects, naming.node_paths(graph))
+        if internals.counts_in(trackable, step)
+        and all(child is not step for child in tf.train.TrackableView.children(trackable).values())
+    ]
 
 
 def _saved_name(saveable: Any) -> str:

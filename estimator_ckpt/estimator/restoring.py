@@ -47,7 +47,7 @@ class Read(NamedTuple):
 def find_keys(
     checkpoint: Checkpoint,
     groups: Sequence[Sequence[Read]],
-    object_keys: Mapping[str, str],
+    object_keys: Mapping[str, Sequence[str]],
     *,
     reshape: bool = False,
 ) -> list[list[str]]:
@@ -56,7 +56,7 @@ def find_keys(
     Args:
       checkpoint: of any format.
       groups: the tensors that each RestoreV2 op reads.
-      object_keys: {name: key} of the layout that this job saves.
+      object_keys: {name: keys} of the layout that this job saves.
       reshape: whether a tensor may have another shape in the checkpoint.
 
     Returns:
@@ -87,7 +87,7 @@ def static_shape(spec: Any) -> Any:
 class KeyFinder:
     """Finds tensors by their name-based names in a checkpoint of any format."""
 
-    def __init__(self, checkpoint: Checkpoint, object_keys: Mapping[str, str]):
+    def __init__(self, checkpoint: Checkpoint, object_keys: Mapping[str, Sequence[str]]):
         self._checkpoint = checkpoint
         self._entries = checkpoint.index.entries
         self._object_keys = object_keys
@@ -97,9 +97,9 @@ class KeyFinder:
         """Returns the key: the name itself, the key of our layout, or of the checkpoint's own."""
         if name in self._entries:
             return name
-        key = self._object_keys.get(name)
-        if key in self._entries:
-            return key
+        for key in self._object_keys.get(name, ()):
+            if key in self._entries:
+                return key
         return self.by_name.get(name)
 
     @property

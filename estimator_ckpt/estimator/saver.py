@@ -32,7 +32,7 @@ from estimator_ckpt.bundle import (
 )
 from estimator_ckpt.bundle.checkpoint import index_path
 from estimator_ckpt.estimator import tensorflow_internals as internals
-from estimator_ckpt.estimator.own_layout import OwnLayout
+from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
 from estimator_ckpt.estimator.restoring import Read, find_keys, static_shape
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
@@ -108,7 +108,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._format = checkpoint_format
         self.checkpoint = checkpoint
         self._layout = naming.Layout()
-        self._object_keys: dict[str, str] = {}  # the key of each name
+        self._object_keys: ObjectKeys = {}
         self._graph_bytes = b""
         self.after_save: list[Callable[[Any, str], None]] = []
         """Called with (session, prefix) after each save that updated the state file."""
@@ -126,7 +126,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if own:
             self._object_keys, self._graph_bytes = own.keys_and_graph(names, self._format)
         else:
-            self._object_keys = {name: self._layout.key(name) for name in names}
+            self._object_keys = {name: (self._layout.key(name),) for name in names}
             self._graph_bytes = self._layout.object_graph(names, save_counter=False)
 
     def save(self, sess: Any, save_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -194,10 +194,10 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Gives the index that TensorFlow wrote the keys of this Saver's format."""
         entries: dict[str, TensorEntry] = {}
         for name, entry in by_name.entries.items():
-            key = name if name == OBJECT_GRAPH_KEY else self._object_keys.get(name)
-            if key is not None and self._format != "tf1":
-                entries[key] = entry
-            if key is None or (self._format != "tf2" and key != name):
+            keys = (name,) if name == OBJECT_GRAPH_KEY else self._object_keys.get(name, ())
+            if self._format != "tf1":
+                entries.update(dict.fromkeys(keys, entry))
+            if not keys or (self._format != "tf2" and name not in keys):
                 entries[name] = entry
         return BundleIndex(entries, by_name.num_shards, by_name.producer)
 

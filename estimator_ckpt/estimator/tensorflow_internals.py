@@ -72,6 +72,15 @@ def frozen_saveables(checkpoint: Any) -> list[Any]:
     return list(ObjectGraphView(checkpoint).frozen_saveable_objects())
 
 
+def counts_in(trackable: Any, step: Any) -> bool:
+    """Returns whether an object is an optimizer that counts its steps in the variable `step`.
+
+    A legacy Keras optimizer doesn't track a variable that was assigned to its `iterations`; and the
+    property makes a new variable where there is none.
+    """
+    return step is not None and getattr(trackable, "_iterations", None) is step
+
+
 def set_scaffold_saver(scaffold: Any, saver: Any) -> None:
     """Gives a Scaffold another saver: its property `saver` can't be set."""
     scaffold._saver = saver

@@ -12,6 +12,7 @@ Pure functions on keys; no file is read here.
 from __future__ import annotations
 
 from estimator_ckpt.naming.layout import GLOBAL_STEP as GLOBAL_STEP
+from estimator_ckpt.naming.layout import SAVE_COUNTER as SAVE_COUNTER
 from estimator_ckpt.naming.layout import SAVE_COUNTER_KEY as SAVE_COUNTER_KEY
 from estimator_ckpt.naming.layout import Layout as Layout
 from estimator_ckpt.naming.layout import format_of as format_of
@@ -21,6 +22,8 @@ from estimator_ckpt.naming.object_graph import Leaf as Leaf
 from estimator_ckpt.naming.object_graph import add_leaves as add_leaves
 from estimator_ckpt.naming.object_graph import build_object_graph as build_object_graph
 from estimator_ckpt.naming.object_graph import full_names as full_names
+from estimator_ckpt.naming.object_graph import node_paths as node_paths
+from estimator_ckpt.naming.object_graph import split_shared as split_shared
 from estimator_ckpt.naming.paths import is_object_key as is_object_key
 from estimator_ckpt.naming.rename import Rename as Rename
 from estimator_ckpt.naming.rename import rename_rules as rename_rules

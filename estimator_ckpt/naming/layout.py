@@ -24,8 +24,8 @@ from estimator_ckpt.naming.paths import (
 )
 
 GLOBAL_STEP = "global_step"
-_SAVE_COUNTER = "save_counter"
-SAVE_COUNTER_KEY = variable_key(_SAVE_COUNTER)
+SAVE_COUNTER = "save_counter"
+SAVE_COUNTER_KEY = variable_key(SAVE_COUNTER)
 _STEP = "step"
 _TABLE = "table-"
 _PYTHON_STATE = ("OBJECT_CONFIG_JSON", "py_state")
@@ -48,13 +48,13 @@ class Layout:
     step: str | None = _STEP
 
     def __post_init__(self) -> None:
-        attributes = [self.container, _SAVE_COUNTER]
+        attributes = [self.container, SAVE_COUNTER]
         if self.step is not None:
             attributes.append(self.step)
         if len(set(attributes)) < len(attributes) or "" in attributes:
             raise CheckpointArgumentError(
                 f"container='{self.container}' and step='{self.step}' can't be the attributes of a "
-                f"Checkpoint, which also has '{_SAVE_COUNTER}'; give each another name"
+                f"Checkpoint, which also has '{SAVE_COUNTER}'; give each another name"
             )
 
     def path(self, name: str) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Layout:
         leaves = [Leaf(self.path(name), name, self.key(name)) for name in names]
         leaves.sort(key=lambda leaf: leaf.path[0])  # as tf.train.Checkpoint sorts its attributes
         counter = SAVE_COUNTER_KEY if save_counter else ""
-        leaves.append(Leaf((_SAVE_COUNTER,), _SAVE_COUNTER, counter))
+        leaves.append(Leaf((SAVE_COUNTER,), SAVE_COUNTER, counter))
         return build_object_graph(leaves)
 
 

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from estimator_ckpt.bundle.protos import TrackableObjectGraph
 from estimator_ckpt.errors import DamagedCheckpointError
-from estimator_ckpt.naming.paths import VARIABLE_VALUE
+from estimator_ckpt.naming.paths import VARIABLE_VALUE, variable_key
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -92,6 +92,65 @@ def _grow(graph: Any, leaves: Iterable[Leaf]) -> None:
                 node.children.add(node_id=existing[name], local_name=name)
                 graph.nodes.add()
             queue.append((existing[name], below))
+
+
+def split_shared(data: bytes, full_name: str) -> tuple[bytes, list[str]]:
+    """Gives a variable that several objects share a node and a key for each of them.
+
+    TensorFlow stores a shared variable once, under the first path to it. Loaded into objects that
+    don't share it, only the first would get its value.
+
+    Args:
+      data: the serialized `TrackableObjectGraph`.
+      full_name: the variable's name.
+
+    Returns:
+      The serialized graph, and the keys that were added.
+    """
+    graph = parse_object_graph(data)
+    paths: dict[int, tuple[str, ...]] = {0: ()}
+    added = []
+    for number in _breadth_first(graph, paths):
+        for child in graph.nodes[number].children:
+            path = (*paths[number], child.local_name)
+            shared = graph.nodes[child.node_id]
+            if paths[child.node_id] == path or not any(
+                attribute.full_name == full_name for attribute in shared.attributes
+            ):
+                continue
+            child.node_id = len(graph.nodes)
+            graph.nodes.add().CopyFrom(shared)
+            added.append(variable_key(*path))
+            graph.nodes[child.node_id].attributes[0].checkpoint_key = added[-1]
+            paths[child.node_id] = path
+    return bytes(graph.SerializeToString(deterministic=True)), added
+
+
+def node_paths(data: bytes) -> list[tuple[str, ...]]:
+    """Returns the path from the root to each node of an object graph, as its keys have it.
+
+    Args:
+      data: the serialized `TrackableObjectGraph`.
+
+    Returns:
+      Names of the objects on the way, by node; () for the root, and for what no child leads to (an
+      optimizer's slots).
+    """
+    graph = parse_object_graph(data)
+    paths: dict[int, tuple[str, ...]] = {0: ()}
+    _breadth_first(graph, paths)
+    return [paths.get(number, ()) for number in range(len(graph.nodes))]
+
+
+def _breadth_first(graph: Any, paths: dict[int, tuple[str, ...]]) -> list[int]:
+    """Lists the nodes, and fills in the first path to each, which is the one its keys have."""
+    order = [0]
+    for number in order:  # it grows while it is walked
+        for child in graph.nodes[number].children:
+            if child.node_id not in paths:
+                paths[child.node_id] = (*paths[number], child.local_name)
+                order.append(child.node_id)
+    return order
 
 
 def parse_object_graph(data: bytes) -> Any:

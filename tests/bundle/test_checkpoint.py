@@ -97,7 +97,7 @@ def test_only_names_that_are_near_are_suggested(model_dir, save):
 
 
 def test_not_finding_is_a_file_not_found_error_too(tmp_path):
-    with pytest.raises(FileNotFoundError, match="directory .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"directory .* does not exist"):
         open_checkpoint(tmp_path / "absent" / "ckpt")
 
 
@@ -110,20 +110,20 @@ def test_a_directory_without_checkpoints_is_refused(tmp_path):
 
 def test_a_directory_without_state_file_names_its_checkpoints(model_dir):
     (model_dir / "checkpoint").unlink()
-    with pytest.raises(CheckpointNotFoundError, match="there is '.*/model.ckpt-[12]0'"):
+    with pytest.raises(CheckpointNotFoundError, match=r"there is '.*/model.ckpt-[12]0'"):
         open_checkpoint(model_dir)
 
 
 def test_a_state_file_that_names_nothing_is_refused(model_dir):
     write_state(str(model_dir), str(model_dir / "model.ckpt-99"), [])
-    with pytest.raises(CheckpointNotFoundError, match="names '.*model.ckpt-99'.*not exist"):
+    with pytest.raises(CheckpointNotFoundError, match=r"names '.*model.ckpt-99'.*not exist"):
         open_checkpoint(model_dir)
 
 
 @pytest.mark.parametrize("text", [b"model_checkpoint_path: nonsense\n", b"\xff\xfe"])
 def test_a_damaged_state_file_is_said_to_be_one(model_dir, text):
     (model_dir / "checkpoint").write_bytes(text)
-    with pytest.raises(DamagedCheckpointError, match="the state file '.*' can't be parsed"):
+    with pytest.raises(DamagedCheckpointError, match=r"the state file '.*' can't be parsed"):
         open_checkpoint(model_dir)
 
 

@@ -170,7 +170,7 @@ def test_a_writable_directory_is_made_and_left_empty(folder):
 def test_a_directory_below_a_file_is_refused_by_name(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     path = str(tmp_path / "file" / "below")
-    with pytest.raises(CheckpointWriteError, match="can't write to the directory .*give a target"):
+    with pytest.raises(CheckpointWriteError, match=r"can't write to the directory .*give a target"):
         files.require_writable_directory(path)
 
 

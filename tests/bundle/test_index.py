@@ -117,6 +117,16 @@ def test_20001_entries_over_several_blocks_are_what_tensorflow_writes(save, tmp_
     assert decoded(tmp_path / "ckpt").entries.keys() == set(names)
 
 
+def test_a_block_ends_where_tensorflow_ends_it(save, tmp_path):
+    # One name fills the block up to a few bytes; lengths one apart hit the limit exactly, too.
+    sizes = set()
+    for length in range(262_144 - 80, 262_144 - 20):
+        save(tmp_path / "ckpt", {"a" * length: 1.0, "b": 2.0})
+        decoded(tmp_path / "ckpt")
+        sizes.add((tmp_path / "ckpt.index").stat().st_size - length)
+    assert len(sizes) > 1  # some have one block, some two
+
+
 @settings(MADE_UP, max_examples=12)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 2500), longest=st.integers(1, 400))
 def test_made_up_names_are_what_tensorflow_writes(save, tmp_path, seed, count, longest):

@@ -1,4 +1,4 @@
-"""Putting a checkpoint in its place: all of it or nothing, the old one whole until the new one is."""
+"""Putting a checkpoint in its place: all of it or nothing, the old or the new."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_target_that_exists_is_refused(source, existing, values):
 
 def test_data_files_without_an_index_are_refused(source, existing):
     os.remove(f"{existing}.index")
-    with pytest.raises(CheckpointExistsError, match="without an index, such as '.*of-00001'"):
+    with pytest.raises(CheckpointExistsError, match=r"without an index, such as '.*of-00001'"):
         publish(existing, source.index, shards_of(source))
     assert listing(existing) == ["ckpt.data-00000-of-00001"]
 

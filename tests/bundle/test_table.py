@@ -172,6 +172,7 @@ def test_a_changed_block_with_a_correct_checksum_is_rows_or_damaged(data):
         (table_of(block_of(ROWS), compression=7), "compression 7; 0 .* and 1 .* exist"),
         (table_of(block_of(ROWS[::-1])), "keys are not sorted"),
         (table_of(block_of(ROWS), block_of(ROWS)), "keys are not sorted"),
+        (table_of(block_of([ROWS[1], ROWS[1]])), "keys are not sorted"),
         (table_of(b"abc"), "too short for its restart count"),
         (table_of(struct.pack("<I", 3)), "claims 3 restarts"),
         (table_of(b"\0\x05\0a" + ONE_RESTART), "reaches beyond its block"),
