@@ -31,6 +31,10 @@ _NO_LINK = frozenset(
 )
 
 
+# What a file system answers that can't flush a directory.
+_NO_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.ENOTSUP))
+
+
 def is_remote(path: str) -> bool:
     """Returns whether a path has a scheme, so that `tf.io.gfile` has to reach it."""
     return "://" in path
@@ -173,6 +177,9 @@ def sync_directory(path: str) -> None:
     descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

@@ -83,20 +83,24 @@ def publish(
         _require_free(prefix, stale)
     files.require_writable_directory(os.path.dirname(prefix))
     count = _free_count(prefix, max(1, len(shards)), stale)
-    made: list[str] = []
+    made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
     try:
         cost = PublishCost()
         for number in range(count):
             shard = shards[number] if number < len(shards) else Shard()
-            target = shard_path(prefix, number, count)
-            made.append(target)
-            cost = _place(shard, target, copy, progress, cost)
+            made.append((shard_path(prefix, number, count), shard.path if shard.move else None))
+            try:
+                cost = _place(shard, made[-1][0], copy, progress, cost)
+            except FileExistsError:
+                made.pop()  # another process has just made it, and needs it
+                raise
         encoded = encode_index(replace(index, num_shards=count))
-        made.append(files.stage(index_path(prefix), encoded))
-        files.rename(made[-1], index_path(prefix))  # last: nothing is undone once it is in place
+        staged = files.stage(index_path(prefix), encoded)
+        made.append((staged, None))
+        files.rename(staged, index_path(prefix))  # last: nothing is undone once it is in place
     except BaseException as error:
-        for path in made:
-            files.remove(path)
+        for path, origin in made:
+            _undo(path, origin)
         if files.is_refusal(error):
             raise CheckpointWriteError(
                 f"can't write the checkpoint '{prefix}': {error}; nothing was left behind"
@@ -104,6 +108,14 @@ def publish(
         raise
     _tidy(prefix, stale)
     return replace(cost, written=cost.written + len(encoded))
+
+
+def _undo(path: str, origin: str | None) -> None:
+    """Removes a new file, or moves it back where it came from."""
+    if origin is None:
+        files.remove(path)
+    elif files.exists(path):
+        files.rename(path, origin)
 
 
 def _tidy(prefix: str, stale: Sequence[str]) -> None:

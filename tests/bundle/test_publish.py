@@ -214,6 +214,21 @@ def test_an_interrupt_leaves_the_old_checkpoint_and_nothing_else(
     assert listing(existing) == before
 
 
+@pytest.mark.parametrize("copy", [False, True])
+def test_the_files_of_a_process_that_was_faster_stay(source, target, values, monkeypatch, copy):
+    check = files.require_writable_directory
+
+    def overtaken(directory):  # when the target has been found free, and before it is written
+        monkeypatch.setattr(files, "require_writable_directory", check)
+        publish(target, source.index, shards_of(source))
+
+    monkeypatch.setattr(files, "require_writable_directory", overtaken)
+    with pytest.raises(CheckpointWriteError, match="File exists"):
+        publish(target, source.index, shards_of(source), copy=copy)
+    assert values(target) == NEW
+    assert listing(target) == ["ckpt.data-00000-of-00001", "ckpt.index"]
+
+
 @pytest.mark.parametrize("trouble", [OSError(errno.EIO, "I/O error"), KeyboardInterrupt()])
 def test_trouble_after_the_index_is_renamed_leaves_the_new_checkpoint(
     source, existing, values, monkeypatch, trouble
