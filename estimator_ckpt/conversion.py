@@ -10,13 +10,14 @@ bytes. The data files of the source are hard-linked where the file system can, e
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import (
     BundleIndex,
     Checkpoint,
+    PublishCost,
     Shard,
     TensorEntry,
     open_checkpoint,
@@ -91,19 +92,25 @@ def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    to: str,
+    to: str | None = None,
+    rename: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    drop: Iterable[str] = (),
     container: str | None = None,
     step: str | None = "step",
     overwrite: bool = False,
     copy: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ConversionReport:
-    """Converts a checkpoint to a format, without reading a tensor.
+    """Converts a checkpoint to a format, or changes its names, without reading a tensor.
 
     Args:
       source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
       target: the prefix of the new checkpoint. Directories are made as needed.
-      to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both).
+      to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both); None for the
+        format of the source.
+      rename: old to new names or scopes, as `estimator_ckpt.naming.rename_rules` takes them.
+      drop: regular expressions; variables in whose new name one is found are left out.
       container: for tf2 and dual, the attribute of the root object that holds the variables by
         name; `Checkpoint(var_list={name: variable})` by default. A source that is object-based
         keeps its own layout unless a container is given.
@@ -111,6 +118,7 @@ def convert(
         container as `global_step`.
       overwrite: whether `target` may be replaced.
       copy: copy the data files even where they could be linked.
+      dry_run: only say what would be done, write nothing.
       progress: called with (path, bytes done, bytes in all) while data files are copied.
 
     Returns:
@@ -124,18 +132,71 @@ def convert(
       CheckpointWriteError: the file system refused to write the target.
       CheckpointArgumentError: an argument is unusable.
     """
-    if to not in FORMATS:
-        raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
+    patterns = tuple(drop)
+
+    def edit(names: Mapping[str, str]) -> naming.Edit:
+        changed = naming.Edit.nothing(names)
+        if rename:
+            changed = changed.then(naming.rename, rename)
+        return changed.then(naming.drop, patterns) if patterns else changed
+
+    layout = None if container is None else naming.Layout(container, step)
+    return apply(
+        source,
+        target,
+        lambda checkpoint: plan(
+            checkpoint,
+            to,
+            edit=edit if rename or patterns else None,
+            layout=layout,
+            default=naming.Layout(step=step),
+        ),
+        overwrite=overwrite,
+        copy=copy,
+        dry_run=dry_run,
+        progress=progress,
+    )
+
+
+def apply(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    planned: Callable[[Checkpoint], Conversion],
+    *,
+    overwrite: bool = False,
+    copy: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Carries out a conversion.
+
+    Args:
+      source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
+      target: the prefix of the new checkpoint.
+      planned: makes the plan for the source.
+      overwrite: whether `target` may be replaced.
+      copy: copy the data files even where they could be linked.
+      dry_run: only say what would be done.
+      progress: called while data files are copied.
+
+    Returns:
+      What was done. After a dry run, no bytes.
+
+    Raises:
+      CheckpointError: as `convert`.
+    """
     prefix = os.fspath(target)
     checkpoint = open_checkpoint(source)
     if checkpoint.prefix == prefix:
         raise CheckpointArgumentError(f"'{prefix}' is both source and target; give another target")
-    conversion = plan(checkpoint, to, naming.Layout(container or "var_list", step), bool(container))
+    conversion = planned(checkpoint)
     index, shards = rebuild(checkpoint, conversion)
-    cost = publish(prefix, index, shards, overwrite=overwrite, copy=copy, progress=progress)
+    cost = PublishCost()
+    if not dry_run:
+        cost = publish(prefix, index, shards, overwrite=overwrite, copy=copy, progress=progress)
     return ConversionReport(
         prefix,
-        to,
+        naming.format_of(index.entries),
         tuple(KeyChange(key, new) for new, key in sorted(conversion.sources.items())),
         conversion.dropped,
         tuple(sorted(conversion.added)),
@@ -165,8 +226,7 @@ def names_by_key(checkpoint: Checkpoint) -> dict[str, str]:
       NameClashError: there is no name for each tensor.
     """
     entries = checkpoint.index.entries
-    graph = read_object_graph(checkpoint)
-    if graph is None:
+    if naming.OBJECT_GRAPH_KEY not in entries:
         return {key: key for key in entries}
     names = {key: key for key in entries if not _belongs_to_objects(key)}
     owners = {_bytes_of(entries[key]): key for key in names}
@@ -176,7 +236,9 @@ def names_by_key(checkpoint: Checkpoint) -> dict[str, str]:
     for key in keys:
         firsts.setdefault(_bytes_of(entries[key]), key)
     unnamed = [key for place, key in firsts.items() if place not in owners]
-    found = naming.variable_names(unnamed, naming.full_names(graph))
+    found = naming.variable_names(
+        unnamed, lambda: naming.full_names(read_object_graph(checkpoint) or b"")
+    )
     for key in keys:
         place = _bytes_of(entries[key])
         name = owners.get(place) or found.get(firsts.get(place, key))
@@ -209,44 +271,125 @@ def keys_by_name(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def plan(
-    checkpoint: Checkpoint, to: str, layout: naming.Layout = naming.Layout(), relayout: bool = False
+    checkpoint: Checkpoint,
+    to: str | None = None,
+    *,
+    edit: Callable[[Mapping[str, str]], naming.Edit] | None = None,
+    layout: naming.Layout | None = None,
+    default: naming.Layout = naming.Layout(),
 ) -> Conversion:
     """Works out which keys the target has.
 
     Args:
       checkpoint: the source.
-      to: the format of the target.
-      layout: where variables go in the object graph, unless the source has its own.
-      relayout: use `layout` even where the source has an object graph.
+      to: the format of the target; None for that of the source.
+      edit: says, for the names of the variables, what becomes of them.
+      layout: where variables go in the object graph; None to keep the source's.
+      default: the layout for a source that has none.
 
     Returns:
       The plan.
 
     Raises:
       NameClashError: two tensors would get the same name.
+      CheckpointArgumentError: the format does not exist, or new names don't fit the objects.
     """
     entries = checkpoint.index.entries
-    has_graph = naming.OBJECT_GRAPH_KEY in entries
+    to = to or naming.format_of(entries)
+    if to not in FORMATS:
+        raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
+    keeps_objects = to != "tf1" and layout is None and naming.OBJECT_GRAPH_KEY in entries
+    if keeps_objects and to == "tf2" and edit is None:  # then no variable needs a name
+        kept = {key: key for key in entries if _belongs_to_objects(key)}
+        return _conversion(entries, kept, {}, to, {})
+    keys = keys_by_name(checkpoint)
+    edited = edit(keys) if edit else naming.Edit.nothing(keys)
+    if keeps_objects and edit:
+        # Where the objects hold variables by name, their graph is made anew rather than read.
+        layout = naming.layout_of(entries)
+        keeps_objects = layout is None
+        if keeps_objects and edited.renames:
+            raise CheckpointArgumentError(
+                "the objects of this checkpoint don't hold its variables by name, as "
+                "Checkpoint(var_list={name: variable}) does, so a new name would fit none of them; "
+                "give a container to lay them out by name"
+            )
     sources: dict[str, str] = {}
     added: dict[str, bytes | int] = {}
-    keeps_objects = has_graph and to != "tf1" and not relayout
-    if keeps_objects:
-        sources.update((key, key) for key in entries if _belongs_to_objects(key))
-    if to != "tf2" or not keeps_objects:
-        names = keys_by_name(checkpoint)
-        if to != "tf2":
-            sources.update(names)
-        if to != "tf1" and not keeps_objects:
-            sources.update(_object_keys(names, layout))
-            added = {
-                naming.SAVE_COUNTER_KEY: 1,
-                naming.OBJECT_GRAPH_KEY: layout.object_graph(names, save_counter=True),
-            }
-    kept = set(sources.values()) | set(added)
+    if to != "tf1":
+        if keeps_objects:
+            sources, added = _same_objects(checkpoint, keys, edited)
+        else:
+            sources, added = _new_objects(entries, keys, edited, layout or default)
+    if to != "tf2":
+        sources.update({name: keys[old] for name, old in edited.names.items()})
+    dropped_keys = {keys[name]: reason for name, reason in edited.dropped.items()}
+    return _conversion(entries, sources, added, to, dropped_keys)
+
+
+def _conversion(
+    entries: Mapping[str, TensorEntry],
+    sources: Mapping[str, str],
+    added: Mapping[str, bytes | int],
+    to: str,
+    reasons: Mapping[str, str],
+) -> Conversion:
+    used = set(sources.values()) | set(added)
     dropped = tuple(
-        DroppedKey(key, _why_dropped(key, to)) for key in sorted(entries) if key not in kept
+        DroppedKey(key, reasons.get(key) or _why_dropped(key, to))
+        for key in sorted(entries)
+        if key not in used
     )
     return Conversion(sources, dropped, added)
+
+
+def _same_objects(
+    checkpoint: Checkpoint, keys: Mapping[str, str], edited: naming.Edit
+) -> tuple[dict[str, str], dict[str, bytes | int]]:
+    """Keeps the objects of the source, less those whose variable is dropped."""
+    sources: dict[str, str] = {}
+    gone = set()
+    names = names_by_key(checkpoint)
+    for key in filter(_belongs_to_objects, checkpoint.index.entries):
+        name = names.get(key)
+        old = name if name is None else edited.names.get(name)
+        if name is not None and old is None:
+            gone.add(key)
+        else:
+            sources[key] = key if old is None or old == name else keys[old]
+    if not gone:
+        return sources, {}
+    del sources[naming.OBJECT_GRAPH_KEY]
+    return sources, {
+        naming.OBJECT_GRAPH_KEY: naming.prune(read_object_graph(checkpoint) or b"", gone)
+    }
+
+
+def _new_objects(
+    entries: Mapping[str, TensorEntry],
+    keys: Mapping[str, str],
+    edited: naming.Edit,
+    layout: naming.Layout,
+) -> tuple[dict[str, str], dict[str, bytes | int]]:
+    """Lays the variables out anew."""
+    sources: dict[str, str] = {}
+    for name, old in edited.names.items():
+        key = layout.key(name)
+        if key in sources or key == naming.SAVE_COUNTER_KEY:
+            raise NameClashError(
+                f"'{name}' would get the key '{key}', which another tensor has; "
+                "give another container"
+            )
+        sources[key] = keys[old]
+    counted = naming.SAVE_COUNTER_KEY in entries
+    new = naming.OBJECT_GRAPH_KEY not in entries
+    graph = layout.object_graph(edited.names, save_counter=counted or new)
+    added: dict[str, bytes | int] = {naming.OBJECT_GRAPH_KEY: graph}
+    if counted:
+        sources[naming.SAVE_COUNTER_KEY] = naming.SAVE_COUNTER_KEY
+    elif new:
+        added[naming.SAVE_COUNTER_KEY] = 1
+    return sources, added
 
 
 def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex, list[Shard]]:
@@ -279,19 +422,6 @@ def _bytes_of(entry: TensorEntry) -> tuple[object, ...]:
 
 def _belongs_to_objects(key: str) -> bool:
     return key == naming.OBJECT_GRAPH_KEY or naming.is_object_key(key)
-
-
-def _object_keys(names: Mapping[str, str], layout: naming.Layout) -> dict[str, str]:
-    keys: dict[str, str] = {}
-    for name, source in names.items():
-        key = layout.key(name)
-        if key in keys or key == naming.SAVE_COUNTER_KEY:
-            raise NameClashError(
-                f"'{name}' would get the key '{key}', which another tensor has; "
-                "give another container"
-            )
-        keys[key] = source
-    return keys
 
 
 def _why_dropped(key: str, to: str) -> str:

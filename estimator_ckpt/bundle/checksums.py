@@ -8,14 +8,62 @@ stored ones are masked: mask(c) = rotate-right(c, 15) + 0xa282ead8, modulo 2**32
 
 from __future__ import annotations
 
+import functools
+import struct
+
 import google_crc32c
 
 _MASK_DELTA = 0xA282EAD8
+_POLYNOMIAL = 0x82F63B78  # of CRC32C, reflected
+_START = 0xFFFFFFFF
 
 
 def mask(crc: int) -> int:
     """Returns the stored form of a CRC32C (both are unsigned 32-bit)."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def unmask(masked: int) -> int:
+    """Undoes `mask`."""
+    rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
+    return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
+
+
+def integer_of(masked: int, size: int) -> int | None:
+    """Finds the integer that has a checksum, so that its bytes need not be read.
+
+    For 32 bits a CRC32C is one-to-one: run backwards from the checksum, it gives the four bytes
+    that it started with. The other four of an int64 are taken for zeros.
+
+    Args:
+      masked: the masked CRC32C of the integer's little-endian bytes.
+      size: how many bytes it has, 4 or 8.
+
+    Returns:
+      The integer if it is from 0 to 2**31 - 1 (as a global step is, nearly always), else None.
+    """
+    table, index_of = _tables()
+    state = unmask(masked) ^ _START
+    for _ in range(size):
+        index = index_of[state >> 24]
+        state = ((state ^ table[index]) << 8 & 0xFFFFFFFF) | index
+    number = state ^ _START
+    encoded = struct.pack("<I", number).ljust(size, b"\0")
+    return number if number < 1 << 31 and masked_crc32c(encoded) == masked else None
+
+
+@functools.cache
+def _tables() -> tuple[list[int], list[int]]:
+    """Returns the CRC of each byte, and the byte of each CRC by that one's highest eight bits."""
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
+        table.append(byte)
+    index_of = [0] * 256
+    for index, crc in enumerate(table):
+        index_of[crc >> 24] = index
+    return table, index_of
 
 
 def extend(crc: int, data: bytes) -> int:

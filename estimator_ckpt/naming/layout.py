@@ -2,7 +2,7 @@
 
     layout = Layout()                      # Checkpoint(var_list={name: variable}, step=step)
     layout.key("global_step")              # step/.ATTRIBUTES/VARIABLE_VALUE
-    variable_names(keys, graph_names)      # the way back: {key: name}
+    variable_names(keys, read_names)       # the way back: {key: name}
 
 A name-based checkpoint has names only; what they become is decided here and nowhere else.
 """
@@ -10,7 +10,7 @@ A name-based checkpoint has names only; what they become is decided here and now
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
@@ -85,6 +85,31 @@ class Layout:
         return build_object_graph(leaves)
 
 
+def layout_of(keys: Iterable[str]) -> Layout | None:
+    """Finds the layout that gave a checkpoint its object keys.
+
+    Args:
+      keys: all keys of the checkpoint; name-based ones don't count.
+
+    Returns:
+      The layout, or None if the variables are not all held by name in one container.
+    """
+    container, step = None, None
+    for key in keys:
+        if not is_object_key(key) or key == SAVE_COUNTER_KEY:
+            continue
+        path, attribute = parse_key(key)
+        if attribute != VARIABLE_VALUE or len(path) > 2 or is_slot_key(key):
+            return None
+        if len(path) == 1 and step in (None, path[0]):
+            step = path[0]
+        elif len(path) == 2 and container in (None, path[0]) and not path[1].isdigit():
+            container = path[0]
+        else:
+            return None
+    return Layout(container, step) if container else None
+
+
 def format_of(keys: Iterable[str]) -> str:
     """Tells the format of a checkpoint from its keys.
 
@@ -101,7 +126,9 @@ def format_of(keys: Iterable[str]) -> str:
     return "dual" if named else "tf2"
 
 
-def variable_names(keys: Iterable[str], graph_names: Mapping[str, str]) -> dict[str, str]:
+def variable_names(
+    keys: Iterable[str], read_graph_names: Callable[[], Mapping[str, str]]
+) -> dict[str, str]:
     """Finds the name-based name of each object key.
 
     Names come from the keys where these are like those of `Checkpoint(var_list={name: v})`, or
@@ -109,7 +136,7 @@ def variable_names(keys: Iterable[str], graph_names: Mapping[str, str]) -> dict[
 
     Args:
       keys: object keys.
-      graph_names: {key: full name}, from the object graph.
+      read_graph_names: returns {key: full name}, from the object graph; called only if needed.
 
     Returns:
       {key: name}, in the order of `keys`; without `save_counter` and without what isn't a tensor
@@ -127,6 +154,7 @@ def variable_names(keys: Iterable[str], graph_names: Mapping[str, str]) -> dict[
         if not _clashes(by_key):
             return by_key
     step_key = variable_key(_STEP)
+    graph_names = read_graph_names()
     by_graph = {key: graph_names[key] for key in variables if key in graph_names}
     if step_key in variables:
         by_graph[step_key] = GLOBAL_STEP

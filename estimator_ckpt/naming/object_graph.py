@@ -8,7 +8,7 @@ Source: TensorFlow's `core/protobuf/trackable_object_graph.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -124,6 +124,32 @@ def split_shared(data: bytes, full_name: str) -> tuple[bytes, list[str]]:
             graph.nodes[child.node_id].attributes[0].checkpoint_key = added[-1]
             paths[child.node_id] = path
     return bytes(graph.SerializeToString(deterministic=True)), added
+
+
+def prune(data: bytes, dropped: Collection[str]) -> bytes:
+    """Takes saved values out of an object graph.
+
+    Args:
+      data: the serialized `TrackableObjectGraph`.
+      dropped: keys that the checkpoint no longer has.
+
+    Returns:
+      The serialized graph without them, and without the slots that lose their value.
+    """
+    graph = parse_object_graph(data)
+    emptied = set()
+    for number, node in enumerate(graph.nodes):
+        kept = [each for each in node.attributes if each.checkpoint_key not in dropped]
+        if len(kept) < len(node.attributes):
+            del node.attributes[:]
+            node.attributes.extend(kept)
+            emptied.add(number)
+    for node in graph.nodes:
+        slots = [each for each in node.slot_variables if each.slot_variable_node_id not in emptied]
+        if len(slots) < len(node.slot_variables):
+            del node.slot_variables[:]
+            node.slot_variables.extend(slots)
+    return bytes(graph.SerializeToString(deterministic=True))
 
 
 def node_paths(data: bytes) -> list[tuple[str, ...]]:

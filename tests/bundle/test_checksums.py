@@ -49,3 +49,19 @@ def test_tensorflow_stores_the_same_checksum(tmp_path, data):
     written = path.read_bytes()
     assert struct.unpack("<I", written[8:12]) == (checksums.masked_crc32c(written[:8]),)
     assert struct.unpack("<I", written[-4:]) == (checksums.masked_crc32c(data),)
+
+
+@pytest.mark.parametrize(("width", "size"), [("<q", 8), ("<i", 4)])
+@pytest.mark.parametrize("number", [0, 1, 7, 1000, 65536, 123456789, 2**31 - 1])
+def test_an_integer_is_known_by_its_checksum(number, width, size):
+    stored = checksums.masked_crc32c(struct.pack(width, number))
+    assert checksums.integer_of(stored, size) == number
+
+
+def test_another_value_is_not_taken_for_an_integer():
+    assert checksums.integer_of(checksums.masked_crc32c(struct.pack("<i", -1)), 4) is None
+
+
+@pytest.mark.parametrize("crc", [0, 1, 0xFFFFFFFF, 0xA282EAD8, 0x12345678])
+def test_unmasking_undoes_masking(crc):
+    assert checksums.unmask(checksums.mask(crc)) == crc

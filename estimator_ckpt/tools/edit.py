@@ -1,0 +1,100 @@
+"""Changes the variables of a checkpoint, in its own format, by rewriting the index.
+
+    rename("job", "renamed/model.ckpt-10", {"old_scope/": "new_scope/"})
+    drop("job", "small/model.ckpt-10", slots=True)
+    ema("job", "averaged/model.ckpt-10")
+
+No tensor is read; data files are linked, so what is dropped still takes its room in them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from estimator_ckpt import naming
+from estimator_ckpt.conversion import ConversionReport, apply, convert, plan
+
+
+def rename(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    rules: Mapping[str, str] | Iterable[tuple[str, str]],
+    **options: Any,
+) -> ConversionReport:
+    """Gives variables new names; their slots follow them.
+
+    Args:
+      source: a checkpoint of any format.
+      target: the prefix of the new checkpoint, of the same format.
+      rules: old to new names; scopes end in `/`, `re:` starts a regular expression. The first that
+        says something about a name decides.
+      **options: `container`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+
+    Returns:
+      What was done.
+
+    Raises:
+      CheckpointArgumentError: a rule is unusable, or matches nothing.
+      NameClashError: two variables would get the same name.
+      CheckpointError: as `convert`.
+    """
+    return convert(source, target, rename=rules, **options)
+
+
+def drop(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    patterns: Iterable[str] = (),
+    *,
+    slots: bool = False,
+    **options: Any,
+) -> ConversionReport:
+    """Leaves variables out.
+
+    Args:
+      source: a checkpoint of any format.
+      target: the prefix of the new checkpoint, of the same format and layout.
+      patterns: regular expressions; a variable is left out if one is found in its name.
+      slots: leave out what belongs to optimizers.
+      **options: `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+
+    Returns:
+      What was done; `dropped` has each key with the reason.
+
+    Raises:
+      CheckpointArgumentError: a pattern is unusable or matches nothing, or nothing would be left.
+      CheckpointError: as `convert`.
+    """
+    wanted = tuple(patterns)
+    return apply(
+        source,
+        target,
+        lambda checkpoint: plan(
+            checkpoint, edit=lambda names: naming.drop(names, wanted, slots=slots)
+        ),
+        **options,
+    )
+
+
+def ema(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], **options: Any
+) -> ConversionReport:
+    """Puts exponential moving averages in the place of their variables.
+
+    Args:
+      source: a checkpoint of any format, with variables called `NAME/ExponentialMovingAverage`.
+      target: the prefix of the new checkpoint, of the same format and layout.
+      **options: `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+
+    Returns:
+      What was done.
+
+    Raises:
+      CheckpointArgumentError: there is no average.
+      CheckpointError: as `convert`.
+    """
+    return apply(
+        source, target, lambda checkpoint: plan(checkpoint, edit=naming.averages), **options
+    )

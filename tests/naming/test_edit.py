@@ -1,0 +1,70 @@
+"""What becomes of the names of variables."""
+
+import pytest
+
+from estimator_ckpt import naming
+from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
+
+NAMES = ("dense/w", "dense/w/Adam", "dense/b", "beta1_power", "global_step")
+
+
+def test_renaming_says_whose_bytes_a_new_name_has():
+    edit = naming.rename(NAMES, {"dense/w": "out/kernel"})
+    assert edit.names["out/kernel"] == "dense/w"
+    assert edit.names["out/kernel/Adam"] == "dense/w/Adam"
+    assert edit.names["dense/b"] == "dense/b"
+    assert edit.renames
+    assert not edit.dropped
+
+
+def test_swapping_names_is_no_new_name():
+    edit = naming.rename(("a", "b"), {"a": "b", "b": "a"})
+    assert edit.names == {"b": "a", "a": "b"}
+    assert not edit.renames
+
+
+def test_dropping_by_pattern_and_slots():
+    assert set(naming.drop(NAMES, ["^dense/b$"]).dropped) == {"dense/b"}
+    slots = naming.drop(NAMES, slots=True)
+    assert set(slots.dropped) == {"dense/w/Adam", "beta1_power"}
+    assert set(slots.names) == {"dense/w", "dense/b", "global_step"}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        (["dens/b"], "matches no variable; near names are dense/b"),
+        (["("], "no regular"),
+        ([""], "nothing would be left"),
+    ],
+)
+def test_unusable_patterns_are_refused(patterns, message):
+    with pytest.raises(CheckpointArgumentError, match=message):
+        naming.drop(NAMES, patterns)
+
+
+def test_averages_take_the_place_of_their_variables():
+    names = ("w", "b", "w/ExponentialMovingAverage", "scope/b/ExponentialMovingAverage")
+    edit = naming.averages(names)
+    assert edit.names == {
+        "w": "w/ExponentialMovingAverage",
+        "b": "scope/b/ExponentialMovingAverage",
+    }
+    assert set(edit.dropped) == {"w", "b"}
+    assert naming.averages(("w/ExponentialMovingAverage",)).names == {
+        "w": "w/ExponentialMovingAverage"
+    }
+
+
+def test_no_average_and_two_averages_are_refused():
+    with pytest.raises(CheckpointArgumentError, match="there is no average"):
+        naming.averages(NAMES)
+    with pytest.raises(NameClashError, match="'w' has two averages"):
+        naming.averages(("w", "w/ExponentialMovingAverage", "s/w/ExponentialMovingAverage"))
+
+
+def test_edits_follow_each_other():
+    edit = naming.Edit.nothing(NAMES).then(naming.rename, {"dense/": "d/"})
+    edit = edit.then(naming.drop, ["^d/b$"])
+    assert edit.names["d/w"] == "dense/w"
+    assert set(edit.dropped) == {"dense/b"}
