@@ -33,8 +33,16 @@ if TYPE_CHECKING:
     from estimator_ckpt.estimator.saver import CheckpointSaver as CheckpointSaver
     from estimator_ckpt.estimator.scaffold import checkpoint_scaffold as checkpoint_scaffold
     from estimator_ckpt.estimator.warm_start import warm_start_settings as warm_start_settings
+    from estimator_ckpt.objects.assignment import assignment_map as assignment_map
+    from estimator_ckpt.objects.restore import RestoreReport as RestoreReport
+    from estimator_ckpt.objects.restore import restore as restore
+    from estimator_ckpt.objects.structure import StructureDiff as StructureDiff
+    from estimator_ckpt.objects.structure import structure_diff as structure_diff
     from estimator_ckpt.tools.describe import CheckpointDescription as CheckpointDescription
     from estimator_ckpt.tools.describe import describe as describe
+    from estimator_ckpt.tools.edit import drop as drop
+    from estimator_ckpt.tools.edit import ema as ema
+    from estimator_ckpt.tools.edit import rename as rename
 
 _MODULES = {
     "CheckpointArgumentError": "errors",
@@ -47,12 +55,20 @@ _MODULES = {
     "ConversionReport": "conversion",
     "DamagedCheckpointError": "errors",
     "NameClashError": "errors",
+    "RestoreReport": "objects.restore",
+    "StructureDiff": "objects.structure",
     "Tf1CheckpointListener": "estimator.hooks",
     "Tf1CheckpointSaverHook": "estimator.hooks",
     "VariableMismatchError": "errors",
+    "assignment_map": "objects.assignment",
     "checkpoint_scaffold": "estimator.scaffold",
     "convert": "conversion",
     "describe": "tools.describe",
+    "drop": "tools.edit",
+    "ema": "tools.edit",
+    "rename": "tools.edit",
+    "restore": "objects.restore",
+    "structure_diff": "objects.structure",
     "warm_start_settings": "estimator.warm_start",
     "wrap_model_fn": "estimator.model_fn",
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import (
@@ -97,6 +98,7 @@ def convert(
     drop: Iterable[str] = (),
     container: str | None = None,
     step: str | None = "step",
+    like: Any = None,
     overwrite: bool = False,
     copy: bool = False,
     dry_run: bool = False,
@@ -116,6 +118,9 @@ def convert(
         keeps its own layout unless a container is given.
       step: for tf2 and dual, the attribute that holds the global step; None leaves it in the
         container as `global_step`.
+      like: for tf2 and dual, a live `tf.train.Checkpoint`, module or Keras model that is built: the
+        target has exactly the keys that it would save, each from the variable of that name, slots
+        of optimizers from the corresponding ones. What it does not have is dropped.
       overwrite: whether `target` may be replaced.
       copy: copy the data files even where they could be linked.
       dry_run: only say what would be done, write nothing.
@@ -130,8 +135,14 @@ def convert(
       NameClashError: two tensors would get the same name.
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
+      VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
       CheckpointArgumentError: an argument is unusable.
     """
+    if like is not None and (container is not None or to == "tf1"):
+        raise CheckpointArgumentError(
+            "like= gives the layout of objects: it goes with to='tf2' or to='dual', "
+            "and not with container="
+        )
     patterns = tuple(drop)
 
     def edit(names: Mapping[str, str]) -> naming.Edit:
@@ -150,6 +161,7 @@ def convert(
             edit=edit if rename or patterns else None,
             layout=layout,
             default=naming.Layout(step=step),
+            like=like,
         ),
         overwrite=overwrite,
         copy=copy,
@@ -277,6 +289,7 @@ def plan(
     edit: Callable[[Mapping[str, str]], naming.Edit] | None = None,
     layout: naming.Layout | None = None,
     default: naming.Layout = naming.Layout(),
+    like: Any = None,
 ) -> Conversion:
     """Works out which keys the target has.
 
@@ -286,6 +299,7 @@ def plan(
       edit: says, for the names of the variables, what becomes of them.
       layout: where variables go in the object graph; None to keep the source's.
       default: the layout for a source that has none.
+      like: a live object whose keys the target has; None for a layout by name.
 
     Returns:
       The plan.
@@ -298,7 +312,8 @@ def plan(
     to = to or naming.format_of(entries)
     if to not in FORMATS:
         raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
-    keeps_objects = to != "tf1" and layout is None and naming.OBJECT_GRAPH_KEY in entries
+    has_objects = naming.OBJECT_GRAPH_KEY in entries
+    keeps_objects = to != "tf1" and layout is None and like is None and has_objects
     if keeps_objects and to == "tf2" and edit is None:  # then no variable needs a name
         kept = {key: key for key in entries if _belongs_to_objects(key)}
         return _conversion(entries, kept, {}, to, {})
@@ -319,6 +334,12 @@ def plan(
     if to != "tf1":
         if keeps_objects:
             sources, added = _same_objects(checkpoint, keys, edited)
+        elif like is not None:
+            from estimator_ckpt.live_objects import LiveObjects  # it needs TensorFlow
+
+            found = LiveObjects(like).find_sources(edited.names, entries, keys)
+            sources, added = dict(found.sources), {naming.OBJECT_GRAPH_KEY: found.graph}
+            added.update(dict.fromkeys(found.counters, 1))
         else:
             sources, added = _new_objects(entries, keys, edited, layout or default)
     if to != "tf2":

@@ -20,8 +20,8 @@ import tensorflow as tf
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, take_over_saver
-from estimator_ckpt.estimator.tensorflow_internals import set_scaffold_saver
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
+from estimator_ckpt.tensorflow_internals import set_scaffold_saver
 
 ModelFn = Callable[..., Any]
 _WRAPPED = "_estimator_ckpt_wrapped"

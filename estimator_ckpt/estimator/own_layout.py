@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt.estimator import tensorflow_internals as internals
+from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.naming.paths import variable_key
 
 _log = logging.getLogger(__name__)
@@ -29,8 +29,7 @@ class OwnLayout:
     """The layout of a user's `tf.train.Checkpoint`."""
 
     def __init__(self, checkpoint: Any):
-        *self._saveables, graph = internals.frozen_saveables(checkpoint)
-        stored = tf.get_static_value(graph.specs[0].tensor).item()
+        self._saveables, stored = internals.frozen_saveables(checkpoint)
         self._names = naming.full_names(stored)
         self._graph, self._step_keys = naming.split_shared(stored, naming.GLOBAL_STEP)
         counters = [
@@ -58,8 +57,8 @@ class OwnLayout:
         """Returns {name: keys} for the names that the Checkpoint reaches, and the object graph."""
         reached: ObjectKeys = {name: (name,) for name in names if naming.is_object_key(name)}
         reached.update({name: (key,) for key, name in self._names.items()})
-        if naming.GLOBAL_STEP in reached:
-            reached[naming.GLOBAL_STEP] += tuple(self._step_keys)
+        if self._step_keys:
+            reached[naming.GLOBAL_STEP] = (*reached.get(naming.GLOBAL_STEP, ()), *self._step_keys)
         keys: ObjectKeys = {name: reached[name] for name in names if name in reached}
         lost = [name for name in names if name not in keys]
         if not lost:

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from estimator_ckpt import naming
+from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.bundle import (
     BundleIndex,
     Shard,
@@ -31,7 +32,6 @@ from estimator_ckpt.bundle import (
     publish,
 )
 from estimator_ckpt.bundle.checkpoint import index_path
-from estimator_ckpt.estimator import tensorflow_internals as internals
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
 from estimator_ckpt.estimator.restoring import Read, find_keys, static_shape
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY

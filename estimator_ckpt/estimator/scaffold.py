@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt.estimator import tensorflow_internals as internals
+from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.estimator.saver import CheckpointSaver, register_job_saver
 from estimator_ckpt.naming import GLOBAL_STEP
 

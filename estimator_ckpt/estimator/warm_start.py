@@ -23,7 +23,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, open_checkpoint
 from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
-from estimator_ckpt.estimator.tensorflow_internals import logical_name
+from estimator_ckpt.tensorflow_internals import grouped_variables, slice_info
 
 _log = logging.getLogger(__name__)
 
@@ -128,9 +128,7 @@ class _Choice:
         """Returns {name: variables to warm-start (more than one for a partitioned one)}, and what
         to say of each variable of the graph.
         """
-        variables: dict[str, list[Any]] = {}
-        for variable in tf.compat.v1.global_variables():
-            variables.setdefault(logical_name(variable), []).append(variable)
+        variables = grouped_variables()
         _require_known(vocab_info, variables)
         rows = []
         chosen = {}
@@ -164,7 +162,7 @@ class _Choice:
         return None
 
     def _require_equal_shape(self, name: str, parts: list[Any], key: str) -> None:
-        info = getattr(parts[0], "_save_slice_info", None)
+        info = slice_info(parts[0])
         shape = tf.TensorShape(info.full_shape if info is not None else parts[0].shape)
         found = self._entries[key].shape
         if not shape.is_compatible_with(found):

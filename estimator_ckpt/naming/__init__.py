@@ -27,11 +27,14 @@ from estimator_ckpt.naming.object_graph import Leaf as Leaf
 from estimator_ckpt.naming.object_graph import add_leaves as add_leaves
 from estimator_ckpt.naming.object_graph import build_object_graph as build_object_graph
 from estimator_ckpt.naming.object_graph import full_names as full_names
+from estimator_ckpt.naming.object_graph import match_graphs as match_graphs
 from estimator_ckpt.naming.object_graph import node_paths as node_paths
 from estimator_ckpt.naming.object_graph import prune as prune
 from estimator_ckpt.naming.object_graph import split_shared as split_shared
+from estimator_ckpt.naming.object_graph import subgraph as subgraph
 from estimator_ckpt.naming.paths import is_object_key as is_object_key
 from estimator_ckpt.naming.rules import Rename as Rename
 from estimator_ckpt.naming.rules import rename_rules as rename_rules
+from estimator_ckpt.naming.slots import corresponding_slots as corresponding_slots
 from estimator_ckpt.naming.slots import is_optimizer_state as is_optimizer_state
 from estimator_ckpt.naming.slots import slot_of as slot_of

@@ -126,6 +126,61 @@ def split_shared(data: bytes, full_name: str) -> tuple[bytes, list[str]]:
     return bytes(graph.SerializeToString(deterministic=True)), added
 
 
+def match_graphs(first: bytes, second: bytes) -> dict[str, str]:
+    """Finds the values that two object graphs have in common: those at equal paths from the roots.
+
+    Args:
+      first: a serialized `TrackableObjectGraph`.
+      second: another.
+
+    Returns:
+      {key in the first: key in the second}, slots of matching optimizers and variables included.
+    """
+    ours, theirs = parse_object_graph(first), parse_object_graph(second)
+    pairs = {0: 0}
+    order = [0]
+    for number in order:  # it grows while it is walked
+        others = {each.local_name: each.node_id for each in theirs.nodes[pairs[number]].children}
+        for child in ours.nodes[number].children:
+            if child.node_id not in pairs and child.local_name in others:
+                pairs[child.node_id] = others[child.local_name]
+                order.append(child.node_id)
+    for number in order:
+        slots = {
+            (slot.original_variable_node_id, slot.slot_name): slot.slot_variable_node_id
+            for slot in theirs.nodes[pairs[number]].slot_variables
+        }
+        for slot in ours.nodes[number].slot_variables:
+            found = slots.get((pairs.get(slot.original_variable_node_id, -1), slot.slot_name))
+            if found is not None:
+                pairs[slot.slot_variable_node_id] = found
+    keys: dict[str, str] = {}
+    for number, other in pairs.items():
+        saved = {each.name: each.checkpoint_key for each in theirs.nodes[other].attributes}
+        for attribute in ours.nodes[number].attributes:
+            if attribute.name in saved:
+                keys[attribute.checkpoint_key] = saved[attribute.name]
+    return keys
+
+
+def subgraph(data: bytes, child: str) -> bytes:
+    """Returns an object graph as seen from a child of its root.
+
+    Args:
+      data: the serialized `TrackableObjectGraph`.
+      child: the name of one of the root's children.
+
+    Returns:
+      The serialized graph with that child as the root; keys stay as they are.
+    """
+    graph = parse_object_graph(data)
+    for each in graph.nodes[0].children:
+        if each.local_name == child:
+            graph.nodes[0].CopyFrom(graph.nodes[each.node_id])
+            break
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
 def prune(data: bytes, dropped: Collection[str]) -> bytes:
     """Takes saved values out of an object graph.
 

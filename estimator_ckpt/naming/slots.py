@@ -50,3 +50,40 @@ def slot_of(name: str, names: Collection[str]) -> str | None:
 def is_optimizer_state(name: str, names: Collection[str]) -> bool:
     """Returns whether a variable is an optimizer's: a slot, or a scalar such as `beta1_power`."""
     return bool(_OPTIMIZER_SCALARS.fullmatch(name)) or slot_of(name, names) is not None
+
+
+# What tf.keras.optimizers call the slots of tf.compat.v1.train optimizers, and of BERT's.
+_TF1_SLOTS: dict[str, tuple[str, ...]] = {
+    "m": ("Adam", "AdamW", "adam_m", "LAMB"),
+    "v": ("Adam_1", "AdamW_1", "adam_v", "LAMB_1"),
+    "momentum": ("Momentum", "RMSProp_1"),
+    "rms": ("RMSProp",),
+    "accumulator": ("Adagrad", "Ftrl"),
+    "linear": ("Ftrl_1",),
+    "accum_grad": ("Adadelta",),
+    "accum_var": ("Adadelta_1",),
+}
+_COUNTERS = ("iter", "iteration", "iterations")
+
+
+def corresponding_slots(name: str) -> list[str]:
+    """Returns what a Keras optimizer's variable may be called in a name-based checkpoint.
+
+    Args:
+      name: `Adam/dense/kernel/m` (legacy), `Adam/m/dense/kernel` or `m/dense/kernel` (new), or that
+        of the optimizer's counter.
+
+    Returns:
+      Names of the same slot as `tf.compat.v1.train` optimizers have it; for a counter, the step.
+    """
+    *scopes, last = name.split("/")
+    if last in _COUNTERS:
+        return ["global_step"]
+    found = []
+    for start in range(len(scopes) + 1):
+        if last in _TF1_SLOTS:
+            found += ["/".join([*scopes[start:], slot]) for slot in _TF1_SLOTS[last]]
+        if start < len(scopes) and scopes[start] in _TF1_SLOTS:
+            variable = [*scopes[start + 1 :], last]
+            found += ["/".join([*variable, slot]) for slot in _TF1_SLOTS[scopes[start]]]
+    return found

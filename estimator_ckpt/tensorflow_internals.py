@@ -58,18 +58,33 @@ def all_saveables() -> list[Any]:
     )
 
 
+def slice_info(variable: Any) -> Any:
+    """Returns what a part of a partitioned variable knows of the whole; None for another one."""
+    return getattr(variable, "_save_slice_info", None)
+
+
 def logical_name(variable: Any) -> str:
     """Returns a variable's name in a name-based checkpoint; that of the whole for a part."""
-    info = getattr(variable, "_save_slice_info", None)
+    info = slice_info(variable)
     return str(info.full_name if info is not None else variable.op.name)
 
 
-def frozen_saveables(checkpoint: Any) -> list[Any]:
-    """Returns what a `tf.train.Checkpoint` saves, under its keys, the object graph included.
+def grouped_variables() -> dict[str, list[Any]]:
+    """Returns the global variables of the default graph by name, the parts of one together."""
+    grouped: dict[str, list[Any]] = {}
+    for variable in tf.compat.v1.global_variables():
+        grouped.setdefault(logical_name(variable), []).append(variable)
+    return grouped
+
+
+def frozen_saveables(root: Any) -> tuple[list[Any], bytes]:
+    """Returns what an object saves, under its keys, and the serialized object graph.
 
     This is what Scaffold.finalize itself does with a Checkpoint.
     """
-    return list(ObjectGraphView(checkpoint).frozen_saveable_objects())
+    *saveables, graph = ObjectGraphView(root).frozen_saveable_objects()
+    value = tf.get_static_value(graph.specs[0].tensor)
+    return saveables, value if isinstance(value, bytes) else value.item()
 
 
 def counts_in(trackable: Any, step: Any) -> bool:
@@ -79,6 +94,11 @@ def counts_in(trackable: Any, step: Any) -> bool:
     property makes a new variable where there is none.
     """
     return step is not None and getattr(trackable, "_iterations", None) is step
+
+
+def is_optimizer(trackable: Any) -> bool:
+    """Returns whether an object is a Keras optimizer, without importing Keras to tell."""
+    return hasattr(trackable, "_iterations") and hasattr(trackable, "apply_gradients")
 
 
 def set_scaffold_saver(scaffold: Any, saver: Any) -> None:

@@ -1,0 +1,1 @@
+"""What plain TensorFlow 2 code uses: restore, structure_diff, assignment_map."""
