@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from estimator_ckpt.tools.edit import drop as drop
     from estimator_ckpt.tools.edit import ema as ema
     from estimator_ckpt.tools.edit import rename as rename
+    from estimator_ckpt.tools.model_dir import convert_all as convert_all
 
 _MODULES = {
     "CheckpointArgumentError": "errors",
@@ -63,6 +64,7 @@ _MODULES = {
     "assignment_map": "objects.assignment",
     "checkpoint_scaffold": "estimator.scaffold",
     "convert": "conversion",
+    "convert_all": "tools.model_dir",
     "describe": "tools.describe",
     "drop": "tools.edit",
     "ema": "tools.edit",

@@ -189,14 +189,30 @@ def _latest_in(directory: str) -> str:
             f"the directory '{directory}' has no state file '{STATE_FILE}', and is no SavedModel"
             f"{_what_is_there(os.path.join(directory, ''))}"
         )
-    if files.exists(index_path(latest)):
-        return latest
-    here = os.path.join(directory, os.path.basename(latest))
+    return find_listed(directory, latest)
+
+
+def find_listed(directory: str, prefix: str) -> str:
+    """Finds a checkpoint that a state file names, also if the directory was moved since.
+
+    Args:
+      directory: where the state file is.
+      prefix: as `read_state` returns it.
+
+    Returns:
+      The prefix of an existing checkpoint: this, or the one of that name in the directory itself.
+
+    Raises:
+      CheckpointNotFoundError: there is neither.
+    """
+    if files.exists(index_path(prefix)):
+        return prefix
+    here = os.path.join(directory, os.path.basename(prefix))
     if files.exists(index_path(here)):
-        _log.warning("The state file of '%s' names '%s'; reading '%s'", directory, latest, here)
+        _log.warning("The state file of '%s' names '%s'; reading '%s'", directory, prefix, here)
         return here
     raise CheckpointNotFoundError(
-        f"the state file of '{directory}' names '{latest}', which does not exist"
+        f"the state file of '{directory}' names '{prefix}', which does not exist"
         f"{_what_is_there(here)}"
     )
 

@@ -5,20 +5,22 @@ Synopsis:
     estimator-ckpt convert model_dir/model.ckpt-500 tf2/ckpt-500 --to=tf2
     estimator-ckpt convert model_dir both/ckpt --to=dual --verbose
     estimator-ckpt convert tf2/ckpt-500 tf1/model.ckpt-500 --to=tf1 --copy --json
+    estimator-ckpt convert model_dir tf2_dir --to=tf2 --all
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
 
-from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, require_choice
-
-if TYPE_CHECKING:
-    from estimator_ckpt.conversion import ConversionReport, KeyChange
+from estimator_ckpt.cli.report import (
+    define_rename_flag,
+    define_writing_flags,
+    rename_rules,
+    with_report,
+)
 
 _DETAILS = """\
 SOURCE is a prefix (model_dir/model.ckpt-500) or a folder with a state file (its latest \
@@ -43,98 +45,45 @@ def _define_flags(values: flags.FlagValues) -> None:
         "(default: var_list, as a wrapped Estimator has it)",
         flag_values=values,
     )
-    flags.DEFINE_boolean(
-        "overwrite", False, "Replace a checkpoint that is at TARGET.", flag_values=values
+    flags.DEFINE_string(
+        "step",
+        "step",
+        "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
+        "container.",
+        flag_values=values,
     )
-    flags.DEFINE_boolean(
-        "copy",
-        False,
-        "Copy the data even where it could be linked, to make TARGET independent of SOURCE.",
+    define_rename_flag(values)
+    flags.DEFINE_multi_string(
+        "drop",
+        [],
+        "Regular expression, may be repeated: variables in whose name it is found are left out.",
         flag_values=values,
     )
     flags.DEFINE_boolean(
-        "verbose", False, "List each renamed key, too.", short_name="v", flag_values=values
+        "all",
+        False,
+        "SOURCE and TARGET are folders: convert each checkpoint that SOURCE's state file lists, "
+        "and write a state file.",
+        flag_values=values,
     )
-    flags.DEFINE_boolean("json", False, "Print the report as JSON.", flag_values=values)
+    define_writing_flags(values, dry_run=False)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
-    to = require_choice(values, "to")
+    settings = {
+        "to": require_choice(values, "to"),
+        "container": values.container,
+        "step": values.step or None,
+        "rename": rename_rules(values),
+        "drop": values.drop,
+    }
 
     from estimator_ckpt.conversion import convert
+    from estimator_ckpt.tools.model_dir import convert_all
 
-    with output.progress_bars("copying") as progress:
-        report = convert(
-            source,
-            target,
-            to=to,
-            container=values.container,
-            overwrite=values.overwrite,
-            copy=values.copy,
-            progress=progress,
-        )
-    if values.json:
-        output.print_json(report)
-    elif output.on_terminal():
-        _print_for_people(report, values.verbose)
-    else:
-        _print_for_pipes(report, values.verbose)
-    return 0
-
-
-def _print_for_people(report: ConversionReport, verbose: bool) -> None:
-    renamed = _renamed(report)
-    hint = "" if verbose or not renamed else " (--verbose lists them)"
-    print(f"wrote {output.escape(report.prefix)}, format {report.format}")
-    print(f"  {output.counted(len(report.keys), 'key')}, {len(renamed):,} of them renamed{hint}")
-    for change in renamed if verbose else ():
-        print(f"    {output.escape(change.source)} -> {output.escape(change.target)}")
-    print(f"  {output.counted(len(report.added), 'key')} added")
-    for key in report.added:
-        print(f"    {output.escape(key)}")
-    print(f"  {output.counted(len(report.dropped), 'key')} dropped")
-    for reason, keys in _by_reason(report).items():
-        print(f"    {output.escape(reason)}:")
-        for key in keys:
-            print(f"      {output.escape(key)}")
-    print(
-        f"  {output.human_bytes(report.bytes_linked)} linked, "
-        f"{output.human_bytes(report.bytes_copied)} copied, "
-        f"{output.human_bytes(report.bytes_written)} written"
-    )
-
-
-def _print_for_pipes(report: ConversionReport, verbose: bool) -> None:
-    """A line a fact: what it is, then its values."""
-    renamed = _renamed(report)
-    output.print_tabbed(("prefix", report.prefix))
-    output.print_tabbed(("format", report.format))
-    output.print_tabbed(("keys", len(report.keys)))
-    output.print_tabbed(("keys_renamed", len(renamed)))
-    output.print_tabbed(("keys_added", len(report.added)))
-    output.print_tabbed(("keys_dropped", len(report.dropped)))
-    output.print_tabbed(("bytes_linked", report.bytes_linked))
-    output.print_tabbed(("bytes_copied", report.bytes_copied))
-    output.print_tabbed(("bytes_written", report.bytes_written))
-    for key in report.added:
-        output.print_tabbed(("added", key))
-    for dropped in report.dropped:
-        output.print_tabbed(("dropped", dropped.key, dropped.reason))
-    for change in renamed if verbose else ():
-        output.print_tabbed(("renamed", change.source, change.target))
-
-
-def _by_reason(report: ConversionReport) -> dict[str, list[str]]:
-    keys: dict[str, list[str]] = {}
-    for dropped in report.dropped:
-        keys.setdefault(dropped.reason, []).append(dropped.key)
-    return keys
-
-
-def _renamed(report: ConversionReport) -> list[KeyChange]:
-    """The keys that have another name now; in a dual checkpoint, one of each pair has."""
-    return [change for change in report.keys if change.source != change.target]
+    do = convert_all if values.all else convert
+    return with_report(values, lambda **options: do(source, target, **settings, **options))
 
 
 COMMAND = Command(

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 
 from estimator_ckpt._version import __version__
-from estimator_ckpt.cli import convert, inspect
+from estimator_ckpt.cli import convert, drop, ema, inspect, rename
 from estimator_ckpt.cli.command import PROGRAM, Command, UsageError, near, wrapped
 from estimator_ckpt.errors import CheckpointError
 
 COMMANDS: dict[str, Command] = {
-    command.name: command for command in (inspect.COMMAND, convert.COMMAND)
+    module.COMMAND.name: module.COMMAND for module in (inspect, convert, rename, drop, ema)
 }
 
 _TROUBLE = 2

@@ -66,8 +66,12 @@ def print_tabbed(cells: Iterable[object]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints a dataclass, and the dataclasses in it, as JSON."""
-    print(json.dumps(dataclasses.asdict(value), indent=2, ensure_ascii=False, default=str))
+    """Prints a dataclass, or a sequence of them, as JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain: Any = dataclasses.asdict(value)
+    else:
+        plain = [dataclasses.asdict(each) for each in value]
+    print(json.dumps(plain, indent=2, ensure_ascii=False, default=str))
 
 
 def escape(text: str) -> str:

@@ -68,7 +68,7 @@ def test_version(command):
         (("convrt", "a", "b"), "unknown command 'convrt'; did you mean 'convert'?"),
         (("zzz",), "unknown command 'zzz'; expected one of: inspect, convert"),
         (("--versoin",), "unknown flag '--versoin' before the command; did you mean '--version'?"),
-        (("convert", "a", "b", "--tp=tf2"), "unknown flag '--tp'; did you mean '--to'?"),
+        (("convert", "a", "b", "--tto=tf2"), "unknown flag '--tto'; did you mean '--to'?"),
         (("convert", "a", "b", "--to=tf3"), "value should be one of <tf1|tf2|dual>"),
         (("convert", "a", "b", "--to"), "Missing value for flag --to"),
         (("convert", "a", "b"), "flag --to is required; give one of --to=tf1, --to=tf2, --to=dual"),

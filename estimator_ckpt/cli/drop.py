@@ -1,0 +1,59 @@
+"""`estimator-ckpt drop SOURCE TARGET`: leaves variables out.
+
+Synopsis:
+
+    estimator-ckpt drop model_dir small/ckpt --slots
+    estimator-ckpt drop model_dir small/ckpt --pattern='^head/' --nodry_run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.report import define_writing_flags, with_report
+
+_DETAILS = """\
+SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format; TARGET \
+is the prefix of the new checkpoint, of the same format. SOURCE is never changed and no tensor is \
+read: what is left out still takes its room in the data files, which are linked.
+
+Without --nodry_run it only says what it would leave out."""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_boolean(
+        "slots", False, "Leave out what belongs to optimizers.", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "pattern",
+        [],
+        "Regular expression, may be repeated: variables in whose name it is found are left out.",
+        flag_values=values,
+    )
+    define_writing_flags(values, dry_run=True)
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+    if not values.slots and not values.pattern:
+        raise UsageError("nothing to drop; give --slots, or --pattern=REGEX once or more")
+
+    from estimator_ckpt.tools.edit import drop
+
+    return with_report(
+        values,
+        lambda **options: drop(source, target, values.pattern, slots=values.slots, **options),
+    )
+
+
+COMMAND = Command(
+    name="drop",
+    operands=("SOURCE", "TARGET"),
+    summary="Leaves variables out.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

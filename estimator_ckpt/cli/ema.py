@@ -1,0 +1,45 @@
+"""`estimator-ckpt ema SOURCE TARGET`: puts averages in the place of their variables.
+
+Synopsis:
+
+    estimator-ckpt ema model_dir averaged/ckpt
+    estimator-ckpt ema model_dir averaged/ckpt --nodry_run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.report import define_writing_flags, with_report
+
+_DETAILS = """\
+SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format; TARGET \
+is the prefix of the new checkpoint, of the same format. SOURCE is never changed and no tensor is \
+read: each variable gets the bytes of its average, NAME/ExponentialMovingAverage.
+
+Without --nodry_run it only says what it would do, as the variables' own values are left out."""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    define_writing_flags(values, dry_run=True)
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+
+    from estimator_ckpt.tools.edit import ema
+
+    return with_report(values, lambda **options: ema(source, target, **options))
+
+
+COMMAND = Command(
+    name="ema",
+    operands=("SOURCE", "TARGET"),
+    summary="Puts exponential moving averages in the place of their variables.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

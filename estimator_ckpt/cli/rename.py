@@ -1,0 +1,62 @@
+r"""`estimator-ckpt rename SOURCE TARGET`: gives variables other names.
+
+Synopsis:
+
+    estimator-ckpt rename model_dir new/ckpt --rename=old_scope/=new_scope/ --rename=w=kernel
+    estimator-ckpt rename model_dir new/ckpt --rename='re:layer_(\d+)/=block_\1/' --dry_run -v
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.report import (
+    define_rename_flag,
+    define_writing_flags,
+    rename_rules,
+    with_report,
+)
+
+_DETAILS = """\
+SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format; TARGET \
+is the prefix of the new checkpoint, of the same format. SOURCE is never changed and no tensor is \
+read: the data files are linked, the index is written anew."""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    define_rename_flag(values)
+    flags.DEFINE_string(
+        "container",
+        None,
+        "Attribute that is to hold the variables, where the objects of SOURCE don't hold them by "
+        "name.",
+        flag_values=values,
+    )
+    define_writing_flags(values, dry_run=False)
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+    rules = rename_rules(values)
+    if not rules:
+        raise UsageError("no rule given; expected --rename=FROM=TO, once or more")
+
+    from estimator_ckpt.tools.edit import rename
+
+    return with_report(
+        values,
+        lambda **options: rename(source, target, rules, container=values.container, **options),
+    )
+
+
+COMMAND = Command(
+    name="rename",
+    operands=("SOURCE", "TARGET"),
+    summary="Gives variables other names.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

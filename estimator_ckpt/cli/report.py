@@ -1,0 +1,166 @@
+"""What the commands have in common that rewrite an index: flags, and how they say what they did.
+
+Synopsis:
+
+    define_writing_flags(values, dry_run=False)
+    with_report(values, lambda **options: convert(source, target, to=to, **options))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import UsageError
+
+if TYPE_CHECKING:
+    from estimator_ckpt.conversion import ConversionReport, KeyChange
+
+
+def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:
+    """Defines the flags of a command that writes a checkpoint.
+
+    Args:
+      values: where.
+      dry_run: whether the command only says what it would do, unless told otherwise.
+    """
+    flags.DEFINE_boolean(
+        "overwrite", False, "Replace a checkpoint that is at TARGET.", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "copy",
+        False,
+        "Copy the data even where it could be linked, to make TARGET independent of SOURCE.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "dry_run",
+        dry_run,
+        "Only say what would be done; --nodry_run does it."
+        if dry_run
+        else "Only say what would be done.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "verbose", False, "List each renamed key, too.", short_name="v", flag_values=values
+    )
+    flags.DEFINE_boolean("json", False, "Print the report as JSON.", flag_values=values)
+
+
+def define_rename_flag(values: flags.FlagValues) -> None:
+    """Defines `--rename=FROM=TO`, which may be repeated."""
+    flags.DEFINE_multi_string(
+        "rename",
+        [],
+        "FROM=TO, may be repeated; the first that matches decides. FROM is a name, a scope that "
+        "ends in '/' ('/' alone is all), or 're:' and a regular expression, for which TO may have "
+        "\\1. Slots follow their variable.",
+        flag_values=values,
+    )
+
+
+def rename_rules(values: flags.FlagValues) -> list[tuple[str, str]]:
+    """Returns the rules of `--rename` in order.
+
+    Raises:
+      UsageError: one has no `=`.
+    """
+    rules = []
+    for rule in values.rename:
+        old, equals, new = rule.rpartition("=") if rule.startswith("re:") else rule.partition("=")
+        if not equals:
+            raise UsageError(f"--rename={rule} has no '='; expected --rename=FROM=TO")
+        rules.append((old, new))
+    return rules
+
+
+def with_report(
+    values: flags.FlagValues, do: Callable[..., ConversionReport | Sequence[ConversionReport]]
+) -> int:
+    """Does the work and prints what was done.
+
+    Args:
+      values: the command's flags.
+      do: does it, given `overwrite`, `copy`, `dry_run` and `progress`.
+
+    Returns:
+      The exit code.
+    """
+    with output.progress_bars("copying") as progress:
+        done = do(
+            overwrite=values.overwrite,
+            copy=values.copy,
+            dry_run=values.dry_run,
+            progress=progress,
+        )
+    reports = [done] if not isinstance(done, Sequence) else done
+    if values.json:
+        output.print_json(done)
+        return 0
+    for report in reports:
+        if output.on_terminal():
+            _print_for_people(report, values.verbose, values.dry_run)
+        else:
+            _print_for_pipes(report, values.verbose)
+    return 0
+
+
+def _print_for_people(report: ConversionReport, verbose: bool, dry_run: bool) -> None:
+    renamed = _renamed(report)
+    hint = "" if verbose or not renamed else " (--verbose lists them)"
+    wrote = "would write" if dry_run else "wrote"
+    print(f"{wrote} {output.escape(report.prefix)}, format {report.format}")
+    print(f"  {output.counted(len(report.keys), 'key')}, {len(renamed):,} of them renamed{hint}")
+    for change in renamed if verbose else ():
+        print(f"    {output.escape(change.source)} -> {output.escape(change.target)}")
+    print(f"  {output.counted(len(report.added), 'key')} added")
+    for key in report.added:
+        print(f"    {output.escape(key)}")
+    print(f"  {output.counted(len(report.dropped), 'key')} dropped")
+    for reason, keys in _by_reason(report).items():
+        print(f"    {output.escape(reason)}:")
+        for key in keys:
+            print(f"      {output.escape(key)}")
+    if dry_run:
+        print("  nothing was written")
+        return
+    print(
+        f"  {output.human_bytes(report.bytes_linked)} linked, "
+        f"{output.human_bytes(report.bytes_copied)} copied, "
+        f"{output.human_bytes(report.bytes_written)} written"
+    )
+
+
+def _print_for_pipes(report: ConversionReport, verbose: bool) -> None:
+    """A line a fact: what it is, then its values."""
+    renamed = _renamed(report)
+    output.print_tabbed(("prefix", report.prefix))
+    output.print_tabbed(("format", report.format))
+    output.print_tabbed(("keys", len(report.keys)))
+    output.print_tabbed(("keys_renamed", len(renamed)))
+    output.print_tabbed(("keys_added", len(report.added)))
+    output.print_tabbed(("keys_dropped", len(report.dropped)))
+    output.print_tabbed(("bytes_linked", report.bytes_linked))
+    output.print_tabbed(("bytes_copied", report.bytes_copied))
+    output.print_tabbed(("bytes_written", report.bytes_written))
+    for key in report.added:
+        output.print_tabbed(("added", key))
+    for dropped in report.dropped:
+        output.print_tabbed(("dropped", dropped.key, dropped.reason))
+    for change in renamed if verbose else ():
+        output.print_tabbed(("renamed", change.source, change.target))
+
+
+def _by_reason(report: ConversionReport) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for dropped in report.dropped:
+        keys.setdefault(dropped.reason, []).append(dropped.key)
+    return keys
+
+
+def _renamed(report: ConversionReport) -> list[KeyChange]:
+    """The keys that have another name now; in a dual checkpoint, one of each pair has."""
+    return [change for change in report.keys if change.source != change.target]

@@ -1,0 +1,123 @@
+"""`estimator-ckpt rename`, `drop`, `ema`, and `convert` with rules and of whole folders."""
+
+from __future__ import annotations
+
+import json
+
+import jobs
+import pytest
+import tensorflow as tf
+
+from estimator_ckpt import describe, wrap_model_fn
+
+tf1 = tf.compat.v1
+
+
+@pytest.fixture
+def job(tmp_path):
+    wrapped = wrap_model_fn(jobs.adam_model_fn)
+    estimator = jobs.make_estimator(wrapped, tmp_path / "job", save_checkpoints_steps=2)
+    estimator.train(jobs.input_fn, steps=4)
+    return tmp_path / "job"
+
+
+def test_rename_takes_rules_in_order(command, job, tmp_path):
+    ran = command(
+        "rename", job, tmp_path / "new", "--rename=layer/w=head/kernel", "--rename=layer/=head/"
+    )
+    assert ran.code == 0, ran.err
+    names = {row.name for row in describe(tmp_path / "new").variables}
+    assert {"head/kernel", "head/kernel/Adam", "head/b"} < names
+
+
+def test_rename_by_regular_expression(command, job, tmp_path):
+    rule = r"re:^layer/(.*)=l_\1"
+    assert command("rename", job, tmp_path / "new", f"--rename={rule}").code == 0
+    assert {"l_w", "l_b"} < {row.name for row in describe(tmp_path / "new").variables}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rename"], "no rule given"),
+        (["rename", "--rename=a"], "has no '='"),
+        (["rename", "--rename=layer/v=x"], "near names are"),
+        (["drop"], "nothing to drop"),
+        (["drop", "--pattern=nothing"], "matches no variable"),
+        (["ema"], "there is no average"),
+    ],
+)
+def test_what_can_not_be_done_is_said_and_nothing_is_written(
+    command, job, tmp_path, arguments, message
+):
+    before = jobs.snapshot(tmp_path)
+    verb, *flags = arguments
+    ran = command(verb, job, tmp_path / "new", *flags)
+    assert ran.code == 2
+    assert message in ran.err
+    assert jobs.snapshot(tmp_path) == before
+
+
+def test_drop_only_says_what_it_would_do_unless_told_to(command, job, tmp_path):
+    before = jobs.snapshot(tmp_path)
+    dry = command("drop", job, tmp_path / "small", "--slots")
+    assert dry.code == 0
+    assert "asked for: it belongs to an optimizer" in dry.out
+    assert jobs.snapshot(tmp_path) == before
+    wet = command("drop", job, tmp_path / "small", "--slots", "--nodry_run")
+    assert wet.code == 0
+    assert set(jobs.values(tmp_path / "small")) == {"layer/w", "layer/b", "global_step"}
+
+
+def test_a_dry_run_on_a_terminal_says_that_nothing_was_written(command, job, tmp_path, on_terminal):
+    on_terminal(80)
+    out = command("drop", job, tmp_path / "small", "--slots").out
+    assert out.startswith("would write ")
+    assert "nothing was written" in out
+
+
+def test_ema_puts_averages_in_place(command, tmp_path):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        w = tf1.get_variable("w", initializer=1.0)
+        apply = tf.train.ExponentialMovingAverage(0.5).apply([w])
+        session.run(tf1.global_variables_initializer())
+        session.run(w.assign(3.0))
+        session.run(apply)
+        tf1.train.Saver().save(session, str(tmp_path / "source"))
+    assert command("ema", tmp_path / "source", tmp_path / "out", "--nodry_run").code == 0
+    assert jobs.values(tmp_path / "out") == {"w": 2}
+
+
+def test_convert_all_takes_each_checkpoint_and_the_state_file(command, job, tmp_path):
+    ran = command("convert", job, tmp_path / "tf2", "--to=tf2", "--all", "--json")
+    assert ran.code == 0, ran.err
+    assert len(json.loads(ran.out)) == 3
+    assert jobs.listed(tmp_path / "tf2") == jobs.listed(job)
+    for name in jobs.listed(job):
+        assert describe(tmp_path / "tf2" / name).format == "tf2"
+        jobs.assert_equal_values(jobs.values(job / name), jobs.values(tmp_path / "tf2" / name))
+    assert tf.train.latest_checkpoint(str(tmp_path / "tf2")).endswith("model.ckpt-4")
+
+
+def test_convert_all_of_a_moved_folder(command, job, tmp_path):
+    state = job / "checkpoint"
+    state.write_text(state.read_text().replace('"model', '"/elsewhere/model'))
+    assert command("convert", job, tmp_path / "tf1", "--to=tf1", "--all").code == 0
+    assert len(jobs.listed(tmp_path / "tf1")) == 3
+
+
+def test_convert_all_refuses_what_is_no_folder_of_checkpoints(command, job, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ran = command("convert", tmp_path / "empty", tmp_path / "x", "--to=tf1", "--all")
+    assert (ran.code, "no state file" in ran.err) == (2, True)
+    ran = command("convert", job, job, "--to=tf1", "--all")
+    assert (ran.code, "both source and target" in ran.err) == (2, True)
+
+
+def test_convert_renames_drops_and_shows_the_map_first(command, job, tmp_path):
+    flags = ["--to=tf1", "--rename=layer/=l/", "--drop=Adam", "--drop=_power$"]
+    dry = command("convert", job, tmp_path / "x", *flags, "--dry_run", "--verbose")
+    assert "renamed\tlayer/w\tl/w" in dry.out
+    assert not list(tmp_path.glob("x.*"))
+    assert command("convert", job, tmp_path / "x", *flags).code == 0
+    assert jobs.keys(tmp_path / "x") == {"l/w", "l/b", "global_step"}
