@@ -306,3 +306,12 @@ def test_ram_file_system_is_written_by_copying(tmp_path):
     convert("ram://convert/there", tmp_path / "back", to="tf1")
     np.testing.assert_array_equal(jobs.values(tmp_path / "back")["a"], [1, 2])
     assert describe("ram://convert/there").format == "dual"
+
+
+def test_an_object_that_holds_its_own_variables_is_no_container_of_names(tmp_path):
+    with tf.name_scope("dense"):
+        held = tf.train.Checkpoint(kernel=tf.Variable(1.0, name="kernel"))
+    source = tf.train.Checkpoint(net=held).save(str(tmp_path / "source"))
+    assert [row.name for row in describe(source).variables] == ["dense/kernel"]
+    convert(source, tmp_path / "tf1", to="tf1")
+    assert jobs.values(tmp_path / "tf1") == {"dense/kernel": 1}

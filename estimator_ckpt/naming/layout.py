@@ -28,6 +28,8 @@ SAVE_COUNTER = "save_counter"
 SAVE_COUNTER_KEY = variable_key(SAVE_COUNTER)
 _STEP = "step"
 _TABLE = "table-"
+# Containers whose keys are whole names: a wrapped job's, and the migration guide's converter's.
+_HOLD_BY_NAME = {"var_list", "vars"}
 _PYTHON_STATE = ("OBJECT_CONFIG_JSON", "py_state")
 
 
@@ -131,8 +133,9 @@ def variable_names(
 ) -> dict[str, str]:
     """Finds the name-based name of each object key.
 
-    Names come from the keys where these are like those of `Checkpoint(var_list={name: v})`, or
-    else from the full names in the object graph: from the first that gives each key its own.
+    Names come from the keys where these are like those of `Checkpoint(var_list={name: v})`, with
+    the scopes that the full names in the object graph put before them; or else from the full names
+    alone: from the first that gives each key its own.
 
     Args:
       keys: object keys.
@@ -150,6 +153,8 @@ def variable_names(
     variables = [key for key in wanted if key not in state]
     by_key = {key: name for key in variables if (name := _name_from_key(key)) is not None}
     if len(by_key) == len(variables) and len(_containers(variables)) <= 1:
+        if not _containers(variables) <= _HOLD_BY_NAME:
+            by_key = _with_scopes(by_key, read_graph_names())
         by_key.update(state)
         if not _clashes(by_key):
             return by_key
@@ -175,6 +180,16 @@ def why_unnamed(key: str) -> str | None:
     if parse_key(key).attribute in _PYTHON_STATE:
         return "the Python state of an object; a name-based checkpoint has none"
     return None
+
+
+def _with_scopes(names: dict[str, str], graph_names: Mapping[str, str]) -> dict[str, str]:
+    """Takes the full names where these only put scopes before the names from the keys.
+
+    An object that holds its own `kernel` and `bias`, as a layer does, is no container of names.
+    """
+    full = {key: graph_names.get(key, name) for key, name in names.items()}
+    extend = all(f"/{full[key]}".endswith(f"/{name}") for key, name in names.items())
+    return full if extend and not _clashes(full) else names
 
 
 def _state_name(key: str) -> str:

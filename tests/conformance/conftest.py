@@ -1,13 +1,11 @@
-"""Runs the scenarios under `disable_v2_behavior()` on request, and prints them as a table."""
+"""Runs the scenarios under `disable_v2_behavior()` on request, and records what they found."""
 
+import os
 import pathlib
 
+import conformance_table
 import scenarios
 import tensorflow as tf
-
-
-def pytest_addoption(parser):
-    parser.addoption("--conformance-table", help="write the table of scenarios to this file")
 
 
 def pytest_configure(config):
@@ -16,8 +14,8 @@ def pytest_configure(config):
         tf.compat.v1.disable_v2_behavior()
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    path = config.getoption("--conformance-table", default=None)
-    if path:
-        pathlib.Path(path).write_text(scenarios.table() + "\n", encoding="utf-8")
-        terminalreporter.write_line(f"conformance table: {path}")
+def pytest_sessionfinish(session, exitstatus):
+    del session, exitstatus
+    path = os.environ.get("ESTIMATOR_CKPT_CONFORMANCE")
+    if path and not scenarios.v1_behavior():
+        conformance_table.record(pathlib.Path(path), scenarios.SCENARIOS, scenarios.RESULTS)

@@ -1,0 +1,99 @@
+"""The table of scenarios in the README, made from what runs of the conformance suite found.
+
+    ESTIMATOR_CKPT_CONFORMANCE=results.json python -m pytest tests/conformance -m "slow or not slow"
+    python tests/support/conformance_table.py results.json README.md           # compares
+    python tests/support/conformance_table.py results.json README.md --write   # writes it there
+
+Several runs may add to one file: the everyday tests, the slow ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+from typing import Any
+
+_BEGIN, _END = "<!-- conformance: begin -->\n", "<!-- conformance: end -->\n"
+_BLOCK = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
+_FORMATS = ("dual", "tf2")
+
+
+def record(path: pathlib.Path, scenarios: list[Any], results: dict[tuple[str, str], str]) -> None:
+    """Adds what a run found to a file."""
+    known = {row["name"]: row for row in _rows(path)} if path.exists() else {}
+    rows = []
+    for each in scenarios:
+        row = {
+            "name": each.name,
+            "group": each.group,
+            "title": each.title,
+            "traps": list(each.traps),
+            "tf2": each.tf2,
+            "raw": each.raw,
+            "formats": list(each.formats),
+            "results": known.pop(each.name, {}).get("results", {}),
+        }
+        row["results"].update(
+            {how: outcome for (name, how), outcome in results.items() if name == each.name}
+        )
+        rows.append(row)
+    path.write_text(json.dumps([*rows, *known.values()], indent=1), encoding="utf-8")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Renders the table, and below it why a cell is not `equal`."""
+    lines = ["| scenario | dual | tf2 | trap |", "|---|---|---|---|"]
+    notes = []
+    for group in sorted({row["group"] for row in rows}):
+        lines.append(f"| **{group}** | | | |")
+        for row in rows:
+            if row["group"] != group:
+                continue
+            cells = [row["title"], *(_cell(row, how) for how in _FORMATS)]
+            cells.append(", ".join(map(str, row["traps"])))
+            lines.append(f"| {' | '.join(cells)} |")
+            if row["raw"]:
+                notes.append(f"* {row['title']}: unwrapped, {row['raw']}.")
+            if row["tf2"]:
+                notes.append(f"* {row['title']}: `tf2` differs by nature, {row['tf2']}.")
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _cell(row: dict[str, Any], how: str) -> str:
+    if how not in row["formats"]:
+        return "-"
+    return row["results"].get(how, "not run")
+
+
+def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=pathlib.Path)
+    parser.add_argument("page", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    arguments = parser.parse_args()
+    page = arguments.page.read_text(encoding="utf-8")
+    if not _BLOCK.search(page):
+        print(f"{arguments.page} has no lines {_BEGIN.strip()} and {_END.strip()}")
+        return 1
+    made = _BEGIN + table(_rows(arguments.results)) + _END
+    new = _BLOCK.sub(lambda _: made, page)
+    if new == page:
+        return 0
+    if arguments.write:
+        arguments.page.write_text(new, encoding="utf-8")
+        return 0
+    print(f"the table in {arguments.page} is not what the run found; --write puts this there:")
+    print(made)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
