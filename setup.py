@@ -24,9 +24,12 @@ def read_readme() -> str:
 
 
 EXAMPLES = ["scikit-learn>=1.0"]
+# For those who read or write such files themselves; this package needs no more than their format.
+SAFETENSORS = ["safetensors>=0.4"]
 # mypy 2 no longer checks code for Python 3.9, the oldest Python that this package serves.
 TEST = [
     *EXAMPLES,
+    *SAFETENSORS,
     "hypothesis>=6.80",
     "import-linter>=2.0",
     "mypy>=1.11,<2",
@@ -49,13 +52,14 @@ setuptools.setup(
         "absl-py>=1.0",
         "cramjam>=2.7",  # snappy blocks
         "google-crc32c>=1.5",  # checksums
+        "ml-dtypes>=0.2",  # bfloat16; TensorFlow depends on it, too
         "numpy>=1.23",
         "protobuf>=3.20",
         "rich>=12.0",  # tables and progress on a terminal
         "tensorflow>=2.15,<2.16",
         "tensorflow-estimator>=2.15,<2.16",
     ],
-    extras_require={"examples": EXAMPLES, "test": TEST},
+    extras_require={"examples": EXAMPLES, "safetensors": SAFETENSORS, "test": TEST},
     entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},
     zip_safe=False,
     keywords="tensorflow estimator checkpoint migration tf1 tf2",

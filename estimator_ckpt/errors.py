@@ -50,3 +50,7 @@ class CheckpointArgumentError(CheckpointError, ValueError):
 
 class VariableMismatchError(CheckpointError):
     """Variables and checkpoint don't fit: names are missing or shapes differ."""
+
+
+class EstimatorUnavailableError(CheckpointError, ImportError):
+    """There is no `tf.estimator` here, and it can't be supplied as things are."""

@@ -286,7 +286,7 @@ def run_config_from_flags(
     Returns:
       The `tf.estimator.RunConfig`.
     """
-    import tensorflow as tf
+    from estimator_ckpt.compat import estimator as tf_estimator
 
     retention = ("keep_checkpoint_max", "keep_checkpoint_every_n_hours")
     arguments = {name: _value(name, flag_values, prefix) for name in retention}
@@ -294,7 +294,7 @@ def run_config_from_flags(
     if not any(pace in overrides for pace in paces):
         given = {pace: _value(pace, flag_values, prefix) for pace in paces}
         arguments.update({pace: value for pace, value in given.items() if value})
-    return tf.estimator.RunConfig(**{**arguments, **overrides})
+    return tf_estimator.RunConfig(**{**arguments, **overrides})
 
 
 def warm_start_from_flags(

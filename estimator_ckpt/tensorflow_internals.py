@@ -1,5 +1,7 @@
 """Every use of a TensorFlow name that is not public stands here, with the reason beside it.
 
+But for those of `compat`, which is what restores such names.
+
 All of them exist under these names in TensorFlow 2.12 to 2.21.
 """
 
@@ -16,6 +18,8 @@ from tensorflow.python.client.session import SessionInterface as SessionInterfac
 # A Saver makes its ops through a builder, its documented argument `builder`; the class that has
 # one RestoreV2 for many tensors is not exported.
 from tensorflow.python.training.saver import BulkSaverBuilder as BulkSaverBuilder
+
+from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 # What of a Saver's constructor arguments is readable afterwards, all but what is saved.
 _SAVER_OPTIONS = (
@@ -50,6 +54,31 @@ def saver_variables(saver: Any) -> Any:
     return saver._var_list
 
 
+def is_object_based(saver: Any) -> bool:
+    """Returns whether a `tf1.train.Saver` saves by object, as that of `model_to_estimator` does.
+
+    The last of what it saves is then the object graph.
+    """
+    saved = saver._var_list
+    last = saved[-1] if isinstance(saved, (list, tuple)) and saved else None
+    return isinstance(last, BulkSaverBuilder.SaveableObject) and last.name == OBJECT_GRAPH_KEY
+
+
+# Estimator caches a read of the global step in this collection of each graph that it trains.
+_READ_STEP = "global_step_read_op_cache"
+
+
+def is_export_for_training() -> bool:
+    """Returns whether the default graph is a training graph that Estimator makes to export it.
+
+    Nothing that a model_fn is given says so, but such a graph has placeholders and is not run.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    return not graph.get_collection(_READ_STEP) and any(
+        operation.type == "Placeholder" for operation in graph.get_operations()
+    )
+
+
 def all_saveables() -> list[Any]:
     """Returns what a default Saver saves: global variables, and SAVEABLE_OBJECTS (tables)."""
     graph_keys = tf.compat.v1.GraphKeys
@@ -80,9 +109,13 @@ def grouped_variables() -> dict[str, list[Any]]:
 def frozen_saveables(root: Any) -> tuple[list[Any], bytes]:
     """Returns what an object saves, under its keys, and the serialized object graph.
 
-    This is what Scaffold.finalize itself does with a Checkpoint.
+    This is what Scaffold.finalize itself does with a Checkpoint. A Saver that saves by object was
+    made of just that.
     """
-    *saveables, graph = ObjectGraphView(root).frozen_saveable_objects()
+    if isinstance(root, tf.compat.v1.train.Saver):
+        *saveables, graph = root._var_list
+    else:
+        *saveables, graph = ObjectGraphView(root).frozen_saveable_objects()
     value = tf.get_static_value(graph.specs[0].tensor)
     return saveables, value if isinstance(value, bytes) else value.item()
 

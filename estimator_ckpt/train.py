@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 from absl import logging as absl_logging
 
+from estimator_ckpt import compat, job_flags
 from estimator_ckpt import flags as checkpoint_flags
-from estimator_ckpt import job_flags
 from estimator_ckpt.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def make_job(flag_values: flags.FlagValues, started: float) -> Job:
       absl.flags.IllegalFlagValueError: a flag names something that isn't there.
       estimator_ckpt.CheckpointError: the checkpoint to warm-start from isn't usable.
     """
+    compat.install()  # before anything of the user's is imported, which may say tf.estimator
     import tensorflow as tf
 
     functions = {
@@ -94,8 +95,10 @@ def make_job(flag_values: flags.FlagValues, started: float) -> Job:
             checkpoint_flags.warm_start_from_flags(flag_values=flag_values) if trains else None
         ),
     )
+    _check_starts_servers(estimator.config, flag_values)
     tf1_dir = checkpoint_flags.tf1_dir_from_flags(model_dir, flag_values=flag_values)
-    _write_flags(model_dir, flag_values)
+    if estimator.config.is_chief:
+        _write_flags(model_dir, flag_values)
     if not flag_values.model_dir:
         print(f"model_dir: {model_dir}", flush=True)
     return Job(flag_values, functions, model_dir, tf1_dir, estimator, started)
@@ -122,6 +125,14 @@ def _check_trained(model_dir: str, flag_values: flags.FlagValues) -> None:
         raise flags.IllegalFlagValueError(
             f"--model_dir={model_dir} has no checkpoint; train first (--mode=train), "
             "or name another folder or a --checkpoint_path"
+        )
+
+
+def _check_starts_servers(config: Any, flag_values: flags.FlagValues) -> None:
+    if config.cluster_spec and config.master and flag_values.mode == "train":
+        raise flags.IllegalFlagValueError(
+            "--mode=train starts no server, which the cluster of TF_CONFIG needs; "
+            "use --mode=train_and_evaluate"
         )
 
 
@@ -152,7 +163,7 @@ def _run_training(job: Job) -> int:
     with _progress(before, job.flags.max_steps) as progress_hooks:
         metrics = run(job, [*own_hooks, *progress_hooks])
     if not job.estimator.config.is_chief:
-        return 0
+        return _evaluate(job) if job.estimator.config.task_type == "evaluator" else 0
     return _summarize(job, before, metrics, time.monotonic() - training_started)
 
 

@@ -7,7 +7,10 @@ import pathlib
 
 import pytest
 
+from estimator_ckpt import compat
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
+compat.install()  # tests say tf.estimator, whatever the version of TensorFlow
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
 

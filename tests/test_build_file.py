@@ -40,6 +40,7 @@ filegroup(
     ] + glob(
         [
             "configs/**",
+            "docs/**",
             "tests/**",
             "*.md",
         ],

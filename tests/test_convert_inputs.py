@@ -72,10 +72,16 @@ def a_directory_that_does_not_exist(work):
     return source, None, {}, CheckpointNotFoundError, texts
 
 
-def an_index_as_prefix(work):
-    prefix = work / "tf1" / "model.ckpt-7"
-    texts = ("is one file of a checkpoint", f"give the checkpoint's prefix: '{prefix}'")
-    return f"{prefix}.index", None, {}, CheckpointNotFoundError, texts
+def an_index_as_target(work):
+    target = work / "new" / "ckpt"
+    texts = ("called like one file of a checkpoint", f"give the new one's prefix: '{target}'")
+    return work / "tf1", f"{target}.index", {}, CheckpointArgumentError, texts
+
+
+def a_shard_as_target(work):
+    target = work / "new" / "ckpt"
+    texts = ("called like one file of a checkpoint", f"give the new one's prefix: '{target}'")
+    return work / "tf1", f"{target}{SHARD}", {}, CheckpointArgumentError, texts
 
 
 def a_shard_as_prefix(work):
@@ -196,7 +202,8 @@ def an_unknown_format(work):
 MISTAKES = [
     a_prefix_that_does_not_exist,
     a_directory_that_does_not_exist,
-    an_index_as_prefix,
+    an_index_as_target,
+    a_shard_as_target,
     a_shard_as_prefix,
     a_directory_without_checkpoints,
     a_directory_whose_latest_checkpoint_is_gone,

@@ -1,4 +1,4 @@
-"""Every Python snippet of the README and of docs/ runs, in order, in one folder a page."""
+"""What the README and docs/ show runs: Python snippets and console lines, page by page."""
 
 import pathlib
 import re
@@ -9,20 +9,38 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+RUN = """
+import shlex as _shlex
+from estimator_ckpt.cli import main as _main
+
+def _run(line):
+    command, _, comment = line.partition("    # exits ")
+    code = _main.main(_shlex.split(command)[1:])
+    assert code == int(comment[:1] or 0), (line, code)
+"""
+
+
+def script(page: str) -> str:
+    """Makes one script of a page. An absl main ends the process, so what follows is put before."""
+    parts, mains = [RUN], []
+    for kind, block in BLOCK.findall(page):
+        if kind == "console":
+            lines = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+            parts.append("\n".join(f"_run({line!r})" for line in lines))
+        else:
+            (mains if "app.run(" in block else parts).append(block)
+    return "\n".join([*parts, *mains])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_snippets_of_a_page_run(page, tmp_path):
-    snippets = SNIPPET.findall(page.read_text(encoding="utf-8"))
-    if not snippets:
-        pytest.skip(f"{page.name} has no Python snippets")
-    script = tmp_path / "snippets.py"
-    # An absl main ends the process; what stands after it is put before it.
-    mains = [snippet for snippet in snippets if "app.run(" in snippet]
-    rest = [snippet for snippet in snippets if "app.run(" not in snippet]
-    script.write_text("\n".join([*rest, *mains]), encoding="utf-8")
+def test_what_a_page_shows_runs(page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    if not BLOCK.search(text):
+        pytest.skip(f"{page.name} shows nothing that runs here")
+    path = tmp_path / "page.py"
+    path.write_text(script(text), encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
-    assert ran.returncode == 0, ran.stderr[-4000:]
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]

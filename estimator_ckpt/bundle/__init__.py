@@ -23,3 +23,4 @@ from estimator_ckpt.bundle.index import encode_index as encode_index
 from estimator_ckpt.bundle.publish import PublishCost as PublishCost
 from estimator_ckpt.bundle.publish import Shard as Shard
 from estimator_ckpt.bundle.publish import publish as publish
+from estimator_ckpt.bundle.writer import BundleWriter as BundleWriter

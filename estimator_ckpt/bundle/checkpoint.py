@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 STATE_FILE = "checkpoint"
 _INDEX_SUFFIX = ".index"
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
+_FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
 _SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
 
 
@@ -64,6 +65,12 @@ def shard_path(prefix: str, number: int, count: int) -> str:
     return f"{prefix}.data-{number:05d}-of-{count:05d}"
 
 
+def file_of(path: str) -> str | None:
+    """Returns the prefix of a checkpoint if a path is called like one of its files, else None."""
+    stem = _FILE_SUFFIX.sub("", path)
+    return stem if stem != path else None
+
+
 def existing_shards(prefix: str) -> list[str]:
     """Returns the data files of any count that there are for a prefix."""
     directory, base = os.path.split(prefix)
@@ -80,8 +87,9 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
     """Opens a checkpoint and makes sure that it is complete.
 
     Args:
-      checkpoint: a prefix such as `model_dir/model.ckpt-10`, or a directory, which stands for the
-        checkpoint that its state file names as the latest, or for a SavedModel's variables.
+      checkpoint: a prefix such as `model_dir/model.ckpt-10`, or the path of its `.index`; or a
+        directory, which stands for the checkpoint that its state file names as the latest, or for
+        a SavedModel's variables.
 
     Returns:
       The checkpoint.
@@ -105,7 +113,7 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
 
 
 def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
-    """Returns the prefix of the checkpoint that a prefix or a directory stands for.
+    """Returns the prefix of the checkpoint that a path stands for.
 
     Args:
       checkpoint: as for `open_checkpoint`.
@@ -121,7 +129,9 @@ def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
         return path
     if files.is_directory(path):
         return _latest_in(path)
-    for suffix in (re.compile(r"\.index$"), _SHARD_SUFFIX, re.compile(r"\.meta$")):
+    if path.endswith(_INDEX_SUFFIX) and files.exists(path):
+        return path[: -len(_INDEX_SUFFIX)]
+    for suffix in (_SHARD_SUFFIX, re.compile(r"\.meta$")):
         stem = suffix.sub("", path)
         if stem != path and files.exists(index_path(stem)):
             raise CheckpointNotFoundError(
@@ -237,7 +247,8 @@ def _require_shards(checkpoint: Checkpoint) -> None:
     for entry in checkpoint.index.entries.values():
         for stored in entry.stored:
             end = stored.offset + stored.size
-            needed[stored.shard_id] = max(needed.get(stored.shard_id, 0), end)
+            if end > needed.get(stored.shard_id, -1):
+                needed[stored.shard_id] = end
     for number, end in sorted(needed.items()):
         path = shard_path(checkpoint.prefix, number, checkpoint.index.num_shards)
         if not files.exists(path):

@@ -8,6 +8,7 @@ any other is local and does not.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import glob as local_glob
@@ -16,15 +17,17 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from estimator_ckpt.errors import CheckpointWriteError
+from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
 
 Progress = Callable[[str, int, int], None]
 """Called while a file is copied, with its path, the bytes done and the bytes in all."""
 
 _CHUNK = 16 * 1024 * 1024
+PIECE = 256 * 1024
+"""Bytes of a tensor that are read at once: whole elements of any type."""
 # What a file system answers that has no hard links, or none to there.
 _NO_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -91,6 +94,63 @@ def read(path: str, offset: int = 0, length: int = -1) -> bytes:
     with _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb") as file:
         file.seek(offset)
         return bytes(file.read(length))
+
+
+def read_chunks(path: str, offset: int, length: int) -> Iterator[bytes]:
+    """Yields `length` bytes of a file from `offset`, in pieces of `PIECE`.
+
+    Each piece but the last is a whole number of elements of any type.
+
+    Raises:
+      DamagedCheckpointError: the file ends before.
+    """
+    if not length:
+        return
+    with open_file(path) as file:
+        file.seek(offset)
+        while length:
+            wanted = min(length, PIECE)
+            chunk = bytes(file.read(wanted))
+            if len(chunk) < wanted:
+                raise DamagedCheckpointError(
+                    f"'{path}' ends {length - len(chunk)} bytes too early; "
+                    "it was cut short: restore it from a copy"
+                )
+            length -= wanted
+            yield chunk
+
+
+def open_file(path: str) -> Any:
+    """Opens a file for reading; the caller closes it."""
+    return _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[Any]:
+    """Opens a new file for writing in pieces, and flushes it to the disk at the end."""
+    if is_remote(path):
+        with _gfile().GFile(path, "wb") as file:
+            file.write(b"")  # without it, there would be no file where nothing is written
+            yield _AppendOnly(file)
+        return
+    with open(path, "xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class _AppendOnly:
+    """A remote file as what it is: without `seek`, which tf.io.gfile has, but not for writing."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        self._file.write(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def make_directory(path: str) -> None:

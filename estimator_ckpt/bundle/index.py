@@ -14,9 +14,10 @@ Source: TensorFlow's `core/protobuf/tensor_bundle.proto`, `core/util/tensor_bund
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ class TensorEntry(NamedTuple):
     @property
     def bytes(self) -> int:
         """How many bytes the tensor has in the data files, all parts together."""
-        return sum(entry.size for entry in self.stored)
+        return sum(part.entry.size for part in self.parts) if self.parts else self.size
 
     def in_shards(self, numbers: Mapping[int, int]) -> TensorEntry:
         """Returns the entry with its shards renumbered, {old: new}."""
@@ -111,20 +112,23 @@ class BundleIndex:
     producer: int = 1
 
 
-def decode_index(data: bytes) -> BundleIndex:
+def decode_index(data: bytes, on_damage: Callable[[str], None] | None = None) -> BundleIndex:
     """Decodes the bytes of a PREFIX.index file.
 
     Args:
       data: the whole file.
+      on_damage: called with what is wrong with a block or an entry, instead of raising; what can't
+        be read is left out.
 
     Returns:
       The index, its entries sorted by key.
 
     Raises:
-      DamagedCheckpointError: the bytes are not an index, or an unreadable (big-endian) one.
+      DamagedCheckpointError: the bytes are not an index, or an unreadable (big-endian) one. With
+        `on_damage` only if that leaves nothing to read.
     """
     try:
-        return _decode(read_table(data))
+        return _decode(read_table(data, on_damage), on_damage)
     except DecodeError as error:
         raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
 
@@ -149,7 +153,9 @@ def encode_index(index: BundleIndex) -> bytes:
     return write_table(sorted(rows.items()))
 
 
-def _decode(rows: list[tuple[bytes, bytes]]) -> BundleIndex:
+def _decode(
+    rows: list[tuple[bytes, bytes]], on_damage: Callable[[str], None] | None
+) -> BundleIndex:
     if not rows or rows[0][0] != _HEADER_KEY:
         raise DamagedCheckpointError("it has no header, so it isn't the index of a checkpoint")
     header = BundleHeaderProto.FromString(rows[0][1])
@@ -160,21 +166,34 @@ def _decode(rows: list[tuple[bytes, bytes]]) -> BundleIndex:
         )
     if header.num_shards < 1:
         raise DamagedCheckpointError(f"its header claims {header.num_shards} shards")
-    slices = {key: value for key, value in rows[1:] if key.startswith(b"\0")}
+    first = bisect.bisect_left(rows, (b"\x01",))  # slices have keys that begin with a zero
+    slices = dict(rows[1:first])
     entries = {}
-    for key, value in rows[1:]:
-        if not key.startswith(b"\0"):
-            proto = BundleEntryProto.FromString(value)
-            name = key.decode("utf-8", "surrogateescape")
-            entries[name] = _decode_entry(name, proto, header.num_shards)
-            if proto.slices:
-                parts = tuple(_take_part(key, each, slices, header) for each in proto.slices)
-                entries[name] = entries[name]._replace(parts=parts)
+    for key, value in rows[first:]:
+        name = key.decode("utf-8", "surrogateescape")
+        try:
+            entries[name] = _decode_variable(key, name, value, slices, header)
+        except (DamagedCheckpointError, DecodeError) as error:
+            if on_damage is None:
+                raise
+            on_damage(str(error))
     if slices:
-        raise DamagedCheckpointError(
-            f"{len(slices)} slices in it belong to no variable, the first is {min(slices)!r}"
-        )
+        problem = f"{len(slices)} slices in it belong to no variable, the first is {min(slices)!r}"
+        if on_damage is None:
+            raise DamagedCheckpointError(problem)
+        on_damage(problem)
     return BundleIndex(entries, header.num_shards, header.version.producer)
+
+
+def _decode_variable(
+    key: bytes, name: str, value: bytes, slices: dict[bytes, bytes], header: Any
+) -> TensorEntry:
+    proto = BundleEntryProto.FromString(value)
+    entry = _decode_entry(name, proto, header.num_shards)
+    if not proto.slices:
+        return entry
+    parts = tuple(_take_part(key, each, slices, header) for each in proto.slices)
+    return entry._replace(parts=parts)
 
 
 def _take_part(key: bytes, slice_proto: Any, slices: dict[bytes, bytes], header: Any) -> TensorPart:
@@ -191,21 +210,17 @@ def _take_part(key: bytes, slice_proto: Any, slices: dict[bytes, bytes], header:
 
 
 def _decode_entry(name: str, proto: Any, num_shards: int) -> TensorEntry:
-    entry = TensorEntry(
-        proto.dtype,
-        tuple([dim.size for dim in proto.shape.dim]),
-        proto.shard_id,
-        proto.offset,
-        proto.size,
-        proto.crc32c,
-    )
-    if not 0 <= entry.shard_id < num_shards or entry.offset < 0 or entry.size < 0:
+    dtype, shape = proto.dtype, tuple([dim.size for dim in proto.shape.dim])
+    shard_id, offset, size = proto.shard_id, proto.offset, proto.size
+    # As TensorEntry(...), in half the time: there may be 100,000 of them.
+    entry = TensorEntry._make((dtype, shape, shard_id, offset, size, proto.crc32c, ()))
+    if not 0 <= shard_id < num_shards or offset < 0 or size < 0:
         raise DamagedCheckpointError(
             f"{name!r} should be {entry.size} bytes at {entry.offset} of shard {entry.shard_id}, "
             f"which can't be: the checkpoint has {num_shards} shards"
         )
-    element = dtypes.element_size(entry.dtype)
-    if element and not proto.slices and math.prod(entry.shape) * element != entry.size:
+    element = dtypes.element_size(dtype)
+    if element and math.prod(shape) * element != size and not proto.slices:
         raise DamagedCheckpointError(
             f"{name!r} has {entry.size} bytes, but {entry.dtype_name} of shape "
             f"{list(entry.shape)} has {math.prod(entry.shape) * element}"

@@ -15,9 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from estimator_ckpt.bundle import files
-from estimator_ckpt.bundle.checkpoint import existing_shards, index_path, shard_path
+from estimator_ckpt.bundle.checkpoint import existing_shards, file_of, index_path, shard_path
 from estimator_ckpt.bundle.index import BundleIndex, encode_index
-from estimator_ckpt.errors import CheckpointExistsError, CheckpointWriteError
+from estimator_ckpt.errors import (
+    CheckpointArgumentError,
+    CheckpointExistsError,
+    CheckpointWriteError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +79,11 @@ def publish(
       What it took.
 
     Raises:
+      CheckpointArgumentError: the prefix ends as the name of one of a checkpoint's files does.
       CheckpointExistsError: files of the prefix exist, and `overwrite` is false.
       CheckpointWriteError: the file system refused; what existed is unchanged.
     """
+    _require_prefix(prefix)
     stale = existing_shards(prefix)
     if not overwrite:
         _require_free(prefix, stale)
@@ -110,6 +116,15 @@ def publish(
     return replace(cost, written=cost.written + len(encoded))
 
 
+def require_free(prefix: str) -> None:
+    """Makes sure, before any work, that nothing has a checkpoint's prefix.
+
+    Raises:
+      CheckpointExistsError: files of the prefix exist.
+    """
+    _require_free(prefix, existing_shards(prefix))
+
+
 def _undo(path: str, origin: str | None) -> None:
     """Removes a new file, or moves it back where it came from."""
     if origin is None:
@@ -128,6 +143,15 @@ def _tidy(prefix: str, stale: Sequence[str]) -> None:
         if not files.is_refusal(error):
             raise
         _log.warning("'%s' is in place, but what it replaced may still be there: %s", prefix, error)
+
+
+def _require_prefix(prefix: str) -> None:
+    stem = file_of(prefix)
+    if stem is not None:
+        raise CheckpointArgumentError(
+            f"'{prefix}' is called like one file of a checkpoint; "
+            f"give the new one's prefix: '{stem}'"
+        )
 
 
 def _require_free(prefix: str, stale: Sequence[str]) -> None:

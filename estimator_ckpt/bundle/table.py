@@ -13,7 +13,7 @@ Source: LevelDB's `doc/table_format.md`; TensorFlow's `core/lib/io/table_builder
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import cramjam
 
@@ -32,17 +32,20 @@ _MOST_SNAPPY_RATIO = 64
 Row = tuple[bytes, bytes]
 
 
-def read_table(data: bytes) -> list[Row]:
+def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> list[Row]:
     """Decodes a table.
 
     Args:
       data: the whole file.
+      on_damage: called with what is wrong with a block, instead of raising; the rows of that block
+        are left out.
 
     Returns:
       Its (key, value) rows, in the table's order, which is the order of the keys' bytes.
 
     Raises:
-      DamagedCheckpointError: the bytes are not a table, or a checksum is wrong.
+      DamagedCheckpointError: the bytes are not a table, or a checksum is wrong. With `on_damage`
+        only if that leaves nothing to read.
     """
     if len(data) < _FOOTER_SIZE:
         raise DamagedCheckpointError(
@@ -54,15 +57,41 @@ def read_table(data: bytes) -> list[Row]:
         raise DamagedCheckpointError(
             f"it ends with {magic:#018x}, not with the magic number of a table, {_MAGIC:#018x}"
         )
-    _, position = _read_handle(footer, 0)
+    metaindex_handle, position = _read_handle(footer, 0)
     index_handle, _ = _read_handle(footer, position)
-    rows: list[Row] = []
-    for _, encoded_handle in _block_rows(_read_block(data, index_handle)):
-        handle, _ = _read_handle(encoded_handle, 0)
-        rows.extend(_block_rows(_read_block(data, handle)))
+    blocks = _block_rows(_read_block(data, index_handle))
+    if on_damage is None:
+        rows = [row for _, handle in blocks for row in _rows_at(data, handle)]
+    else:
+        rows = _readable_rows(data, [handle for _, handle in blocks], metaindex_handle, on_damage)
     for (before, _), (after, _) in zip(rows, rows[1:]):
         if before >= after:
             raise DamagedCheckpointError(f"its keys are not sorted: {before!r} before {after!r}")
+    return rows
+
+
+def _rows_at(data: bytes, encoded_handle: bytes) -> list[Row]:
+    handle, _ = _read_handle(encoded_handle, 0)
+    return _block_rows(_read_block(data, handle))
+
+
+def _readable_rows(
+    data: bytes,
+    encoded_handles: Iterable[bytes],
+    metaindex_handle: tuple[int, int],
+    on_damage: Callable[[str], None],
+) -> list[Row]:
+    """Reads all blocks, also the metaindex, which no reader looks at, and tells of damaged ones."""
+    rows = []
+    try:
+        _read_block(data, metaindex_handle)
+    except DamagedCheckpointError as error:
+        on_damage(str(error))
+    for encoded_handle in encoded_handles:
+        try:
+            rows.extend(_rows_at(data, encoded_handle))
+        except DamagedCheckpointError as error:
+            on_damage(str(error))
     return rows
 
 

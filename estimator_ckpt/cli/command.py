@@ -37,7 +37,8 @@ class Command:
 
     Attributes:
       name: the verb, as it is typed.
-      operands: what follows it, as the help writes it; all are required.
+      operands: what follows it, as the help writes it; all are required. One that ends in `...`
+        may be repeated.
       summary: one line, for the list of commands.
       define_flags: puts the command's flags into the FlagValues that it is given.
       execute: does the work, given the operands and the parsed flags; returns the exit code. What
@@ -74,7 +75,10 @@ class Command:
         if values.help:
             print(self.help_text(values))
             return 0
-        if len(operands) != len(self.operands):
+        repeats = any(operand.endswith("...") for operand in self.operands)
+        if len(operands) < len(self.operands) or (
+            len(operands) > len(self.operands) and not repeats
+        ):
             raise self._usage_error(self._wrong_operands(operands))
         return self.execute(operands, values)
 

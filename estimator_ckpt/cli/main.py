@@ -6,7 +6,8 @@ Synopsis:
     estimator-ckpt convert --help
     python -m estimator_ckpt.cli.main inspect model_dir
 
-Exit codes: 0, done; 2, something is wrong, and the message on stderr says what; 130, interrupted.
+Exit codes: 0, done; 1, the answer is no (`verify`, `diff`, `doctor`); 2, something is wrong, and
+the message on stderr says what; 130, interrupted.
 """
 
 from __future__ import annotations
@@ -16,12 +17,29 @@ import sys
 from collections.abc import Sequence
 
 from estimator_ckpt._version import __version__
-from estimator_ckpt.cli import convert, drop, ema, inspect, rename
+from estimator_ckpt.cli import (
+    average,
+    cast,
+    convert,
+    diff,
+    doctor,
+    drop,
+    ema,
+    export,
+    import_,
+    inspect,
+    rename,
+    verify,
+)
 from estimator_ckpt.cli.command import PROGRAM, Command, UsageError, near, wrapped
 from estimator_ckpt.errors import CheckpointError
 
 COMMANDS: dict[str, Command] = {
-    module.COMMAND.name: module.COMMAND for module in (inspect, convert, rename, drop, ema)
+    module.COMMAND.name: module.COMMAND
+    for module in (
+        *(inspect, doctor, verify, diff),
+        *(convert, rename, drop, ema, average, cast, export, import_),
+    )
 }
 
 _TROUBLE = 2

@@ -1,4 +1,4 @@
-r"""Rows on stdout: a table on a terminal, tab-separated columns in a pipe, JSON when asked for.
+r"""Rows and trees on stdout, as people, pipes and programs (JSON) want them.
 
 Synopsis:
 
@@ -14,13 +14,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Literal, NamedTuple
 
 _GAP = 2  # between two columns of a table: a space of padding, and one that the box draws
 _INDENT = "    "
+# Widths of the first column: with less it can't be read, with this, names of some length can.
+_NARROWEST, _COMFORTABLE = 20, 28
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 # Called with the file that is being copied, the bytes copied so far, and the bytes to copy in all.
@@ -35,11 +40,13 @@ class Column(NamedTuple):
       justify: the side that its text is set against.
       folds: whether, on a terminal that is too narrow for the whole table, it moves below the
         first column, where each cell that says more than the first one has a line of its own.
+      quiet: what a cell that has moved there need not say.
     """
 
     title: str
     justify: Literal["left", "right"] = "left"
     folds: bool = False
+    quiet: str = ""
 
 
 def on_terminal() -> bool:
@@ -47,13 +54,19 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+def print_rows(
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[object]],
+    section: Callable[[Sequence[object]], object] | None = None,
+) -> None:
     """Prints rows under a line of titles. None is an empty cell.
 
-    On a terminal a cell that is too long is continued on the next line, never cut.
+    On a terminal a cell that is too long is continued on the next line, never cut. Where what
+    `section` says of a row is not what it says of the row before, there is a line between them, if
+    that doesn't set most rows apart.
     """
     if on_terminal():
-        _print_table(columns, rows)
+        _print_table(columns, rows, section)
     else:
         print_tabbed([column.title for column in columns])
         for row in rows:
@@ -71,7 +84,25 @@ def print_json(value: Any) -> None:
         plain: Any = dataclasses.asdict(value)
     else:
         plain = [dataclasses.asdict(each) for each in value]
-    print(json.dumps(plain, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(_strict(plain), indent=2, ensure_ascii=False, default=str))
+
+
+def print_tree(
+    node: Any, children: Callable[[Any], Iterable[Any]], label: Callable[[Any], str]
+) -> None:
+    """Prints a tree: drawn on a terminal; in a pipe, each node on a line, indented by its depth."""
+    if not on_terminal():
+        _print_indented(node, children, label, "")
+        return
+    from rich import console, text, tree  # here: `--help` need not wait for it
+
+    def grow(branch: tree.Tree, parent: Any) -> None:
+        for child in children(parent):
+            grow(branch.add(text.Text(escape(label(child)), overflow="fold")), child)
+
+    root = tree.Tree(text.Text(escape(label(node)), overflow="fold"))
+    grow(root, node)
+    console.Console().print(root)
 
 
 def escape(text: str) -> str:
@@ -94,6 +125,23 @@ def human_bytes(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """Returns `1 shard`, `2 shards`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def number(value: float | None) -> str | None:
+    """Returns a number: in four digits for people, in all where it is an integer or in a pipe."""
+    if value is None or isinstance(value, int):
+        return None if value is None else str(int(value))
+    return f"{value:.4g}" if on_terminal() else repr(value)
+
+
+def filled(text: str, indent: str) -> str:
+    """Returns a text in lines that fit the terminal, those after the first indented."""
+    return textwrap.fill(
+        text,
+        max(20, shutil.get_terminal_size().columns),
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
 
 
 @contextlib.contextmanager
@@ -134,46 +182,101 @@ def _printable(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
 
 
-def _print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+def _strict(value: Any) -> Any:
+    """Writes what JSON has no numbers for (NaN, Infinity) as text."""
+    if isinstance(value, dict):
+        return {key: _strict(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _print_indented(
+    node: Any, children: Callable[[Any], Iterable[Any]], label: Callable[[Any], str], indent: str
+) -> None:
+    print(indent + escape(label(node)))
+    for child in children(node):
+        _print_indented(child, children, label, indent + "  ")
+
+
+def _print_table(
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[object]],
+    section: Callable[[Sequence[object]], object] | None,
+) -> None:
     from rich import box, cells, console, table, text  # here: `--help` need not wait for it
 
     terminal = console.Console()
-    lines = [[escape(_text(cell)) for cell in row] for row in rows]
+    cells_of = list(rows)
+    lines = [[escape(_text(cell)) for cell in row] for row in cells_of]
+    ends = _ends([section(row) for row in cells_of]) if section else ()
     widths = [
         max(map(cells.cell_len, column)) + _GAP
         for column in zip([column.title for column in columns], *lines)
     ]
     if sum(widths) > terminal.width:
-        others = (width for column, width in zip(columns, widths) if not column.folds)
-        next(others)
-        columns, lines = _folded(columns, lines, max(20, terminal.width - sum(others) - _GAP))
+        folds = _too_wide(columns, widths, terminal.width)
+        others = sum(width for at, width in enumerate(widths) if at and at not in folds)
+        room = max(_NARROWEST, terminal.width - others - _GAP)
+        columns, lines = _folded(columns, lines, folds, room)
     grid = table.Table(
         box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False
     )
     for column in columns:
         grid.add_column(column.title, justify=column.justify, overflow="fold")
-    for line in lines:
+    for at, line in enumerate(lines):
         # Text, not str: rich would take brackets in a name for its markup.
-        grid.add_row(*map(text.Text, line))
+        grid.add_row(*map(text.Text, line), end_section=at in ends)
     terminal.print(grid)
 
 
+def _ends(sections: Sequence[object]) -> set[int]:
+    """Returns the last row of each section but the last one; none if there are too many."""
+    ends = {at for at in range(len(sections) - 1) if sections[at] != sections[at + 1]}
+    return ends if len(ends) < len(sections) / 2 else set()
+
+
+def _too_wide(columns: Sequence[Column], widths: Sequence[int], room: int) -> set[int]:
+    """Picks the columns that move below the first one: the widest, until the others have room."""
+    candidates = [at for at, column in enumerate(columns) if column.folds]
+    candidates.sort(key=lambda at: widths[at])
+    needed = sum(widths[1:]) + min(widths[0], _COMFORTABLE)
+    folds: set[int] = set()
+    while candidates and needed > room:
+        folds.add(candidates.pop())
+        needed = sum(width for at, width in enumerate(widths) if at and at not in folds)
+        needed += _COMFORTABLE  # for what is below the first one
+    return folds
+
+
 def _folded(
-    columns: Sequence[Column], lines: Iterable[Sequence[str]], width: int
+    columns: Sequence[Column], lines: Iterable[Sequence[str]], folds: set[int], width: int
 ) -> tuple[list[Column], list[list[str]]]:
-    """Moves the columns that fold below the first one, which gets a width in characters."""
-    kept = [number for number, column in enumerate(columns) if not column.folds]
+    """Moves columns below the first one, which gets a width in characters."""
+    kept = [number for number in range(len(columns)) if number not in folds]
     folded = []
-    for first, *rest in lines:
-        line = [first, *rest]
+    for line in lines:
         below = (
-            f"  {column.title}: {cell}"
-            for column, cell in zip(columns, line)
-            if column.folds and cell not in ("", first)
+            f"{columns[number].title}: {line[number]}"
+            for number in sorted(folds)
+            if line[number] not in ("", line[0], columns[number].quiet)
         )
-        stack = "\n".join(_broken(text, width) for text in (first, *below))
+        stack = "\n".join(_broken(text, width) for text in (line[0], *_packed(below, width)))
         folded.append([stack, *(line[number] for number in kept[1:])])
     return [columns[number] for number in kept], folded
+
+
+def _packed(texts: Iterable[str], width: int) -> list[str]:
+    """Puts texts on indented lines, as many on each as it has room for."""
+    packed: list[str] = []
+    for text in texts:
+        if packed and len(packed[-1]) + 2 + len(text) <= width:
+            packed[-1] += "  " + text
+        else:
+            packed.append("  " + text)
+    return packed
 
 
 def _broken(text: str, width: int) -> str:

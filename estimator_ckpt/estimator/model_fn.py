@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import tensorflow as tf
 
+from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
-from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, take_over_saver
+from estimator_ckpt.estimator.listeners import SavingListenersHook
+from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, restoring_scaffold
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
-from estimator_ckpt.tensorflow_internals import set_scaffold_saver
+from estimator_ckpt.tensorflow_internals import is_export_for_training
 
 ModelFn = Callable[..., Any]
 _WRAPPED = "_estimator_ckpt_wrapped"
@@ -35,6 +37,7 @@ def wrap_model_fn(
     checkpoint_format: str = ...,
     checkpoint_fn: CheckpointFn | None = ...,
     tf1_dir: str | None = ...,
+    saving_listeners: Sequence[Any] = ...,
 ) -> ModelFn: ...
 
 
@@ -45,6 +48,7 @@ def wrap_model_fn(
     checkpoint_format: str = ...,
     checkpoint_fn: CheckpointFn | None = ...,
     tf1_dir: str | None = ...,
+    saving_listeners: Sequence[Any] = ...,
 ) -> Callable[[ModelFn], ModelFn]: ...
 
 
@@ -54,6 +58,7 @@ def wrap_model_fn(
     checkpoint_format: str = "dual",
     checkpoint_fn: CheckpointFn | None = None,
     tf1_dir: str | None = None,
+    saving_listeners: Sequence[Any] = (),
 ) -> Any:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
@@ -69,6 +74,9 @@ def wrap_model_fn(
         training graph; returns the `tf.train.Checkpoint` to save. By default it is
         `Checkpoint(var_list={name: variable}, step=global_step)`.
       tf1_dir: also emit name-based checkpoints into this directory, one for each of the job's.
+      saving_listeners: `tf.compat.v1.train.CheckpointSaverListener`s that the chief calls as
+        `Estimator.train` calls its own, also under MultiWorkerMirroredStrategy, where Estimator
+        takes none. One that asks for a stop there is heard one step later.
 
     Returns:
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
@@ -87,10 +95,11 @@ def wrap_model_fn(
             checkpoint_format=checkpoint_format,
             checkpoint_fn=checkpoint_fn,
             tf1_dir=tf1_dir,
+            saving_listeners=saving_listeners,
         )
     if getattr(model_fn, _WRAPPED, False):
         return model_fn
-    settings = _Settings(checkpoint_format, checkpoint_fn, tf1_dir)
+    settings = _Settings(checkpoint_format, checkpoint_fn, tf1_dir, saving_listeners)
     return _with_signature(model_fn, settings.rewrite)
 
 
@@ -98,15 +107,20 @@ class _Settings:
     """What `wrap_model_fn` was called with, and what it makes of an EstimatorSpec."""
 
     def __init__(
-        self, checkpoint_format: str, checkpoint_fn: CheckpointFn | None, tf1_dir: str | None
+        self,
+        checkpoint_format: str,
+        checkpoint_fn: CheckpointFn | None,
+        tf1_dir: str | None,
+        saving_listeners: Sequence[Any],
     ):
         self._format = checkpoint_format
         self._checkpoint_fn = checkpoint_fn
         self._tf1_dir = tf1_dir
+        self._listeners = tuple(saving_listeners)
 
     def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
         """Returns the spec with the Scaffold of its mode."""
-        if isinstance(spec, tf.estimator.EstimatorSpec):
+        if isinstance(spec, tf_estimator.EstimatorSpec):
             scaffold = self._scaffold(spec.scaffold, mode, config)
             spec = spec._replace(scaffold=scaffold)
             hooks = "training_chief_hooks"
@@ -116,9 +130,13 @@ class _Settings:
             hooks = "training_hooks"
         else:
             return spec  # Estimator says what it should be
-        if mode != tf.estimator.ModeKeys.TRAIN:
+        if mode != tf_estimator.ModeKeys.TRAIN:
             return spec
         warn_if_nothing_is_trained(spec.train_op)
+        if self._listeners:
+            is_chief = config is None or config.is_chief
+            listening = SavingListenersHook(self._listeners if is_chief else ())
+            spec = spec._replace(training_hooks=[*(spec.training_hooks or ()), listening])
         if self._tf1_dir is None:
             return spec
         hook = Tf1CheckpointSaverHook(
@@ -129,23 +147,15 @@ class _Settings:
         return spec._replace(**{hooks: [*(getattr(spec, hooks) or ()), hook]})
 
     def _scaffold(self, scaffold: Any, mode: str, config: Any) -> Any:
-        modes = tf.estimator.ModeKeys
-        if mode == modes.TRAIN:
+        modes = tf_estimator.ModeKeys
+        if mode == modes.TRAIN and not is_export_for_training():
             return checkpoint_scaffold(
                 checkpoint_format=self._format,
                 checkpoint_fn=self._checkpoint_fn,
                 config=config,
                 scaffold=scaffold,
             )
-        # Export saves through this Saver too, into a SavedModel; that is name-based.
-        saver = take_over_saver("tf1", scaffold, config)
-        if mode == modes.EVAL and scaffold.saver is None:
-            collected = tf.compat.v1.get_collection_ref(tf.compat.v1.GraphKeys.SAVERS)
-            if saver not in collected:
-                collected.append(saver)
-        else:
-            set_scaffold_saver(scaffold, saver)
-        return scaffold
+        return restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
 
 
 def _with_signature(model_fn: ModelFn, rewrite: Callable[[Any, str, Any], Any]) -> ModelFn:
@@ -179,10 +189,15 @@ _PASSED = ("features", "labels", "mode", "params", "config")
 
 def _parameters(model_fn: ModelFn) -> dict[str, inspect.Parameter]:
     """Returns those arguments of a model_fn that Estimator passes, as positional ones."""
-    found = inspect.signature(model_fn).parameters
-    bound = _bound_keywords(model_fn)
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(model_fn, follow_wrapped=False).parameters
+    # As Estimator sees it: a decorator that names the arguments may well give others to what it
+    # decorates. One that takes any has those of what it decorates, or all.
+    takes_any = "mode" not in found and any(each.kind in variable for each in found.values())
+    if takes_any:
+        found = inspect.signature(model_fn).parameters
+    bound = _bound_keywords(model_fn)
     taken = {
         name: inspect.Parameter(name, positional)
         for name, parameter in found.items()
@@ -190,7 +205,7 @@ def _parameters(model_fn: ModelFn) -> dict[str, inspect.Parameter]:
         # One of another name is for Estimator to refuse, unless it needs no value.
         if name in _PASSED or parameter.default is inspect.Parameter.empty
     }
-    if any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in found.values()):
+    if takes_any and any(each.kind == inspect.Parameter.VAR_KEYWORD for each in found.values()):
         for name in set(_PASSED) - bound:
             taken.setdefault(name, inspect.Parameter(name, positional))
     return taken

@@ -26,7 +26,7 @@ ObjectKeys = dict[str, tuple[str, ...]]
 
 
 class OwnLayout:
-    """The layout of a user's `tf.train.Checkpoint`."""
+    """The layout of a user's `tf.train.Checkpoint`, or of a Saver that saves by object."""
 
     def __init__(self, checkpoint: Any):
         self._saveables, stored = internals.frozen_saveables(checkpoint)
@@ -81,6 +81,8 @@ class OwnLayout:
 
 def _untracked_counters(checkpoint: Any, graph: bytes) -> list[tuple[str, ...]]:
     """Returns where eager optimizers look for their steps that are counted in the global step."""
+    if isinstance(checkpoint, tf.compat.v1.train.Saver):
+        return []  # it does not tell its objects
     step = tf.compat.v1.train.get_global_step()
     objects = tf.train.TrackableView(checkpoint).descendants()  # in the order of the graph's nodes
     return [

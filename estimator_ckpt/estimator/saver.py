@@ -110,6 +110,9 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._layout = naming.Layout()
         self._object_keys: ObjectKeys = {}
         self._graph_bytes = b""
+        self._has_recovered = False
+        self.before_save: list[Callable[[Any, int], None]] = []
+        """Called with (session, global step) before each save that updates the state file."""
         self.after_save: list[Callable[[Any, str], None]] = []
         """Called with (session, prefix) after each save that updated the state file."""
 
@@ -129,12 +132,21 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             self._object_keys = {name: (self._layout.key(name),) for name in names}
             self._graph_bytes = self._layout.object_graph(names, save_counter=False)
 
-    def save(self, sess: Any, save_path: Any, *args: Any, **kwargs: Any) -> Any:
+    def save(
+        self, sess: Any, save_path: Any, global_step: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """Saves as `tf1.train.Saver.save` does; the checkpoint appears at once, in this format."""
         if not isinstance(sess, internals.SessionInterface):
-            return super().save(sess, save_path, *args, **kwargs)
-        path = super().save(_PublishingSession(sess, self), save_path, *args, **kwargs)
-        if path is not None and kwargs.get("write_state", True):
+            return super().save(sess, save_path, global_step, *args, **kwargs)
+        self._leave_others_alone(save_path)
+        is_told = kwargs.get("write_state", True)
+        if is_told and self.before_save:
+            step = _number_of_step(sess, global_step)
+            for announce in self.before_save:
+                announce(sess, step)
+        session = _PublishingSession(sess, self)
+        path = super().save(session, save_path, global_step, *args, **kwargs)
+        if path is not None and is_told:
             for call in self.after_save:
                 call(sess, path)
         return path
@@ -170,6 +182,23 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             self.saver_def.restore_op_name, {self.saver_def.filename_tensor_name: prefix, **feed}
         )
 
+    def recover_last_checkpoints(self, checkpoint_paths: Any) -> None:
+        """Takes checkpoints of an earlier run for its own, as `tf1.train.Saver` does."""
+        super().recover_last_checkpoints(checkpoint_paths)
+        self._has_recovered = True
+
+    def _leave_others_alone(self, save_path: Any) -> None:
+        """Forgets what was recovered, and would be deleted in its turn, if it lies elsewhere.
+
+        Workers in step all recover the model_dir's checkpoints, and all save: the chief there, the
+        others into folders of their own.
+        """
+        if self._has_recovered:
+            self._has_recovered = False
+            own = os.path.abspath(os.path.dirname(save_path))
+            if not any(os.path.abspath(os.path.dirname(p)) == own for p in self.last_checkpoints):
+                self.set_last_checkpoints_with_time([])
+
     def write(self, sess: Any, prefix: str) -> None:
         """Writes a checkpoint, without state file and retention; replaces one of this prefix."""
         directory, base = os.path.split(prefix)
@@ -200,6 +229,15 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             if not keys or (self._format != "tf2" and name not in keys):
                 entries[name] = entry
         return BundleIndex(entries, by_name.num_shards, by_name.producer)
+
+
+def _number_of_step(session: Any, step: Any) -> int:
+    """Returns the step that a Saver was told, be it a tensor, or else the session's."""
+    if step is None:
+        step = tf.compat.v1.train.get_global_step(session.graph)
+    if isinstance(step, (int, np.integer)):
+        return int(step)
+    return int(tf.compat.v1.train.global_step(session, step))
 
 
 # A graph collection would be the place, but TensorFlow warns of each that it can't serialize. The

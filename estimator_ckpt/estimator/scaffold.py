@@ -31,14 +31,14 @@ CheckpointFn = Callable[[dict[str, Any], Any], tf.train.Checkpoint]
 
 
 class CheckpointScaffold(tf.compat.v1.train.Scaffold):
-    """A Scaffold whose saver is a `tf.train.Checkpoint` until it is finalized."""
+    """A Scaffold whose saver, in training a `tf.train.Checkpoint`, is replaced in finalizing it."""
 
     checkpoint_saver: Any = None
     """What saves and restores once the graph is finalized."""
 
     def finalize(self) -> Any:
-        """Puts the Saver in the Checkpoint's place, then finalizes the graph."""
-        if isinstance(self.saver, _CHECKPOINTS):
+        """Puts the Saver in its place, then finalizes the graph."""
+        if self.checkpoint_saver is not None:
             internals.set_scaffold_saver(self, self.checkpoint_saver)
         return super().finalize()
 
@@ -83,6 +83,31 @@ def checkpoint_scaffold(
     return scaffold
 
 
+def restoring_scaffold(scaffold: Any, config: Any, *, evaluates: bool) -> Any:
+    """Gives a job's own Scaffold a Saver that restores any format, to evaluate or predict with.
+
+    Export saves through that Saver too, into a SavedModel; that is name-based.
+
+    Args:
+      scaffold: the job's own, which is changed and returned.
+      config: a RunConfig, or None.
+      evaluates: leave the Scaffold without a saver if it has none, and put the Saver into the
+        SAVERS collection: InMemoryEvaluatorHook takes no other.
+    """
+    saver = take_over_saver("tf1", scaffold, config)
+    collected = tf.compat.v1.get_collection_ref(_SAVERS)
+    if scaffold.saver is not None or not (evaluates or saver in collected):
+        internals.set_scaffold_saver(scaffold, saver)
+    elif not evaluates:
+        # TensorFlow looks for a saver in that collection everywhere but in an export.
+        scaffold.__class__ = _checkpoint_class(scaffold.__class__)
+        scaffold.checkpoint_saver = saver
+        internals.set_scaffold_saver(scaffold, CheckpointSaver("tf1", **_options_of(config)))
+    elif saver not in collected:
+        collected.append(saver)
+    return scaffold
+
+
 def take_over_saver(
     checkpoint_format: str, scaffold: Any, config: Any, checkpoint: Any = None
 ) -> Any:
@@ -115,10 +140,11 @@ def take_over_saver(
             type(saver).__name__,
         )
         return saver
+    by_object = internals.is_object_based(saver)
     made = CheckpointSaver(
         checkpoint_format,
-        checkpoint=checkpoint,
-        var_list=internals.saver_variables(saver),
+        checkpoint=checkpoint or (saver if by_object else None),
+        var_list=None if by_object else internals.saver_variables(saver),
         **internals.saver_options(saver),
     )
     collected[:] = [made if each is saver else each for each in collected]

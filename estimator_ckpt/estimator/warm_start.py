@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, open_checkpoint
+from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.tensorflow_internals import grouped_variables, slice_info
@@ -81,7 +82,7 @@ def warm_start_settings(
     return settings
 
 
-class GraphWarmStartSettings(tf.estimator.WarmStartSettings):
+class GraphWarmStartSettings(tf_estimator.WarmStartSettings):
     """WarmStartSettings that fit themselves to the graph they are used in.
 
     As fields they hold what is asked for: `vars_to_warm_start` the pattern, and

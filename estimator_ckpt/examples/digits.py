@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from estimator_ckpt.compat import estimator as tf_estimator
+
 try:
     from sklearn.datasets import load_digits
 except ImportError as error:
@@ -58,18 +60,18 @@ def model_fn(features: Any, labels: Any, mode: str, params: Mapping[str, Any]) -
             net = tf.nn.relu(_dense(net, units, f"hidden_{layer}", params["seed"] + layer))
         logits = _dense(net, _CLASSES, "logits", params["seed"] - 1)
     predictions = {"digit": tf.argmax(logits, axis=-1), "probabilities": tf.nn.softmax(logits)}
-    if mode == tf.estimator.ModeKeys.PREDICT:
-        outputs = {"serving_default": tf.estimator.export.PredictOutput(predictions)}
-        return tf.estimator.EstimatorSpec(mode, predictions=predictions, export_outputs=outputs)
+    if mode == tf_estimator.ModeKeys.PREDICT:
+        outputs = {"serving_default": tf_estimator.export.PredictOutput(predictions)}
+        return tf_estimator.EstimatorSpec(mode, predictions=predictions, export_outputs=outputs)
 
     loss = tf1.losses.sparse_softmax_cross_entropy(labels, logits)
     metrics = {"accuracy": tf1.metrics.accuracy(labels, predictions["digit"])}
-    if mode == tf.estimator.ModeKeys.EVAL:
-        return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops=metrics)
+    if mode == tf_estimator.ModeKeys.EVAL:
+        return tf_estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops=metrics)
 
     optimizer = tf1.train.AdamOptimizer(params["learning_rate"])
     train_op = optimizer.minimize(loss, global_step=tf1.train.get_global_step())
-    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
+    return tf_estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
 
 
 def _dense(inputs: Any, units: int, name: str, seed: int) -> Any:
@@ -114,7 +116,7 @@ def serving_input_fn() -> Any:
       A `tf.estimator.export.ServingInputReceiver`.
     """
     pixels = tf1.placeholder(tf.float32, [None, _PIXELS], name="pixels")
-    return tf.estimator.export.ServingInputReceiver({"pixels": pixels}, {"pixels": pixels})
+    return tf_estimator.export.ServingInputReceiver({"pixels": pixels}, {"pixels": pixels})
 
 
 def _images(part: slice) -> Any:

@@ -3,21 +3,28 @@
     description = describe("model_dir")
     for row in description.variables:
         print(row.name, row.shape, row.dtype)
+    describe("model_dir", values=True).variables[0].values.mean
 
-Reads the index, the object graph and the global step; no other tensor.
+Reads the index; the object graph only if the keys give no names, and a tensor only for `values`.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import Checkpoint, open_checkpoint
+from estimator_ckpt.bundle import Checkpoint, TensorEntry, checksums, open_checkpoint
+from estimator_ckpt.bundle.files import Progress
 from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.errors import NameClashError
 from estimator_ckpt.naming.paths import is_slot_key
+
+if TYPE_CHECKING:
+    from estimator_ckpt.tools.values import ValueSummary
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class VariableRow:
       dtype: TensorFlow's name of the element type.
       bytes: its size in the data files.
       slot_of: name of the variable whose slot it is, or None.
+      values: what its values are like; None if that was not asked for, or they are no numbers.
     """
 
     name: str
@@ -39,6 +47,7 @@ class VariableRow:
     dtype: str
     bytes: int
     slot_of: str | None
+    values: ValueSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class CheckpointDescription:
       step: the global step, or None where it has none.
       num_shards: number of its data files.
       bytes: of all variables.
-      variables: sorted by name.
+      variables: sorted by name, those of a scope together.
       other_keys: keys that belong to no variable, such as the object graph.
     """
 
@@ -64,11 +73,19 @@ class CheckpointDescription:
     other_keys: tuple[str, ...]
 
 
-def describe(checkpoint: str | os.PathLike[str]) -> CheckpointDescription:
+def describe(
+    checkpoint: str | os.PathLike[str],
+    *,
+    values: bool | Callable[[str], bool] = False,
+    progress: Progress | None = None,
+) -> CheckpointDescription:
     """Describes a checkpoint of any format.
 
     Args:
-      checkpoint: a prefix, or a directory with a checkpoint (its latest).
+      checkpoint: a prefix, the path of an index, or a directory with a checkpoint (its latest).
+      values: whether to read the tensors, too, and sum up their values; or a function that says
+        so of a variable's name.
+      progress: called with (prefix, bytes read, bytes in all) while tensors are read.
 
     Returns:
       The description.
@@ -79,22 +96,15 @@ def describe(checkpoint: str | os.PathLike[str]) -> CheckpointDescription:
     """
     opened = open_checkpoint(checkpoint)
     entries = opened.index.entries
-    keys = _keys(opened)
-    rows = tuple(
-        VariableRow(
-            name,
-            key,
-            entries[key].shape,
-            entries[key].dtype_name,
-            entries[key].bytes,
-            _slot_of(name, key, keys),
-        )
-        for name, key in sorted(keys.items())
-    )
+    keys = keys_or_names(opened)
+    owners = {key.partition("/.ATTRIBUTES/")[0]: name for name, key in keys.items()}
+    rows = tuple([_row(name, keys, entries, owners) for name in sorted(keys, key=_by_scope)])
+    if values:
+        rows = _with_values(opened, rows, values if callable(values) else None, progress)
     return CheckpointDescription(
         opened.prefix,
         naming.format_of(entries),
-        _step(opened, keys),
+        global_step(opened, keys.get(naming.GLOBAL_STEP)),
         opened.index.num_shards,
         sum(row.bytes for row in rows),
         rows,
@@ -102,7 +112,35 @@ def describe(checkpoint: str | os.PathLike[str]) -> CheckpointDescription:
     )
 
 
-def _keys(checkpoint: Checkpoint) -> dict[str, str]:
+def global_step(checkpoint: Checkpoint, key: str | None) -> int | None:
+    """Finds out a checkpoint's global step: from its checksum, so that no data file is read.
+
+    Args:
+      checkpoint: of any format.
+      key: of the step.
+
+    Returns:
+      The step; None where there is none, or it is no integer.
+    """
+    entry = checkpoint.index.entries.get(key or "")
+    if entry is None or entry.parts or entry.shape or entry.dtype_name not in ("int64", "int32"):
+        return None
+    step = checksums.integer_of(entry.crc32c, entry.size)
+    if step is not None:
+        return step
+    width = "<q" if entry.size == 8 else "<i"
+    return int(struct.unpack(width, checkpoint.read_bytes(entry))[0])
+
+
+def keys_or_names(checkpoint: Checkpoint) -> dict[str, str]:
+    """Finds the variables of a checkpoint, also where not each has a name of its own.
+
+    Args:
+      checkpoint: of any format.
+
+    Returns:
+      {name: key}, or else {key: key}.
+    """
     try:
         return keys_by_name(checkpoint)
     except NameClashError:  # no names for all: the keys tell them apart
@@ -110,18 +148,58 @@ def _keys(checkpoint: Checkpoint) -> dict[str, str]:
         return {key: key for key in checkpoint.index.entries if key not in other}
 
 
-def _slot_of(name: str, key: str, keys: dict[str, str]) -> str | None:
+def _row(
+    name: str,
+    keys: Mapping[str, str],
+    entries: Mapping[str, TensorEntry],
+    owners: Mapping[str, str],
+) -> VariableRow:
+    key = keys[name]
+    entry = entries[key]
+    slot_of = _slot_of(name, key, keys, owners)
+    return VariableRow(name, key, entry.shape, entry.dtype_name, entry.bytes, slot_of)
+
+
+def _by_scope(name: str) -> str:
+    """Sorts names so that those of a scope stay together: a slash comes before any character."""
+    return name.replace("/", "\0")
+
+
+def _slot_of(name: str, key: str, keys: Mapping[str, str], owners: Mapping[str, str]) -> str | None:
     if is_slot_key(key):
-        owner = key.partition("/.OPTIMIZER_SLOT/")[0]
-        for other, other_key in keys.items():
-            if other_key.partition("/.ATTRIBUTES/")[0] == owner:
-                return other
-    return naming.slot_of(name, keys)
+        owner = owners.get(key.partition("/.OPTIMIZER_SLOT/")[0])
+        if owner is not None:
+            return owner
+    return naming.slot_of(name, keys.keys())
 
 
-def _step(checkpoint: Checkpoint, keys: dict[str, str]) -> int | None:
-    entry = checkpoint.index.entries.get(keys.get(naming.GLOBAL_STEP, ""))
-    if entry is None or entry.parts or entry.shape or entry.bytes not in (4, 8):
-        return None
-    width = "<q" if entry.bytes == 8 else "<i"
-    return int(struct.unpack(width, checkpoint.read_bytes(entry))[0])
+def _with_values(
+    checkpoint: Checkpoint,
+    rows: tuple[VariableRow, ...],
+    wanted: Callable[[str], bool] | None,
+    progress: Progress | None,
+) -> tuple[VariableRow, ...]:
+    from estimator_ckpt.bundle import arrays  # numpy, which takes a while to load
+    from estimator_ckpt.tools.values import summarize
+
+    entries = checkpoint.index.entries
+    read = {
+        row.key
+        for row in rows
+        if (wanted is None or wanted(row.name))
+        and arrays.numpy_dtype(entries[row.key].dtype) is not None
+    }
+    total = sum(entries[key].bytes for key in read)
+    done = 0
+
+    def chunks(key: str) -> Iterator[arrays.Array]:
+        nonlocal done
+        for chunk in arrays.array_chunks(checkpoint, entries[key]):
+            done += chunk.nbytes
+            if progress:
+                progress(checkpoint.prefix, done, total)
+            yield chunk
+
+    return tuple(
+        replace(row, values=summarize(chunks(row.key))) if row.key in read else row for row in rows
+    )

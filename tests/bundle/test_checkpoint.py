@@ -74,7 +74,13 @@ def test_a_prefix_may_have_an_empty_basename(save, tmp_path):
     assert set(open_checkpoint(f"{tmp_path}/").index.entries) == {"w"}
 
 
-@pytest.mark.parametrize("suffix", [".index", SHARD, ".meta"])
+@pytest.mark.parametrize("base", ["model.ckpt-10", "", "a.index"])
+def test_the_path_of_an_index_stands_for_its_checkpoint(model_dir, save, base):
+    save(f"{model_dir}/{base}", {"w": [1.0, 2.0]})
+    assert open_checkpoint(f"{model_dir}/{base}.index").prefix == f"{model_dir}/{base}"
+
+
+@pytest.mark.parametrize("suffix", [SHARD, ".meta"])
 def test_one_file_of_a_checkpoint_is_refused_with_the_right_prefix(model_dir, suffix):
     (model_dir / "model.ckpt-10.meta").write_bytes(b"")
     prefix = str(model_dir / "model.ckpt-10")

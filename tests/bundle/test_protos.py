@@ -39,7 +39,10 @@ def described(descriptor):
             kind = FieldDescriptor.TYPE_INT32
         else:
             kind = field.type
-        repeated = field.label == FieldDescriptor.LABEL_REPEATED
+        if hasattr(field, "is_repeated"):
+            repeated = field.is_repeated
+        else:  # before protobuf 6.31
+            repeated = field.label == FieldDescriptor.LABEL_REPEATED
         in_oneof = field.containing_oneof is not None
         fields[field.number] = (field.name, kind, repeated, in_oneof)
     return fields

@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt.bundle.index import decode_index
-from estimator_ckpt.bundle.tensors import int64_scalar, parse_string_scalar, string_scalar
+from estimator_ckpt.bundle.tensors import (
+    decode_strings,
+    encode_strings,
+    int64_scalar,
+    parse_string_scalar,
+    string_scalar,
+)
 from estimator_ckpt.errors import DamagedCheckpointError
 
 STRINGS = [b"", b"a", b"\x00\xff", "größe".encode(), b"x" * 127, b"x" * 128, b"x" * 70_000]
@@ -57,3 +63,24 @@ def test_every_truncation_of_a_string_is_noticed():
             parse_string_scalar(data[:size])
     with pytest.raises(DamagedCheckpointError, match="a string of 200 bytes has 201"):
         parse_string_scalar(data + b"x")
+
+
+@pytest.mark.parametrize("values", [[], [b""], [b"a", b"", b"x" * 300], [b"\0\xff" * 9]])
+def test_strings_come_back(values):
+    data, crc32c = encode_strings(values)
+    assert decode_strings(data, len(values)) == (values, crc32c)
+
+
+@pytest.mark.parametrize(
+    ("data", "count", "message"),
+    [
+        (b"", 1, "within a number"),
+        (encode_strings([b"ab"])[0][:-1], 1, "should have 2 bytes, but have 1"),
+        (encode_strings([b"ab"])[0] + b"c", 1, "should have 2 bytes, but have 3"),
+        (b"\x03" + encode_strings([b"ab"])[0][1:], 1, "lengths of its strings"),
+        (encode_strings([b"ab"])[0], 2, "its strings"),
+    ],
+)
+def test_damaged_strings_are_told(data, count, message):
+    with pytest.raises(DamagedCheckpointError, match=message):
+        decode_strings(data, count)

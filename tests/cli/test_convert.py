@@ -130,11 +130,6 @@ def no_such_prefix(work):
     return work / "tf1" / "model.ckpt-4", work / "new" / "ckpt", "model.ckpt-4"
 
 
-def an_index_as_prefix(work):
-    prefix = work / "tf1" / "model.ckpt-3"
-    return f"{prefix}.index", work / "new" / "ckpt", f"'{prefix}'"
-
-
 def a_shard_as_prefix(work):
     prefix = work / "tf1" / "model.ckpt-3"
     return f"{prefix}.data-00000-of-00001", work / "new" / "ckpt", f"'{prefix}'"
@@ -200,7 +195,6 @@ def names_that_clash(work):
     "mistake",
     [
         no_such_prefix,
-        an_index_as_prefix,
         a_shard_as_prefix,
         a_folder_without_checkpoints,
         a_missing_shard,

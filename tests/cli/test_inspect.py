@@ -62,6 +62,7 @@ def test_json_is_everything_and_alone(command, written):
             "dtype": "float32",
             "bytes": 48,
             "slot_of": None,
+            "values": None,
         }
     ]
 
@@ -101,3 +102,56 @@ def test_each_format_is_named_and_shows_the_same_variables(command, work):
             if row["name"] != "save_counter"
         }
     assert rows["tf1"] == rows["dual"] == rows["tf2"]
+
+
+def test_values_are_more_columns(command, written):
+    result = command("inspect", written / "tf1", "--values", "--include=^global_step$")
+    titles, row = columns(result.out)
+    assert titles[6:] == ["min", "max", "mean", "std", "zeros", "NaN", "Inf"]
+    assert row[6:] == ["3", "3", "3.0", "0.0", "0", "0", "0"]
+    described = json.loads(command("inspect", written / "tf1", "--values", "--json").out)
+    assert all(row["values"]["nan"] == 0 for row in described["variables"])
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_values_fit_a_terminal(command, work, on_terminal, width):
+    command("convert", work / "tf1", work / "tf2" / "ckpt", "--to=tf2")
+    on_terminal(width)
+    result = command("inspect", work / "tf2" / "ckpt", "--values")
+    _, titles, *table = result.out.splitlines()
+    assert titles.split()[0] == "name"
+    assert {"min", "max", "mean", "std", "zeros"} < set(titles.split())
+    assert max(map(len, table[:-1])) <= width
+    assert "var_list/dnn.Skernel" in "".join(line.strip() for line in table)
+
+
+def test_a_tree_in_a_pipe_is_indented(command, written):
+    result = command("inspect", written / "tf1", "--tree", "--exclude=beta")
+    lines = result.out.splitlines()
+    assert lines[0].endswith("  7 variables, 49 elements, 200 B")
+    assert "  dnn/  6 variables, 48 elements, 192 B" in lines
+    assert "    kernel  [3, 4] float32; 3 variables, 36 elements, 144 B" in lines
+    assert "      Adam  [3, 4] float32, 48 B" in lines
+    assert "7 of 9 variables shown" in result.err
+
+
+def test_a_tree_on_a_terminal_is_drawn(command, written, on_terminal):
+    on_terminal(80)
+    result = command("inspect", written / "tf1", "--tree")
+    assert "├── dnn/" in result.out
+    assert "│   └── kernel" in result.out
+    found = json.loads(command("inspect", written / "tf1", "--tree", "--json").out)
+    assert found["variables"] == 9
+    assert [child["label"] for child in found["children"]][-2:] == ["dnn/", "global_step"]
+
+
+def test_an_index_a_saved_model_and_another_file_system(command, written, tmp_path):
+    import tensorflow as tf
+
+    by_prefix = command("inspect", written / "tf1" / "model.ckpt-3")
+    assert command("inspect", written / "tf1" / "model.ckpt-3.index") == by_prefix
+    module = tf.Module()
+    module.v = tf.Variable(1.0)
+    for folder in (str(tmp_path / "export"), "ram://inspected"):
+        tf.saved_model.save(module, folder)
+        assert "format tf2" in command("inspect", folder).err

@@ -64,9 +64,9 @@ def test_version(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "no command given; expected one of: inspect, convert"),
+        ((), "no command given; expected one of: inspect, doctor, verify"),
         (("convrt", "a", "b"), "unknown command 'convrt'; did you mean 'convert'?"),
-        (("zzz",), "unknown command 'zzz'; expected one of: inspect, convert"),
+        (("zzz",), "unknown command 'zzz'; expected one of: inspect, doctor, verify"),
         (("--versoin",), "unknown flag '--versoin' before the command; did you mean '--version'?"),
         (("convert", "a", "b", "--tto=tf2"), "unknown flag '--tto'; did you mean '--to'?"),
         (("convert", "a", "b", "--to=tf3"), "value should be one of <tf1|tf2|dual>"),

@@ -241,3 +241,25 @@ def test_monitored_training_session_uses_the_scaffold(tmp_path):
     assert run(2) == 4
     assert run(2) == 8
     assert {"a", "var_list/a" + jobs.VALUE} < jobs.keys(tf.train.latest_checkpoint(str(tmp_path)))
+
+
+def test_what_was_recovered_from_another_directory_is_not_deleted(tmp_path):
+    # As a worker under MultiWorkerMirroredStrategy, which is not the chief, resumes.
+    chiefs, own = tmp_path / "job", tmp_path / "job/tmp_worker_0"
+    own.mkdir(parents=True)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        tf1.get_variable("v", [], initializer=tf1.zeros_initializer())
+        session.run(tf1.global_variables_initializer())
+        first, second = (CheckpointSaver("dual", max_to_keep=2) for _ in range(2))
+        first.build()
+        second.build()
+        for step in (1, 2):
+            first.save(session, str(chiefs / "model.ckpt"), global_step=step)
+        second.recover_last_checkpoints(first.last_checkpoints)
+        for step in (2, 3, 4):
+            second.save(session, str(own / "model.ckpt"), global_step=step)
+    assert sorted(path.name for path in chiefs.glob("*.index")) == [
+        "model.ckpt-1.index",
+        "model.ckpt-2.index",
+    ]
+    assert jobs.listed(own) == ["model.ckpt-3", "model.ckpt-4"]

@@ -9,8 +9,8 @@
 
     test_scenario = conformance_test(__name__)
 
-A scenario is called once for each way to wrap: "raw" (not at all), "dual" and "tf2". It returns what
-can be observed, as nested dicts, lists, numbers, strings and arrays, and that has to be equal.
+A scenario is called once for each way to wrap: "raw" (not at all), "dual" and "tf2". It returns
+what can be observed, as nested dicts, lists, numbers, strings and arrays, and that has to be equal.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Scenario:
       right: what should be observed, where raw is wrong.
       raw_fails: whether the raw job ends with an error here.
       formats: the ways to wrap that the scenario is about.
+      slow: whether it is left to CI, as a cluster of processes is.
     """
 
     group: str
@@ -58,6 +59,7 @@ class Scenario:
     right: Callable[[], Any] | None = None
     raw_fails: bool = False
     formats: tuple[str, ...] = WRAPPED
+    slow: bool = False
 
     @property
     def name(self) -> str:
@@ -116,7 +118,11 @@ def conformance_test(module: str) -> Callable:
     """Makes the test function that runs the scenarios of a module."""
     mine = [each for each in SCENARIOS if each.run.__module__ == module]
     cases = [
-        pytest.param(each, how, id=f"{each.name}-{how}") for each in mine for how in each.formats
+        pytest.param(
+            each, how, id=f"{each.name}-{how}", marks=[pytest.mark.slow] if each.slow else []
+        )
+        for each in mine
+        for how in each.formats
     ]
 
     @pytest.mark.parametrize(("scenario", "how"), cases)
@@ -166,32 +172,6 @@ def assert_equal(found: Any, expected: Any, where: str = "") -> None:
             assert_equal(*pair, f"{where}[{number}]")
     else:
         np.testing.assert_array_equal(found, expected, err_msg=where)
-
-
-def table() -> str:
-    """The scenarios that have run as a Markdown table, by group."""
-    lines = ["| scenario | dual | tf2 | trap |", "|---|---|---|---|"]
-    groups = dict.fromkeys(each.group for each in SCENARIOS)
-    for group in groups:
-        lines.append(f"| **{group}** | | | |")
-        for each in SCENARIOS:
-            if each.group == group:
-                cells = [_cell(each, how) for how in WRAPPED]
-                traps = ", ".join(map(str, each.traps))
-                lines.append(f"| {each.title} | {' | '.join(cells)} | {traps} |")
-    notes = [
-        f"* {each.title}: {note}"
-        for each in SCENARIOS
-        for note in (each.tf2 and f"tf2 differs, {each.tf2}", each.raw and f"raw {each.raw}")
-        if note
-    ]
-    return "\n".join([*lines, "", *notes])
-
-
-def _cell(scenario: Scenario, how: str) -> str:
-    if how not in scenario.formats:
-        return "-"
-    return RESULTS.get((scenario.name, how), "not run")
 
 
 def v1_behavior() -> bool:

@@ -1,0 +1,106 @@
+"""`estimator-ckpt average CHECKPOINT... TARGET`: the mean of each variable.
+
+Synopsis:
+
+    estimator-ckpt average job/model.ckpt-800 job/model.ckpt-900 averaged/model.ckpt-900
+    estimator-ckpt average job averaged/model.ckpt-900 --last=5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts
+
+if TYPE_CHECKING:
+    from estimator_ckpt.tools.average import AverageReport
+
+_DETAILS = """\
+Each CHECKPOINT is a prefix or a folder with a state file (its latest checkpoint), in any format; \
+with --last, the one CHECKPOINT is such a folder. All must have the same variables. TARGET is the \
+prefix of the new checkpoint, in the format of the newest one (that of the highest global step).
+
+Sums are in float64, and each variable keeps its type. Integers, bools, strings and the global \
+step are the newest checkpoint's. Tensors are read in pieces: memory doesn't limit their size."""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer(
+        "last",
+        None,
+        "Average this many checkpoints: the last that the state file of CHECKPOINT lists.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    define_output_flags(values, "Replace a checkpoint that is at TARGET.")
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    *checkpoints, target = operands
+
+    from estimator_ckpt.tools.average import average
+
+    with output.progress_bars("averaging into") as progress:
+        report = average(
+            checkpoints[0] if len(checkpoints) == 1 else checkpoints,
+            target,
+            last=values.last,
+            overwrite=values.overwrite,
+            progress=progress,
+        )
+    if values.json:
+        output.print_json(report)
+    elif output.on_terminal():
+        _print_for_people(report, values.verbose)
+    else:
+        _print_for_pipes(report)
+    return 0
+
+
+def _print_for_people(report: AverageReport, verbose: bool) -> None:
+    step = "no step" if report.step is None else f"step {report.step}"
+    print(f"wrote {output.escape(report.prefix)}, format {report.format}, {step}")
+    print(f"  mean of {output.counted(len(report.sources), 'checkpoint')}:")
+    for source in report.sources:
+        newest = " (the newest)" if source == report.newest else ""
+        print(f"    {output.escape(source)}{newest}")
+    for names, what in ((report.averaged, "averaged"), (report.kept, "kept from the newest")):
+        print(f"  {output.counted(len(names), 'variable')} {what}")
+        for name in names if verbose else ():
+            print(f"    {output.escape(name)}")
+    print(f"  {output.human_bytes(report.bytes_written)} written")
+
+
+def _print_for_pipes(report: AverageReport) -> None:
+    print_facts(
+        (
+            ("prefix", report.prefix),
+            ("format", report.format),
+            ("step", report.step),
+            ("newest", report.newest),
+            ("variables_averaged", len(report.averaged)),
+            ("variables_kept", len(report.kept)),
+            ("bytes_written", report.bytes_written),
+        )
+    )
+    for source in report.sources:
+        output.print_tabbed(("source", source))
+    for name in report.averaged:
+        output.print_tabbed(("averaged", name))
+    for name in report.kept:
+        output.print_tabbed(("kept", name))
+
+
+COMMAND = Command(
+    name="average",
+    operands=("CHECKPOINT...", "TARGET"),
+    summary="Averages the variables of several checkpoints.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

@@ -1,0 +1,136 @@
+"""`estimator-ckpt doctor MODEL_DIR`: what is wrong in a folder of checkpoints, and what to do.
+
+Synopsis:
+
+    estimator-ckpt doctor model_dir
+    estimator-ckpt doctor model_dir --json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.filters import define_filter_flags, name_filter
+
+if TYPE_CHECKING:
+    from estimator_ckpt.tools.doctor import CheckpointRow, Diagnosis, Finding
+
+_UNHEALTHY = 1
+_DETAILS = """\
+MODEL_DIR is a folder with checkpoints; of a SavedModel its variables are meant, and of a \
+checkpoint's prefix or .index the folder that it is in. Nothing is changed, and no tensor is read: \
+`verify` does that.
+
+The table says who can read which checkpoint: TF1's Saver, a raw Estimator, a wrapped one (both \
+need a global step to resume), and tf.train.Checkpoint. "by name": Checkpoint restores a tf1 one \
+only into variables of the same names; the Saver a tf2 one by the names in its object graph, as \
+long as the TensorFlow graph is not finalized (in a session of Estimator's it is).
+
+Exit code: 0, there is nothing to mend (notes at most); 1, there are errors or warnings; 2, \
+trouble."""
+_CHECKPOINTS = (
+    output.Column("checkpoint"),
+    output.Column("format"),
+    output.Column("step", "right"),
+    output.Column("bytes", "right", folds=True),
+    output.Column("state"),
+    output.Column("tf1-saver"),
+    output.Column("raw"),
+    output.Column("wrapped"),
+    output.Column("tf2-ckpt"),
+)
+_FINDINGS = (
+    output.Column("severity"),
+    output.Column("file"),
+    output.Column("problem", folds=True),
+    output.Column("remedy", folds=True),
+)
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    define_filter_flags(values, "checkpoint")
+    flags.DEFINE_boolean("json", False, "Print the diagnosis as JSON.", flag_values=values)
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    wanted = name_filter(values)
+
+    from estimator_ckpt.tools.doctor import doctor
+
+    found = doctor(operands[0])
+    found = dataclasses.replace(
+        found,
+        checkpoints=tuple(row for row in found.checkpoints if wanted(row.name)),
+        findings=tuple(finding for finding in found.findings if wanted(finding.subject)),
+    )
+    code = 0 if found.healthy else _UNHEALTHY
+    if values.json:
+        output.print_json(found)
+    elif output.on_terminal():
+        _print_for_people(found)
+    else:
+        print(_summary(found), file=sys.stderr, flush=True)
+        for row in found.checkpoints:
+            output.print_tabbed(("checkpoint", *_checkpoint_cells(row)))
+        for finding in found.findings:
+            output.print_tabbed(_finding_cells(finding))
+    return code
+
+
+def _print_for_people(found: Diagnosis) -> None:
+    print(_summary(found))
+    if found.checkpoints:
+        print()
+        output.print_rows(_CHECKPOINTS, map(_checkpoint_cells, found.checkpoints))
+    for finding in found.findings:
+        print()
+        indent = " " * 4
+        head = f"{finding.severity}: {output.escape(finding.subject)}: "
+        print(output.filled(head + output.escape(finding.problem), indent=indent))
+        print(output.filled(f"{indent}-> {output.escape(finding.remedy)}", indent=indent + "   "))
+
+
+def _summary(found: Diagnosis) -> str:
+    counts = Counter(finding.severity for finding in found.findings)
+    facts = [
+        output.counted(len(found.checkpoints), "checkpoint"),
+        "no latest" if found.latest is None else f"latest {output.escape(found.latest)}",
+        *(output.counted(count, severity) for severity, count in counts.items()),
+    ]
+    return f"{output.escape(found.directory)}: {', '.join(facts)}"
+
+
+def _checkpoint_cells(row: CheckpointRow) -> tuple[object, ...]:
+    return (
+        row.name,
+        row.format or "damaged",
+        row.step,
+        row.bytes,
+        row.state,
+        row.tf1_saver,
+        row.raw_estimator,
+        row.wrapped_estimator,
+        row.tf2_checkpoint,
+    )
+
+
+def _finding_cells(finding: Finding) -> tuple[object, ...]:
+    return finding.severity, finding.subject, finding.problem, finding.remedy
+
+
+COMMAND = Command(
+    name="doctor",
+    operands=("MODEL_DIR",),
+    summary="Says what is wrong in a folder of checkpoints, and what to do about it.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

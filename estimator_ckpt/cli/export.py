@@ -1,0 +1,108 @@
+"""`estimator-ckpt export SOURCE FILE`: the variables as a .npz or a safetensors file.
+
+Synopsis:
+
+    estimator-ckpt export model_dir weights.npz
+    estimator-ckpt export model_dir weights.safetensors --noslots --skip_unsupported
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.tensor_report import (
+    define_file_flags,
+    define_filter_flags,
+    define_output_flags,
+    filters,
+    print_facts,
+    print_left_out,
+    print_tensors,
+)
+
+if TYPE_CHECKING:
+    from estimator_ckpt.tools.export import ExportReport
+
+_DETAILS = """\
+SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format. FILE is \
+the new file, whose name says its format: .npz (numpy) or .safetensors. SOURCE is never changed.
+
+Tensors have their variables' names. What the file can't hold (strings and complex128 in \
+safetensors, bfloat16 in .npz) is an error, or left out with --skip_unsupported; what is left out \
+is always said, with the reason. Tensors are written in pieces: memory doesn't limit their size."""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    define_file_flags(values)
+    define_filter_flags(values, "exported")
+    flags.DEFINE_boolean(
+        "slots", True, "Export what belongs to optimizers, too.", flag_values=values
+    )
+    flags.DEFINE_boolean("compress", False, "Deflate the arrays of a .npz.", flag_values=values)
+    define_output_flags(values, "Replace FILE.")
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+
+    from estimator_ckpt.tools.export import export_checkpoint
+
+    with output.progress_bars("exporting to") as progress:
+        report = export_checkpoint(
+            source,
+            target,
+            file_format=values.format,
+            **filters(values),
+            slots=values.slots,
+            skip_unsupported=values.skip_unsupported,
+            compress=values.compress,
+            overwrite=values.overwrite,
+            progress=progress,
+        )
+    if values.json:
+        output.print_json(report)
+    elif output.on_terminal():
+        _print_for_people(report, values.verbose)
+    else:
+        _print_for_pipes(report)
+    return 0
+
+
+def _print_for_people(report: ExportReport, verbose: bool) -> None:
+    print(f"wrote {output.escape(report.path)}, format {report.file_format}")
+    print(f"  {output.counted(len(report.tensors), 'tensor')} of {output.escape(report.source)}")
+    print_left_out(report.left_out, verbose)
+    print(f"  {output.human_bytes(report.bytes_written)} written")
+    if verbose:
+        print()
+        print_tensors(report.tensors)
+
+
+def _print_for_pipes(report: ExportReport) -> None:
+    print_facts(
+        (
+            ("path", report.path),
+            ("format", report.file_format),
+            ("source", report.source),
+            ("tensors", len(report.tensors)),
+            ("tensors_left_out", len(report.left_out)),
+            ("bytes_written", report.bytes_written),
+        )
+    )
+    print_tensors(report.tensors)
+    print_left_out(report.left_out, verbose=True)
+
+
+COMMAND = Command(
+    name="export",
+    operands=("SOURCE", "FILE"),
+    summary="Writes the variables of a checkpoint to a .npz or a safetensors file.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

@@ -1,0 +1,132 @@
+"""`estimator-ckpt import FILE TARGET --to=FORMAT`: a checkpoint of the arrays in a file.
+
+Synopsis:
+
+    estimator-ckpt import weights.npz job/model.ckpt-0 --to=tf1
+    estimator-ckpt import weights.safetensors job/model.ckpt-0 --to=dual --container=vars
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.tensor_report import (
+    define_file_flags,
+    define_filter_flags,
+    define_output_flags,
+    filters,
+    print_facts,
+    print_left_out,
+    print_tensors,
+)
+
+if TYPE_CHECKING:
+    from estimator_ckpt.tools.import_ import ImportReport
+
+_DETAILS = """\
+FILE is a .npz (numpy) or .safetensors file; the names in it become the variables' names. TARGET \
+is the prefix of the new checkpoint.
+
+What a checkpoint can't hold is an error, or left out with --skip_unsupported; what is left out is \
+always said, with the reason. Arrays are read in pieces: memory doesn't limit their size."""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_enum(
+        "to",
+        None,
+        ["tf1", "tf2", "dual"],
+        "Format to write: names (tf1), objects (tf2), or both on the same bytes (dual). Required.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "container",
+        None,
+        "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
+        "(default: var_list, as a wrapped Estimator has it)",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "step",
+        "step",
+        "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
+        "container.",
+        flag_values=values,
+    )
+    define_file_flags(values)
+    define_filter_flags(values, "imported")
+    define_output_flags(values, "Replace a checkpoint that is at TARGET.")
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+    to = require_choice(values, "to")
+
+    from estimator_ckpt.tools.import_ import import_checkpoint
+
+    with output.progress_bars("importing into") as progress:
+        report = import_checkpoint(
+            source,
+            target,
+            to=to,
+            file_format=values.format,
+            container=values.container,
+            step=values.step or None,
+            **filters(values),
+            skip_unsupported=values.skip_unsupported,
+            overwrite=values.overwrite,
+            progress=progress,
+        )
+    if values.json:
+        output.print_json(report)
+    elif output.on_terminal():
+        _print_for_people(report, values.verbose)
+    else:
+        _print_for_pipes(report)
+    return 0
+
+
+def _print_for_people(report: ImportReport, verbose: bool) -> None:
+    print(f"wrote {output.escape(report.prefix)}, format {report.format}")
+    print(f"  {output.counted(len(report.tensors), 'tensor')} of {output.escape(report.source)}")
+    print(f"  {output.counted(len(report.added), 'key')} added")
+    for key in report.added:
+        print(f"    {output.escape(key)}")
+    print_left_out(report.left_out, verbose)
+    print(f"  {output.human_bytes(report.bytes_written)} written")
+    if verbose:
+        print()
+        print_tensors(report.tensors)
+
+
+def _print_for_pipes(report: ImportReport) -> None:
+    print_facts(
+        (
+            ("prefix", report.prefix),
+            ("format", report.format),
+            ("source", report.source),
+            ("tensors", len(report.tensors)),
+            ("tensors_left_out", len(report.left_out)),
+            ("keys_added", len(report.added)),
+            ("bytes_written", report.bytes_written),
+        )
+    )
+    print_tensors(report.tensors)
+    for key in report.added:
+        output.print_tabbed(("added", key))
+    print_left_out(report.left_out, verbose=True)
+
+
+COMMAND = Command(
+    name="import",
+    operands=("FILE", "TARGET"),
+    summary="Writes a checkpoint from a .npz or a safetensors file.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

@@ -1,0 +1,117 @@
+"""What the commands have in common that read and write tensors: flags, and lines of reports.
+
+Synopsis:
+
+    define_filter_flags(values, "cast")
+    define_output_flags(values, "Replace a checkpoint that is at TARGET.")
+    print_left_out(report.left_out, values.verbose)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+
+if TYPE_CHECKING:
+    from estimator_ckpt.conversion import DroppedKey
+    from estimator_ckpt.tools.tensor_file import TransferredTensor
+
+FILE_FORMATS = ("npz", "safetensors")
+TENSOR_COLUMNS = (
+    output.Column("name"),
+    output.Column("key", folds=True),
+    output.Column("shape"),
+    output.Column("dtype"),
+)
+_FILTERED = "not asked for"  # such reasons say what the user has just said: they are counted
+
+
+def define_filter_flags(values: flags.FlagValues, done: str) -> None:
+    """Defines `--include` and `--exclude`; `done` is what is done to a variable, such as `cast`."""
+    flags.DEFINE_multi_string(
+        "include",
+        [],
+        f"Regular expression, may be repeated: variables in whose name one is found are {done}. "
+        "(default: all variables)",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "exclude",
+        [],
+        f"Regular expression, may be repeated: variables in whose name one is found are not {done}."
+        " (default: none)",
+        flag_values=values,
+    )
+
+
+def filters(values: flags.FlagValues) -> dict[str, Any]:
+    """Returns the arguments that `--include` and `--exclude` give."""
+    return {"include": values.include or ".*", "exclude": values.exclude}
+
+
+def define_file_flags(values: flags.FlagValues) -> None:
+    """Defines the flags about an interchange file."""
+    flags.DEFINE_enum(
+        "format",
+        None,
+        list(FILE_FORMATS),
+        "Format of the file. (default: what its name ends in)",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "skip_unsupported",
+        False,
+        "Leave out, and list, what can't be held there, instead of refusing to write anything.",
+        flag_values=values,
+    )
+
+
+def define_output_flags(values: flags.FlagValues, overwrite: str) -> None:
+    """Defines the flags that each command has that writes; `overwrite` is the help of that one."""
+    flags.DEFINE_boolean("overwrite", False, overwrite, flag_values=values)
+    flags.DEFINE_boolean(
+        "verbose", False, "List each variable, too.", short_name="v", flag_values=values
+    )
+    flags.DEFINE_boolean("json", False, "Print the report as JSON.", flag_values=values)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Prints a line a fact, for a pipe; what is None is left out."""
+    for name, value in facts:
+        if value is not None:
+            output.print_tabbed((name, value))
+
+
+def print_tensors(tensors: Iterable[TransferredTensor]) -> None:
+    """Prints tensors: a table on a terminal, a line each in a pipe."""
+    rows = [(row.name, row.key, shape_text(row.shape), row.dtype) for row in tensors]
+    if output.on_terminal():
+        output.print_rows(TENSOR_COLUMNS, rows)
+    else:
+        for row in rows:
+            output.print_tabbed(("tensor", *row))
+
+
+def print_left_out(left_out: Sequence[DroppedKey], verbose: bool) -> None:
+    """Prints what was left out, by reason; what the user has filtered is counted if not verbose."""
+    if not output.on_terminal():
+        for dropped in left_out:
+            output.print_tabbed(("left_out", dropped.key, dropped.reason))
+        return
+    by_reason: dict[str, list[str]] = {}
+    for dropped in left_out:
+        by_reason.setdefault(dropped.reason, []).append(dropped.key)
+    for reason, keys in by_reason.items():
+        print(f"  {output.counted(len(keys), 'tensor')} left out: {output.escape(reason)}")
+        if verbose or not reason.startswith(_FILTERED):
+            for key in keys:
+                print(f"    {output.escape(key)}")
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Returns `[2, 3]`."""
+    return "[" + ", ".join(map(str, shape)) + "]"

@@ -1,0 +1,84 @@
+"""`estimator-ckpt verify CHECKPOINT`: checks each checksum.
+
+Synopsis:
+
+    estimator-ckpt verify model_dir
+    estimator-ckpt verify model_dir/model.ckpt-500 --exclude=Adam || echo "don't use it"
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_filter
+
+if TYPE_CHECKING:
+    from estimator_ckpt.tools.verify import Verification
+
+_DAMAGED = 1
+_DETAILS = f"""\
+CHECKPOINT is {CHECKPOINT}.
+
+Reads the index and all data files, and compares them with the checksums of the index's blocks and \
+of each tensor. What is damaged is listed: the file, the tensor and what is wrong with it.
+
+Exit code: 0, nothing is damaged; 1, something is; 2, trouble: there was nothing to check, or it \
+could not be read."""
+_COLUMNS = (
+    output.Column("file"),
+    output.Column("tensor"),
+    output.Column("problem"),
+)
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    define_filter_flags(values)
+    flags.DEFINE_boolean("json", False, "Print the findings as JSON.", flag_values=values)
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    wanted = name_filter(values)
+
+    from estimator_ckpt.tools.verify import verify
+
+    with output.progress_bars("checking") as progress:
+        found = verify(operands[0], wanted=wanted, progress=progress)
+    code = 0 if found.ok else _DAMAGED
+    if values.json:
+        output.print_json(found)
+        return code
+    _print_summary(found)
+    rows = [(os.path.basename(each.file), each.tensor, each.problem) for each in found.findings]
+    if not output.on_terminal():
+        output.print_rows(_COLUMNS, rows)
+    else:
+        for row in rows:  # sentences, for which the columns of a table are too narrow
+            print(output.filled(": ".join(output.escape(cell) for cell in row if cell), "    "))
+    return code
+
+
+def _print_summary(found: Verification) -> None:
+    facts = (
+        output.counted(found.tensors, "tensor"),
+        output.human_bytes(found.bytes) + " in " + output.counted(found.num_shards, "shard"),
+        output.counted(len(found.findings), "finding") if found.findings else "nothing is damaged",
+    )
+    stream = sys.stdout if output.on_terminal() else sys.stderr
+    print(f"{output.escape(found.prefix)}: {', '.join(facts)}", file=stream, flush=True)
+
+
+COMMAND = Command(
+    name="verify",
+    operands=("CHECKPOINT",),
+    summary="Checks each checksum, of the index and of all tensors.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

@@ -1,0 +1,111 @@
+"""What exporting to an interchange file and importing from one have in common.
+
+for tensor in read(file):                     # of npz_file or safetensors_file
+    print(tensor.name, tensor.dtype, tensor.shape)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from estimator_ckpt.bundle import dtypes
+from estimator_ckpt.errors import CheckpointArgumentError
+
+NPZ = "npz"
+SAFETENSORS = "safetensors"
+FILE_FORMATS = (NPZ, SAFETENSORS)
+"""The formats of files; a file's name ends in a dot and its format."""
+UNWANTED = "not asked for (include, exclude)"
+_MOST_LISTED = 5  # names in an error
+
+
+class FileTensor(NamedTuple):
+    """A tensor in an interchange file, or on its way to one.
+
+    Attributes:
+      name: its name there.
+      dtype: number of its element type in a checkpoint; None for what a checkpoint has no type for.
+      shape: size of each dimension.
+      chunks: gives its elements as flat arrays in C order, those of strings as `bytes` objects.
+      why_not: why it can't be taken over, where it can't; else None.
+    """
+
+    name: str
+    dtype: int | None
+    shape: tuple[int, ...]
+    chunks: Callable[[], Iterator[Any]]
+    why_not: str | None = None
+
+
+@dataclass(frozen=True)
+class TransferredTensor:
+    """A tensor that is in both.
+
+    Attributes:
+      name: in the file.
+      key: in the checkpoint; of two keys for the same bytes, the name-based one.
+      dtype: TensorFlow's name of the element type.
+      shape: size of each dimension.
+    """
+
+    name: str
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def file_format_of(path: str, given: str | None) -> str:
+    """Returns the format that is given, or that a file's name says.
+
+    Raises:
+      CheckpointArgumentError: it is none of `FILE_FORMATS`.
+    """
+    kind = given or os.path.splitext(path)[1].lstrip(".")
+    if kind not in FILE_FORMATS:
+        what = f"file_format='{given}'" if given else f"the name '{path}'"
+        raise CheckpointArgumentError(
+            f"{what} says no format; give a name that ends in .{' or .'.join(FILE_FORMATS)}, or "
+            f"one of the formats {', '.join(FILE_FORMATS)}"
+        )
+    return kind
+
+
+def supported(
+    tensors: Iterable[FileTensor],
+    why_not: Callable[[FileTensor], str | None],
+    skip: bool,
+    holder: str,
+) -> tuple[list[FileTensor], list[tuple[str, str]]]:
+    """Splits tensors into those that can be held, and the names of others with the reason.
+
+    Raises:
+      CheckpointArgumentError: there are others, and they may not be skipped.
+    """
+    held, others = [], []
+    for tensor in tensors:
+        reason = why_not(tensor)
+        if reason is None:
+            held.append(tensor)
+        else:
+            others.append((tensor.name, reason))
+    if others and not skip:
+        listed = "; ".join(f"'{name}': {reason}" for name, reason in others[:_MOST_LISTED])
+        more = f"; and {len(others) - _MOST_LISTED} more" if len(others) > _MOST_LISTED else ""
+        raise CheckpointArgumentError(
+            f"{holder} can't hold {len(others)} of the tensors: {listed}{more}. Leave them out "
+            "(exclude, or skip_unsupported=True, --skip_unsupported), or use another format"
+        )
+    return held, others
+
+
+def rows(tensors: Iterable[FileTensor], keys: dict[str, str]) -> tuple[TransferredTensor, ...]:
+    """Returns what a report says of tensors, given {name: key}, sorted by name."""
+    return tuple(
+        TransferredTensor(
+            tensor.name, keys[tensor.name], dtypes.dtype_name(tensor.dtype or 0), tensor.shape
+        )
+        for tensor in sorted(tensors, key=lambda tensor: tensor.name)
+    )
