@@ -82,7 +82,11 @@ class _Builder(internals.BulkSaverBuilder):
 
 
 class CheckpointSaver(tf.compat.v1.train.Saver):
-    """A `tf1.train.Saver` for checkpoints of any format. See the module's docstring."""
+    """A `tf1.train.Saver` for checkpoints of any format. See the module's docstring.
+
+    Of what it inherits it uses `_var_list`, `_is_built`, `_is_empty` and `_reshape`: a subclass
+    that builds itself late has to, and nothing public tells. TensorFlow 2.12 to 2.21 have them.
+    """
 
     def __init__(
         self,
