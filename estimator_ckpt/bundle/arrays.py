@@ -29,7 +29,12 @@ from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointErro
 Array = Any
 """A `numpy.ndarray`; its type parameters would say nothing here."""
 
-_FROM_ML_DTYPES = ("bfloat16", "float8_e5m2", "float8_e4m3fn")
+_FROM_ML_DTYPES = tuple(
+    name
+    for name in dtypes.DTYPE_NAMES.values()
+    if name == "bfloat16" or name.startswith(("float8_", "float4_"))
+    if hasattr(ml_dtypes, name)  # an older one lacks some, and so does its TensorFlow
+)
 _FROM_NUMPY = (
     *("float16", "float32", "float64", "complex64", "complex128", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),

@@ -4,7 +4,7 @@
     estimator.train(input_fn, hooks=[hook])
 
 Beside `model.ckpt-5` it saves `input.ckpt-5`, and in another run the input goes on there. Each
-process has a file of its own, as it has an input of its own; only the chief's name is the plain one.
+process has an input of its own, and so a file of its own; the chief's has the plain name.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CheckpointInputPipelineHook(tf.compat.v1.train.SessionRunHook):
         self._saving_hook.begin()
 
     def after_create_session(self, session: Any, coord: Any) -> None:
-        """Restores the iterators, which are initialized by now, or saves them for the first time."""
+        """Restores the iterators, which are initialized by now, or saves them the first time."""
         saved = tf.train.latest_checkpoint(self._model_dir, latest_filename=self._state_file)
         if saved is None:
             self._saving_hook.after_create_session(session, coord)

@@ -20,7 +20,11 @@ MADE_UP = settings(
 )
 
 # TensorFlow has no kernel that saves or makes tensors of these types.
-NOT_SAVED = {"resource", "variant", "float8_e5m2", "float8_e4m3fn"}
+NOT_SAVED = {
+    *("resource", "variant", "float8_e5m2", "float8_e4m3fn"),
+    *("float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "float4_e2m1fn"),
+    *("int2", "uint2"),
+}
 
 NAMES = [
     "dnn/kernel",

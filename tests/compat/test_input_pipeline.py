@@ -20,7 +20,9 @@ def numbers_input_fn():
 
 
 def random_input_fn():
-    return numbers_input_fn().map(lambda each: {"n": each["n"] + tf.random.uniform([], 0, 9, tf.int64)})
+    return numbers_input_fn().map(
+        lambda each: {"n": each["n"] + tf.random.uniform([], 0, 9, tf.int64)}
+    )
 
 
 def model_fn(features, labels, mode):
