@@ -24,6 +24,7 @@ NOT_SAVED = {
     *("resource", "variant", "float8_e5m2", "float8_e4m3fn"),
     *("float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "float4_e2m1fn"),
     *("int2", "uint2"),
+    *(name for name in ("int4", "uint4") if not hasattr(tf.dtypes.experimental, name)),
 }
 
 NAMES = [
