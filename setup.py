@@ -47,7 +47,7 @@ setuptools.setup(
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["estimator_ckpt*"]),
     package_data={"estimator_ckpt": ["py.typed"]},
-    python_requires=">=3.9,<3.12",
+    python_requires=">=3.9",
     install_requires=[
         "absl-py>=1.0",
         "cramjam>=2.7",  # snappy blocks
@@ -56,8 +56,12 @@ setuptools.setup(
         "numpy>=1.23",
         "protobuf>=3.20",
         "rich>=12.0",  # tables and progress on a terminal
-        "tensorflow>=2.15,<2.16",
-        "tensorflow-estimator>=2.15,<2.16",
+        "tensorflow>=2.12,<2.22",
+        # TensorFlow up to 2.15 wants its own one; later ones want none, and run with the last one.
+        "tensorflow-estimator>=2.12,<2.16",
+        # Keras 2 for TensorFlow 2.16 and later: 2.N.x wants TensorFlow 2.N. 2.15.0 wants none, and
+        # is what fits beside an older TensorFlow, which has a Keras 2 and loads its own.
+        "tf-keras>=2.15",
     ],
     extras_require={"examples": EXAMPLES, "safetensors": SAFETENSORS, "test": TEST},
     entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},
@@ -73,6 +77,8 @@ setuptools.setup(
         "Programming Language :: Python :: 3.9",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
