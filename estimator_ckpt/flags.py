@@ -12,12 +12,13 @@ Importing this module defines no flag and doesn't import TensorFlow.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
 from absl import flags
+
+from estimator_ckpt.bundle import files
 
 FORMATS = ("tf1", "tf2", "dual")
 _MODEL_DIR = "{model_dir}"
@@ -55,6 +56,14 @@ def _define_format_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         f"{_MODEL_DIR} in it stands for the model_dir, as in {_MODEL_DIR}/tf1.",
         flag_values=flag_values,
     )
+    flags.DEFINE_enum(
+        prefix + "tf1_on_error",
+        "continue",
+        ["continue", "stop"],
+        "What to do where a checkpoint can't be put into the TF1 folder, as on a full disk: go on "
+        "training and log what to run later, or stop with the error.",
+        flag_values=flag_values,
+    )
 
 
 def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
@@ -86,6 +95,12 @@ def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         10000.0,
         "Besides the latest ones, keep one checkpoint for every so many hours of training.",
         lower_bound=0.0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        prefix + "sync_data",
+        False,
+        "Flush the tensors to the disk before a checkpoint appears, against power cuts.",
         flag_values=flag_values,
     )
     flags.register_multi_flags_validator(
@@ -180,7 +195,7 @@ def wrap_from_flags(
     flag_values: flags.FlagValues = flags.FLAGS,
     prefix: str = "",
 ) -> Callable[..., Any]:
-    """Wraps a model_fn as `--checkpoint_format` and `--tf1_dir` say.
+    """Wraps a model_fn as the flags about formats and saving say.
 
     Args:
       model_fn: a model_fn for `tf.estimator.Estimator`.
@@ -201,7 +216,13 @@ def wrap_from_flags(
         return model_fn
     from estimator_ckpt import wrap_model_fn
 
-    return wrap_model_fn(model_fn, checkpoint_format=checkpoint_format, tf1_dir=tf1_dir)
+    return wrap_model_fn(
+        model_fn,
+        checkpoint_format=checkpoint_format,
+        tf1_dir=tf1_dir,
+        tf1_on_error=_value("tf1_on_error", flag_values, prefix),
+        sync_data=_value("sync_data", flag_values, prefix),
+    )
 
 
 def train_hooks_from_flags(
@@ -232,6 +253,7 @@ def train_hooks_from_flags(
         tf1_dir,
         keep_max=_value("keep_checkpoint_max", flag_values, prefix),
         keep_every_n_hours=_value("keep_checkpoint_every_n_hours", flag_values, prefix),
+        on_error=_value("tf1_on_error", flag_values, prefix),
     )
     return [hook]
 
@@ -262,7 +284,7 @@ def tf1_dir_from_flags(
             raise flags.IllegalFlagValueError(f"--{flag}={tf1_dir} needs a model_dir")
         return tf1_dir
     tf1_dir = tf1_dir.replace(_MODEL_DIR, model_dir)
-    if os.path.abspath(tf1_dir) == os.path.abspath(model_dir):
+    if files.is_same(tf1_dir, model_dir):
         raise flags.IllegalFlagValueError(
             f"--{flag}={tf1_dir} is the model_dir itself; "
             f"give a folder of its own, for example --{flag}={_MODEL_DIR}/tf1"

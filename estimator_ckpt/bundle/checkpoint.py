@@ -26,7 +26,7 @@ from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointErro
 _log = logging.getLogger(__name__)
 
 STATE_FILE = "checkpoint"
-_INDEX_SUFFIX = ".index"
+INDEX_SUFFIX = ".index"
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
 _SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
@@ -57,7 +57,7 @@ class Checkpoint:
 
 def index_path(prefix: str) -> str:
     """Returns the path of a checkpoint's index."""
-    return prefix + _INDEX_SUFFIX
+    return prefix + INDEX_SUFFIX
 
 
 def shard_path(prefix: str, number: int, count: int) -> str:
@@ -129,8 +129,8 @@ def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
         return path
     if files.is_directory(path):
         return _latest_in(path)
-    if path.endswith(_INDEX_SUFFIX) and files.exists(path):
-        return path[: -len(_INDEX_SUFFIX)]
+    if path.endswith(INDEX_SUFFIX) and files.exists(path):
+        return path[: -len(INDEX_SUFFIX)]
     for suffix in (_SHARD_SUFFIX, re.compile(r"\.meta$")):
         stem = suffix.sub("", path)
         if stem != path and files.exists(index_path(stem)):
@@ -233,8 +233,8 @@ def _what_is_there(path: str) -> str:
     if not files.is_directory(directory or "."):
         return f"; the directory '{directory}' does not exist"
     names = [
-        os.path.basename(found)[: -len(_INDEX_SUFFIX)]
-        for found in files.glob(directory, "*" + _INDEX_SUFFIX)
+        os.path.basename(found)[: -len(INDEX_SUFFIX)]
+        for found in files.glob(directory, "*" + INDEX_SUFFIX)
     ]
     if not names:
         return f"; there is no checkpoint in '{directory or '.'}'"

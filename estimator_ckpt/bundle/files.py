@@ -12,15 +12,18 @@ import contextlib
 import errno
 import fnmatch
 import glob as local_glob
+import logging
 import os
-import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from estimator_ckpt.bundle.staging import staging_name
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called while a file is copied, with its path, the bytes done and the bytes in all."""
@@ -32,7 +35,6 @@ PIECE = 256 * 1024
 _NO_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 )
-
 
 # What a file system answers that can't flush a directory.
 _NO_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.ENOTSUP))
@@ -77,6 +79,18 @@ def modified(path: str) -> float:
     if is_remote(path):
         return float(_gfile().stat(path).mtime_nsec) / 1e9
     return os.path.getmtime(path)
+
+
+def changed(path: str) -> float:
+    """Returns when a file or its names were last changed, in Unix seconds of the file system."""
+    return modified(path) if is_remote(path) else os.stat(path).st_ctime
+
+
+def is_same(first: str, second: str) -> bool:
+    """Returns whether two paths name the same file or directory, symbolic links followed."""
+    if is_remote(first) or is_remote(second):
+        return first.rstrip("/") == second.rstrip("/")
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def glob(directory: str, pattern: str) -> list[str]:
@@ -182,9 +196,30 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path)
 
 
-def staging_name(path: str) -> str:
-    """Returns a fresh name beside `path`, for what will be renamed to it."""
-    return f"{path}.staging-{secrets.token_hex(4)}"
+def try_to_remove(path: str) -> bool:
+    """Removes a file or directory; where that is refused, says so and returns False."""
+    try:
+        if is_directory(path):
+            remove_tree(path)
+        else:
+            remove(path)
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        _log.warning("'%s' is of no use any more, but can't be removed: %s", path, error)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def staging_directory(path: str) -> Iterator[str]:
+    """Makes a directory beside `path`, for what will take its place; it is removed at the end."""
+    staging = staging_name(path)
+    make_directory(staging)
+    try:
+        yield staging
+    finally:
+        try_to_remove(staging)
 
 
 def write(path: str, data: bytes) -> None:
@@ -205,7 +240,7 @@ def write_atomically(path: str, data: bytes) -> None:
     try:
         rename(staged, path)
     except BaseException:
-        remove(staged)
+        try_to_remove(staged)
         raise
     sync_directory(os.path.dirname(path))
 
@@ -215,9 +250,8 @@ def stage(path: str, data: bytes) -> str:
     staged = staging_name(path)
     try:
         write(staged, data)
-        sync_directory(os.path.dirname(path))
     except BaseException:
-        remove(staged)
+        try_to_remove(staged)
         raise
     return staged
 
@@ -228,6 +262,18 @@ def rename(source: str, target: str) -> None:
         _gfile().rename(source, target, overwrite=True)
     else:
         os.replace(source, target)
+
+
+def sync(path: str) -> None:
+    """Flushes a local file that others have written to the disk."""
+    if is_remote(path):
+        return
+    # Windows flushes only what is open for writing; nothing is written here.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:

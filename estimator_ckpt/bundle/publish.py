@@ -5,6 +5,8 @@
 A reader sees the whole new checkpoint or none of it; where one is replaced, the old or the new.
 That works because the shards of the new one never take the name of an existing file: they get
 another count (`-of-00002`, padded with an empty shard), and renaming the index switches over.
+The index is there before, under a temporary name: it tells whose shards are whose if the process is
+killed, and whoever publishes to that directory next removes them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 from estimator_ckpt.bundle import files
 from estimator_ckpt.bundle.checkpoint import existing_shards, file_of, index_path, shard_path
 from estimator_ckpt.bundle.index import BundleIndex, encode_index
+from estimator_ckpt.bundle.leftovers import remove_leftovers
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointExistsError,
@@ -84,14 +87,19 @@ def publish(
       CheckpointWriteError: the file system refused; what existed is unchanged.
     """
     _require_prefix(prefix)
+    directory = os.path.dirname(prefix)
+    remove_leftovers(directory)
     stale = existing_shards(prefix)
     if not overwrite:
         _require_free(prefix, stale)
-    files.require_writable_directory(os.path.dirname(prefix))
+    files.require_writable_directory(directory)
     count = _free_count(prefix, max(1, len(shards)), stale)
+    encoded = encode_index(replace(index, num_shards=count))
     made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
     try:
-        cost = PublishCost()
+        cost = PublishCost(written=len(encoded))
+        staged = files.stage(index_path(prefix), encoded)
+        made.append((staged, None))
         for number in range(count):
             shard = shards[number] if number < len(shards) else Shard()
             made.append((shard_path(prefix, number, count), shard.path if shard.move else None))
@@ -100,20 +108,33 @@ def publish(
             except FileExistsError:
                 made.pop()  # another process has just made it, and needs it
                 raise
-        encoded = encode_index(replace(index, num_shards=count))
-        staged = files.stage(index_path(prefix), encoded)
-        made.append((staged, None))
+        files.sync_directory(directory)
         files.rename(staged, index_path(prefix))  # last: nothing is undone once it is in place
     except BaseException as error:
-        for path, origin in made:
-            _undo(path, origin)
+        left = [path for path, origin in reversed(made) if not _undo(path, origin)]
         if files.is_refusal(error):
             raise CheckpointWriteError(
-                f"can't write the checkpoint '{prefix}': {error}; nothing was left behind"
+                f"can't write the checkpoint '{prefix}': {error}; "
+                + (f"remove what was left behind: {left}" if left else "nothing was left behind")
             ) from error
         raise
     _tidy(prefix, stale)
-    return replace(cost, written=cost.written + len(encoded))
+    return cost
+
+
+def remove_checkpoint(prefix: str) -> None:
+    """Removes a checkpoint; a reader finds all of it or none.
+
+    Where that is interrupted, whoever publishes to that directory next goes on with it.
+
+    Raises:
+      OSError: the file system refused (or what `tf.io.gfile` raises).
+    """
+    staged = files.staging_name(index_path(prefix))
+    files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
+    for path in existing_shards(prefix):
+        files.remove(path)
+    files.remove(staged)
 
 
 def require_free(prefix: str) -> None:
@@ -122,27 +143,36 @@ def require_free(prefix: str) -> None:
     Raises:
       CheckpointExistsError: files of the prefix exist.
     """
+    remove_leftovers(os.path.dirname(prefix))
     _require_free(prefix, existing_shards(prefix))
 
 
-def _undo(path: str, origin: str | None) -> None:
-    """Removes a new file, or moves it back where it came from."""
+def _undo(path: str, origin: str | None) -> bool:
+    """Removes a new file, or moves it back where it came from; returns whether it could."""
     if origin is None:
-        files.remove(path)
-    elif files.exists(path):
-        files.rename(path, origin)
+        return files.try_to_remove(path)
+    try:
+        if files.exists(path):
+            files.rename(path, origin)
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        _log.warning("'%s' can't be moved back to '%s': %s", path, origin, error)
+        return False
+    return True
 
 
 def _tidy(prefix: str, stale: Sequence[str]) -> None:
     """Removes what a new checkpoint replaced; that it can't is no reason to call it a failure."""
     try:
         files.sync_directory(os.path.dirname(prefix))
-        for path in stale:
-            files.remove(path)
     except Exception as error:
         if not files.is_refusal(error):
             raise
-        _log.warning("'%s' is in place, but what it replaced may still be there: %s", prefix, error)
+        _log.warning("'%s' is in place, but is maybe not on the disk yet: %s", prefix, error)
+        return  # then what it replaced is still of use
+    for path in stale:
+        files.try_to_remove(path)
 
 
 def _require_prefix(prefix: str) -> None:
@@ -180,7 +210,8 @@ def _place(
     shard: Shard, target: str, copy: bool, progress: files.Progress | None, cost: PublishCost
 ) -> PublishCost:
     if shard.path is None:
-        files.write(target, shard.data)
+        with files.new_file(target) as file:
+            file.write(shard.data)
         return replace(cost, written=cost.written + len(shard.data))
     size = files.size(shard.path)
     if shard.move:

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.estimator.emission import ON_ERROR
 from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.listeners import SavingListenersHook
 from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, restoring_scaffold
@@ -38,6 +39,8 @@ def wrap_model_fn(
     checkpoint_fn: CheckpointFn | None = ...,
     tf1_dir: str | None = ...,
     saving_listeners: Sequence[Any] = ...,
+    tf1_on_error: str = ...,
+    sync_data: bool = ...,
 ) -> ModelFn: ...
 
 
@@ -49,6 +52,8 @@ def wrap_model_fn(
     checkpoint_fn: CheckpointFn | None = ...,
     tf1_dir: str | None = ...,
     saving_listeners: Sequence[Any] = ...,
+    tf1_on_error: str = ...,
+    sync_data: bool = ...,
 ) -> Callable[[ModelFn], ModelFn]: ...
 
 
@@ -59,6 +64,8 @@ def wrap_model_fn(
     checkpoint_fn: CheckpointFn | None = None,
     tf1_dir: str | None = None,
     saving_listeners: Sequence[Any] = (),
+    tf1_on_error: str = "continue",
+    sync_data: bool = False,
 ) -> Any:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
@@ -77,17 +84,26 @@ def wrap_model_fn(
       saving_listeners: `tf.compat.v1.train.CheckpointSaverListener`s that the chief calls as
         `Estimator.train` calls its own, also under MultiWorkerMirroredStrategy, where Estimator
         takes none. One that asks for a stop there is heard one step later.
+      tf1_on_error: what to do where a checkpoint can't be put into `tf1_dir`, as on a full disk:
+        "continue" training and log what to run later, or "stop" with the error. Where the job's
+        own checkpoint can't be saved, training always stops.
+      sync_data: flush the tensors to the disk before a checkpoint appears, so that a power cut
+        takes no checkpoint that is listed. The index and the state file are flushed in any case.
 
     Returns:
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
 
     Raises:
-      CheckpointArgumentError: the format is none of these.
+      CheckpointArgumentError: the format, or what to do, is none of these.
     """
     if checkpoint_format not in _FORMATS:
         raise CheckpointArgumentError(
             f"checkpoint_format='{checkpoint_format}' is none of {', '.join(_FORMATS)}; "
             "for name-based checkpoints beside the job's give tf1_dir, or don't wrap the model_fn"
+        )
+    if tf1_on_error not in ON_ERROR:
+        raise CheckpointArgumentError(
+            f"tf1_on_error='{tf1_on_error}' is neither of {', '.join(ON_ERROR)}"
         )
     if model_fn is None:
         return functools.partial(
@@ -96,10 +112,14 @@ def wrap_model_fn(
             checkpoint_fn=checkpoint_fn,
             tf1_dir=tf1_dir,
             saving_listeners=saving_listeners,
+            tf1_on_error=tf1_on_error,
+            sync_data=sync_data,
         )
     if getattr(model_fn, _WRAPPED, False):
         return model_fn
-    settings = _Settings(checkpoint_format, checkpoint_fn, tf1_dir, saving_listeners)
+    settings = _Settings(
+        checkpoint_format, checkpoint_fn, tf1_dir, saving_listeners, tf1_on_error, sync_data
+    )
     return _with_signature(model_fn, settings.rewrite)
 
 
@@ -112,11 +132,15 @@ class _Settings:
         checkpoint_fn: CheckpointFn | None,
         tf1_dir: str | None,
         saving_listeners: Sequence[Any],
+        tf1_on_error: str,
+        sync_data: bool,
     ):
         self._format = checkpoint_format
         self._checkpoint_fn = checkpoint_fn
         self._tf1_dir = tf1_dir
         self._listeners = tuple(saving_listeners)
+        self._tf1_on_error = tf1_on_error
+        self._sync_data = sync_data
 
     def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
         """Returns the spec with the Scaffold of its mode."""
@@ -143,6 +167,7 @@ class _Settings:
             self._tf1_dir,
             keep_max=config.keep_checkpoint_max if config else 5,
             keep_every_n_hours=config.keep_checkpoint_every_n_hours if config else 10000,
+            on_error=self._tf1_on_error,
         )
         return spec._replace(**{hooks: [*(getattr(spec, hooks) or ()), hook]})
 
@@ -154,6 +179,7 @@ class _Settings:
                 checkpoint_fn=self._checkpoint_fn,
                 config=config,
                 scaffold=scaffold,
+                sync_data=self._sync_data,
             )
         return restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
 

@@ -3,19 +3,23 @@
     directory = CheckpointDirectory("model_dir/tf1", Retention(keep_max=5))
     directory.add("model_dir/tf1/model.ckpt-10")
 
-Adding one writes the state file first and then removes what it no longer lists.
+Adding one writes the state file first and then removes what it no longer lists; what can't be
+removed is tried again with the next one.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from estimator_ckpt.bundle import files
-from estimator_ckpt.bundle.checkpoint import existing_shards, index_path, read_state, write_state
+from estimator_ckpt.bundle.checkpoint import index_path, read_state, write_state
+from estimator_ckpt.bundle.publish import remove_checkpoint
 
+_log = logging.getLogger(__name__)
 _SECONDS_PER_HOUR = 3600.0
 
 
@@ -76,15 +80,28 @@ class CheckpointDirectory:
             for prefix in listed
             if files.exists(index_path(prefix))
         ]
+        self._removed: list[str] = []  # no longer kept, but maybe still there
 
     def add(self, prefix: str) -> None:
         """Makes a checkpoint that was just written the latest, and removes those no longer kept."""
         others = [each for each in self._kept if each.prefix != prefix]
-        self._kept, removed, self._preserve_after = self._retention.split(
+        kept, removed, preserve_after = self._retention.split(
             [*others, Kept(prefix, time.time())], self._preserve_after
         )
-        write_state(self._path, prefix, [each.prefix for each in self._kept])
-        for each in removed:
-            files.remove(index_path(each.prefix))  # first: without it, there is no checkpoint
-            for path in existing_shards(each.prefix):
-                files.remove(path)
+        write_state(self._path, prefix, [each.prefix for each in kept])
+        self._kept, self._preserve_after = kept, preserve_after
+        old = {*self._removed, *(each.prefix for each in removed)} - {each.prefix for each in kept}
+        self._removed = [each for each in sorted(old) if not _try_to_remove(each)]
+
+
+def _try_to_remove(prefix: str) -> bool:
+    if not files.exists(index_path(prefix)):
+        return True
+    try:
+        remove_checkpoint(prefix)
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        _log.warning("'%s' is no longer kept, but can't be removed: %s", prefix, error)
+        return False
+    return True

@@ -31,7 +31,7 @@ from estimator_ckpt.bundle import (
     open_checkpoint,
     publish,
 )
-from estimator_ckpt.bundle.checkpoint import index_path
+from estimator_ckpt.bundle.checkpoint import STATE_FILE, index_path
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
 from estimator_ckpt.estimator.restoring import Read, find_keys, static_shape
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
@@ -115,6 +115,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._object_keys: ObjectKeys = {}
         self._graph_bytes = b""
         self._has_recovered = False
+        self.sync_data = False
+        """Whether tensors are flushed to the disk before a checkpoint appears."""
         self.before_save: list[Callable[[Any, int], None]] = []
         """Called with (session, global step) before each save that updates the state file."""
         self.after_save: list[Callable[[Any, str], None]] = []
@@ -151,6 +153,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         session = _PublishingSession(sess, self)
         path = super().save(session, save_path, global_step, *args, **kwargs)
         if path is not None and is_told:
+            _flush_state(path, kwargs.get("latest_filename") or (args[0] if args else None))
             for call in self.after_save:
                 call(sess, path)
         return path
@@ -208,20 +211,19 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         directory, base = os.path.split(prefix)
         if not files.is_directory(directory or "."):
             raise ValueError(f"Parent directory of {prefix} doesn't exist, can't save.")
-        staging = files.staging_name(prefix)
-        files.make_directory(staging)
-        staged = os.path.join(staging, base)
-        feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: staged}
-        if self._builds.object_graph is not None:
-            feed[self._builds.object_graph] = self._graph_bytes
-        try:
+        with files.staging_directory(prefix) as staging:
+            staged = os.path.join(staging, base)
+            feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: staged}
+            if self._builds.object_graph is not None:
+                feed[self._builds.object_graph] = self._graph_bytes
             sess.run(self.saver_def.save_tensor_name, feed)
             written = open_checkpoint(staged)
+            if self.sync_data:
+                for path in written.shard_paths:
+                    files.sync(path)
             index = self._in_format(written.index)
             shards = [Shard(path=path, move=True) for path in written.shard_paths]
             publish(prefix, index, shards, overwrite=True)
-        finally:
-            files.remove_tree(staging)
 
     def _in_format(self, by_name: BundleIndex) -> BundleIndex:
         """Gives the index that TensorFlow wrote the keys of this Saver's format."""
@@ -233,6 +235,15 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             if not keys or (self._format != "tf2" and name not in keys):
                 entries[name] = entry
         return BundleIndex(entries, by_name.num_shards, by_name.producer)
+
+
+def _flush_state(prefix: str, name: str | None) -> None:
+    """Flushes the state file, which TensorFlow writes without that, and the directory's names."""
+    directory = os.path.dirname(prefix)
+    path = os.path.join(directory, name or STATE_FILE)
+    if files.exists(path):
+        files.sync(path)
+        files.sync_directory(directory)
 
 
 def _number_of_step(session: Any, step: Any) -> int:

@@ -49,6 +49,7 @@ def checkpoint_scaffold(
     checkpoint_fn: CheckpointFn | None = None,
     config: Any = None,
     scaffold: Any = None,
+    sync_data: bool = False,
 ) -> Any:
     """Makes the Scaffold that trains the default graph; all its variables have to exist.
 
@@ -58,6 +59,7 @@ def checkpoint_scaffold(
       config: a RunConfig, for its retention; None for TensorFlow's defaults.
       scaffold: the job's own Scaffold, which is changed and returned: code that has hold of it,
         such as a hook, goes on working. Its fields stay, and its saver's options and variables.
+      sync_data: flush the tensors to the disk before a checkpoint appears.
 
     Returns:
       A `CheckpointScaffold`, of the class of `scaffold` too. Under a tf.distribute strategy, which
@@ -70,6 +72,10 @@ def checkpoint_scaffold(
     own = checkpoint_fn(variables, step) if checkpoint_fn else None
     saver = take_over_saver(checkpoint_format, scaffold, config, checkpoint=own)
     register_job_saver(saver)
+    if sync_data and isinstance(saver, CheckpointSaver):
+        saver.sync_data = True
+    elif sync_data:
+        _log.warning("sync_data has no effect: this job's saver is of its own kind")
     if not isinstance(saver, CheckpointSaver) or tf.distribute.has_strategy():
         internals.set_scaffold_saver(scaffold, saver)
         return scaffold

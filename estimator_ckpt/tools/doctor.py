@@ -17,16 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import Checkpoint, files, open_checkpoint
+from estimator_ckpt.bundle import Checkpoint, files, open_checkpoint, staging
 from estimator_ckpt.bundle.checkpoint import STATE_FILE, find_prefix, index_path, read_state
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.tools.describe import global_step, keys_or_names
 
 _SHARD = re.compile(r"(?P<base>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})")
-# What TensorFlow or this library was writing when it was stopped: staged files, the directory of
-# shards to be merged, and the temporary names of an index, of a shard and of the state file.
+# What TensorFlow was writing when it was stopped: the directory of shards to be merged, and the
+# temporary names of an index, of a shard, of the state file and of graphs.
 _LEFTOVER = re.compile(
-    r".*\.staging-[0-9a-f]{8}|.*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+|checkpoint\.tmp\w+"
+    r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+|(checkpoint|.*\.meta|graph\.pbtxt)\.tmp\w+"
 )
 _NOT_WHILE_SAVING = "no job is saving here now"
 
@@ -289,7 +289,7 @@ def _compare_listed(
     absolute: list[str] = []
     for prefix in dict.fromkeys((latest, *listed)):
         base = os.path.basename(prefix)
-        is_here = _same_path(prefix, os.path.join(directory, base))
+        is_here = files.is_same(prefix, os.path.join(directory, base))
         if not files.exists(index_path(prefix)):
             (missing if is_here or base not in usable else moved).append(prefix)
         elif not is_here:
@@ -329,18 +329,12 @@ def _compare_listed(
         )
 
 
-def _same_path(first: str, second: str) -> bool:
-    if files.is_remote(first) or files.is_remote(second):
-        return first == second
-    return os.path.realpath(first) == os.path.realpath(second)
-
-
 def _look_for_leftovers(
     names: list[str], checkpoints: Mapping[str, Checkpoint | None], found: _Findings
 ) -> None:
     for name in names:
         shard = _SHARD.fullmatch(name)
-        if _LEFTOVER.fullmatch(name):
+        if staging.staged_for(name) is not None or _LEFTOVER.fullmatch(name):
             found.warning(
                 name,
                 "it is left over from a save that was interrupted",

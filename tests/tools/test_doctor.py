@@ -230,8 +230,8 @@ def test_the_latest_is_not_the_newest(job):
 @pytest.mark.parametrize(
     "name",
     [
-        "model.ckpt-6.index.staging-0123abcd",
-        "checkpoint.staging-0123abcd",
+        "model.ckpt-6.index.staging-0123abcd-99-0123456789ab",
+        "checkpoint.staging-0123abcd-99-0123456789ab",
         "model.ckpt-6_temp_" + "0f" * 16,
         "model.ckpt-6_temp",
         "model.ckpt-6.index.tempstate12345",
