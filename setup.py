@@ -51,7 +51,7 @@ setuptools.setup(
     install_requires=[
         "absl-py>=1.0",
         "cramjam>=2.7",  # snappy blocks
-        "google-crc32c>=1.5",  # checksums
+        "crc32c>=2.7",  # checksums, of any buffer, without Python's lock
         "ml-dtypes>=0.2",  # bfloat16; TensorFlow depends on it, too
         "numpy>=1.23",
         "protobuf>=3.20",

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import functools
 import struct
+from typing import Any
 
-import google_crc32c
+import crc32c
 
 _MASK_DELTA = 0xA282EAD8
 _POLYNOMIAL = 0x82F63B78  # of CRC32C, reflected
@@ -66,11 +67,11 @@ def _tables() -> tuple[list[int], list[int]]:
     return table, index_of
 
 
-def extend(crc: int, data: bytes) -> int:
-    """Returns the unmasked CRC32C of what `crc` covers followed by `data`."""
-    return int(google_crc32c.extend(crc, data))
+def extend(crc: int, data: Any) -> int:
+    """Returns the unmasked CRC32C of what `crc` covers followed by `data`, any buffer of bytes."""
+    return int(crc32c.crc32c(data, crc))
 
 
-def masked_crc32c(data: bytes) -> int:
-    """Returns the masked CRC32C of `data`, an unsigned 32-bit integer."""
-    return mask(int(google_crc32c.value(data)))
+def masked_crc32c(data: Any) -> int:
+    """Returns the masked CRC32C of `data`, any buffer of bytes, an unsigned 32-bit integer."""
+    return mask(extend(0, data))
