@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -32,17 +33,21 @@ pytestmark = [
 ]
 
 
-def run(where, leg, folder):
-    """Runs a leg of all jobs in one of the environments."""
+def environment():
     # A TensorFlow that has Estimators has Keras 2, too, and needs no other one.
     kept = {key: each for key, each in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
+    return {**kept, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def run(where, leg, folder):
+    """Runs a leg of all jobs in one of the environments."""
     command = [PYTHONS[where], str(ROOT / "tests/support/moving_job.py"), leg, str(folder)]
     result = subprocess.run(
         command + ([str(TAXI)] if TAXI.is_dir() else []),
         capture_output=True,
         text=True,
         check=False,
-        env={**kept, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=environment(),
         timeout=300,
     )
     assert result.returncode == 0, result.stderr[-4000:]
@@ -91,3 +96,32 @@ def test_a_job_that_moves_goes_on_with_equal_values(folders, job, step, first, c
     assert after.keys() == wanted.keys()
     for name, value in wanted.items():
         np.testing.assert_allclose(after[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_page_about_it_moves_a_job_there_and_back(tmp_path):
+    page = (ROOT / "docs/versions.md").read_text(encoding="utf-8")
+    job, *_ = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "job.py").write_text(job, encoding="utf-8")
+    pinned, newest = sorted(PYTHONS.values(), key=tensorflow_of)
+    for name, python in {"v215": pinned, "newest": newest}.items():
+        (tmp_path / name).symlink_to(pathlib.Path(python).parents[1])
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    versions = re.findall(r"^([\d.]+) at step (\d+)$", result.stdout, re.MULTILINE)
+    assert [step for _, step in versions] == ["20", "40", "60"]
+    assert versions[0][0] == versions[2][0] != versions[1][0]
+
+
+def tensorflow_of(python):
+    code = "import importlib.metadata; print(importlib.metadata.version('tensorflow'))"
+    version = subprocess.check_output([python, "-c", code], text=True)
+    return [int(part) for part in version.split(".")]
