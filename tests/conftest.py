@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pathlib
 
@@ -21,3 +22,9 @@ def third_party() -> pathlib.Path:
     if not _THIRD_PARTY.is_dir():
         pytest.skip("the third-party checkpoints (../shared/testdata) are not here")
     return _THIRD_PARTY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def versions_in_the_results(record_testsuite_property) -> None:
+    """Says in a JUnit file what it is about: tests/support/versions.py makes a table of them."""
+    record_testsuite_property("tensorflow", importlib.metadata.version("tensorflow"))

@@ -23,6 +23,7 @@ from estimator_ckpt.errors import EstimatorUnavailableError
 
 _log = logging.getLogger(__name__)
 _API_MODULE = "tensorflow_estimator.python.estimator.api._{version}.estimator"
+_LAST_MINOR = 15  # of tensorflow-estimator 2.N.0, one for each TensorFlow up to 2.15
 _INPUT_HOOK = "CheckpointInputPipelineHook"  # it went with tf.estimator
 _LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
 _TRUE = ("1", "true", "True")  # what TensorFlow takes for true
@@ -37,11 +38,11 @@ def load_api(version: str) -> Any:
         Keras 3 in this process already.
     """
     tensorflow = _import_tensorflow()
-    _require("tensorflow_estimator", "pip install --no-deps tensorflow-estimator==2.15.0")
+    _require("tensorflow_estimator", _installation(tensorflow))
     parent = tensorflow if version == "v2" else tensorflow.compat.v1
     if hasattr(parent, "estimator"):
         return parent.estimator
-    _require_version()
+    _require_version(tensorflow)
     _require_keras_2(tensorflow)
     supply_missing_modules()
     with _own_classes_left_alone():
@@ -98,15 +99,21 @@ def _require(module: str, remedy: str) -> Any:
     return spec
 
 
-def _require_version() -> None:
+def _installation(tensorflow: Any) -> str:
+    """Returns the command that installs the tensorflow-estimator for this TensorFlow."""
+    minor = min(int(tensorflow.__version__.split(".")[1]), _LAST_MINOR)
+    return f"pip install --no-deps tensorflow-estimator==2.{minor}.0"
+
+
+def _require_version(tensorflow: Any) -> None:
     try:
         version = importlib.metadata.version("tensorflow-estimator")
     except importlib.metadata.PackageNotFoundError:
         return  # built into something else; it may work
-    if not version.startswith("2.15."):
+    if not version.startswith(f"2.{_LAST_MINOR}."):
         raise EstimatorUnavailableError(
             f"tensorflow-estimator {version} is installed, and a TensorFlow without tf.estimator "
-            "needs 2.15.0: pip install --no-deps tensorflow-estimator==2.15.0"
+            f"needs the last one: {_installation(tensorflow)}"
         )
 
 

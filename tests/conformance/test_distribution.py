@@ -92,6 +92,7 @@ class Killed(tf1.train.SessionRunHook):
         if f"model.ckpt-{step}" not in jobs.listed(self._model_dir):
             (self._folder / "killed-at").write_text(str(step))
             os.kill(os.getpid(), signal.SIGKILL)
+        (self._folder / "pause").unlink()  # else a worker that is to be killed waits
 
 
 class Paused(tf1.train.SessionRunHook):
