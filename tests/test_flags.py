@@ -241,3 +241,37 @@ def test_a_flagfile_has_the_flags_of_the_named_modules_only():
     text = checkpoint_flags.flags_as_flagfile([checkpoint_flags], values)
     assert "--checkpoint_format=dual\n" in text
     assert "mine" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((), ("continue", False)), (("--tf1_on_error=stop", "--sync_data"), ("stop", True))],
+)
+def test_what_to_do_about_errors_and_power_cuts_goes_to_the_wrapper(
+    monkeypatch, arguments, expected
+):
+    given = {}
+    monkeypatch.setattr(
+        estimator_ckpt, "wrap_model_fn", lambda model_fn, **settings: given.update(settings)
+    )
+    checkpoint_flags.wrap_from_flags(model_fn, flag_values=parse(*arguments))
+    assert (given["tf1_on_error"], given["sync_data"]) == expected
+
+
+def test_what_to_do_about_errors_goes_to_the_hook_of_a_job_that_is_not_wrapped(monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        estimator_ckpt, "Tf1CheckpointSaverHook", lambda path, **settings: given.update(settings)
+    )
+    values = parse("--checkpoint_format=tf1", "--tf1_dir=tf1", "--tf1_on_error=stop")
+    checkpoint_flags.train_hooks_from_flags(flag_values=values)
+    assert given["on_error"] == "stop"
+
+
+def test_a_symbolic_link_to_the_model_dir_is_no_tf1_dir(tmp_path):
+    (tmp_path / "job").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "job")
+    with pytest.raises(flags.IllegalFlagValueError, match="is the model_dir itself"):
+        checkpoint_flags.tf1_dir_from_flags(
+            str(tmp_path / "job"), flag_values=parse(f"--tf1_dir={tmp_path}/link")
+        )

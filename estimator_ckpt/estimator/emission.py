@@ -196,7 +196,8 @@ class Emitter:
         except Exception as error:
             if self._stops or not _is_bearable(error):
                 raise
-            self._missed.append(base)
+            if base not in self._missed:
+                self._missed.append(base)
             later = (
                 f"it can be made later: estimator-ckpt convert {source} "
                 f"{os.path.join(self._output_dir, base)} --to=tf1 --overwrite"
@@ -212,6 +213,8 @@ class Emitter:
                 error,
             )
             return
+        if base in self._missed:  # it was tried again
+            self._missed.remove(base)
         if self._missed:
             _log.warning("TF1 checkpoints can be written to '%s' again", self._output_dir)
             self.tell_missed()

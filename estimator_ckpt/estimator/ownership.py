@@ -71,7 +71,7 @@ def _read(path: str, directory: str) -> list[str]:
     try:
         found = json.loads(files.read(path))
         owners = [os.path.join(directory, found["from_here"])] if "from_here" in found else []
-        return [*owners, found["model_dir"]]
+        return [*owners, os.fspath(found["model_dir"])]
     except (ValueError, TypeError, KeyError, AttributeError):
         _log.warning("'%s' can't be understood, so it is written anew", path)
         return []

@@ -95,12 +95,6 @@ def test_an_atomic_write_that_fails_leaves_the_old_file_alone(folder, monkeypatc
     assert names(folder) == ["file"]
 
 
-def test_staging_names_are_new_each_time_and_in_the_same_directory():
-    first, second = files.staging_name("m/ckpt.index"), files.staging_name("m/ckpt.index")
-    assert first != second
-    assert os.path.dirname(first) == "m"
-
-
 def test_a_copy_has_the_bytes_and_is_no_link(folder):
     source, target = os.path.join(folder, "source"), os.path.join(folder, "target")
     files.write(source, b"bytes")

@@ -295,3 +295,61 @@ def test_another_file_system_s_refusal_is_a_write_error(source, monkeypatch):
     with pytest.raises(CheckpointWriteError, match="403 Forbidden"):
         publish("ram://publish_refused/ckpt", source.index, shards_of(source))
     assert tf.io.gfile.listdir("ram://publish_refused") == []
+
+
+def test_the_index_is_staged_before_any_data_file_so_that_it_tells_whose_they_are(
+    source, target, monkeypatch
+):
+    seen = []
+    link = files.try_link
+
+    def watched(old, new):
+        seen.extend(listing(target))
+        return link(old, new)
+
+    monkeypatch.setattr(files, "try_link", watched)
+    publish(target, source.index, shards_of(source))
+    (staged,) = seen
+    assert staged.startswith("ckpt.index.staging-")
+
+
+def test_a_new_data_file_never_takes_an_existing_one_s_place(target, monkeypatch):
+    data, entry = int64_scalar(7, 0, 0)
+    stage = files.stage
+
+    def overtaken(path, encoded):
+        files.write(f"{target}.data-00000-of-00001", b"of another process")
+        return stage(path, encoded)
+
+    monkeypatch.setattr(files, "stage", overtaken)
+    with pytest.raises(CheckpointWriteError, match="File exists"):
+        publish(target, BundleIndex({"n": entry}), [Shard(data=data)])
+    assert files.read(f"{target}.data-00000-of-00001") == b"of another process"
+    assert listing(target) == ["ckpt.data-00000-of-00001"]
+
+
+def test_what_can_t_be_undone_is_said(source, target, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "rename", refuse(errno.EIO))
+        patch.setattr(files, "remove", refuse(errno.EACCES))
+        with pytest.raises(CheckpointWriteError) as error:
+            publish(target, source.index, shards_of(source))
+    assert "Input/output error; remove what was left behind: [" in str(error.value)
+    for name in listing(target):
+        assert f"{name}'" in str(error.value)
+        assert f"{name}' is of no use any more, but can't be removed" in caplog.text
+
+
+def test_all_is_on_the_disk_before_it_is_committed(source, target, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def watched(*arguments, real=real, name=name):
+            real(*arguments)
+            done.append(name)
+
+        monkeypatch.setattr(os, name, watched)
+    publish(target, source.index, shards_of(source), copy=True)
+    # The index, the copy, the directory with both; then the new name, and the directory again.
+    assert done == ["fsync", "fsync", "fsync", "replace", "fsync"]

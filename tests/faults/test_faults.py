@@ -1,0 +1,74 @@
+"""Nothing is lost where a process is killed, or a system call fails, at any step.
+
+The scenarios and what is looked at are in tests/support/fault_scenarios.py; all of it, for each
+call: `python tests/support/fault_table.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import strace
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMMANDS = (
+    "convert",
+    "convert --copy",
+    "convert --overwrite",
+    "convert --all",
+    "convert --all --overwrite",
+    "rename",
+    "rename --overwrite",
+    "average",
+    "average --overwrite",
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def need_strace():
+    if not strace.is_here():
+        assert "CI" not in os.environ, "CI has to have strace: apt-get install strace"
+        pytest.skip("there is no strace here (Debian: apt-get install strace)")
+
+
+def sweep(*arguments):
+    # A process of its own: one that has run TensorFlow can't be forked any more.
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "support" / "fault_table.py"), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-4000:]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in ran.stdout.splitlines()[2:]
+        if line.startswith("|")
+    ]
+
+
+def test_commands_lose_nothing_at_any_call():
+    rows = sweep(*(f"--scenario={name}" for name in COMMANDS))
+    assert [row[0] for row in rows] == list(COMMANDS)
+    for _, calls, kills, errors, lost, _ in rows:
+        assert int(kills) == int(calls) >= 9
+        assert int(errors) > int(kills)
+        assert lost == "0"
+
+
+@pytest.mark.parametrize(("faults", "every"), [("kills", 4), ("errors", 16)])
+def test_training_loses_nothing_at_some_calls(faults, every):
+    ((_, calls, kills, errors, lost, _),) = sweep(
+        "--scenario=digits job", f"--faults={faults}", f"--every={every}"
+    )
+    assert int(calls) > 150
+    assert int(kills) + int(errors) > 30
+    assert lost == "0"

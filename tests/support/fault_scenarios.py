@@ -1,0 +1,320 @@
+"""What is interrupted in the fault tests, and what must hold after each interruption.
+
+scenario.prepare(root)                       # sources, and what is to be replaced
+reference = scenario.reference(root)         # after a run without a fault
+scenario.problems(root, reference, ...)      # after a faulty one; includes running it again
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import strace
+import tensorflow as tf
+
+from estimator_ckpt import wrap_model_fn
+from estimator_ckpt.bundle import open_checkpoint
+from estimator_ckpt.bundle.checkpoint import read_state
+from estimator_ckpt.cli import main as command_line
+from estimator_ckpt.conversion import keys_by_name
+from estimator_ckpt.estimator.ownership import OWNER_FILE
+from estimator_ckpt.examples import digits
+from estimator_ckpt.tools.doctor import doctor
+from estimator_ckpt.tools.verify import verify
+
+_STEPS = 6
+_MORE_STEPS = 8
+_LEARNED = "digits/logits/kernel"
+
+
+def listed(directory: pathlib.Path) -> list[str]:
+    """The names that the state file lists, the latest last."""
+    latest, prefixes = read_state(str(directory))
+    names = [os.path.basename(prefix) for prefix in prefixes]
+    assert latest is None or os.path.basename(latest) == names[-1]
+    return names
+
+
+def values(prefix: pathlib.Path) -> dict[str, str]:
+    """{name: digest of its type, shape and bytes} of a complete checkpoint, checksums checked."""
+    verified = verify(str(prefix))
+    assert verified.ok, verified
+    checkpoint = open_checkpoint(str(prefix))
+    found = {}
+    for name, key in keys_by_name(checkpoint).items():
+        entry = checkpoint.index.entries[key]
+        data = checkpoint.read_bytes(entry)
+        found[name] = hashlib.sha256(
+            repr((entry.dtype_name, entry.shape)).encode() + data
+        ).hexdigest()
+    return found
+
+
+def values_by_tensorflow(prefix: pathlib.Path) -> dict[str, str]:
+    """The same of the named variables, as plain TensorFlow reads them."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    found = {}
+    for name in reader.get_variable_to_shape_map():
+        if not name.endswith(".ATTRIBUTES/VARIABLE_VALUE") and name[0] != "_":
+            array = reader.get_tensor(name)
+            described = repr((array.dtype.name, array.shape)).encode()
+            found[name] = hashlib.sha256(described + array.tobytes()).hexdigest()
+    return found
+
+
+def snapshot(directory: pathlib.Path) -> dict[str, tuple[str, int]]:
+    """{file: (digest, time of change)} of all that is below a directory."""
+    return {
+        str(path.relative_to(directory)): (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_mtime_ns,
+        )
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def unexplained(directory: pathlib.Path) -> list[str]:
+    """The files that belong to no listed checkpoint, and that doctor does not speak of."""
+    expected = {"checkpoint", "graph.pbtxt", OWNER_FILE, "tf1"}
+    names = sorted(os.listdir(directory))
+    for name in [each[: -len(".index")] for each in names if each.endswith(".index")]:
+        checkpoint = open_checkpoint(str(directory / name))
+        shards = map(os.path.basename, checkpoint.shard_paths)
+        expected |= {f"{name}.index", f"{name}.meta", *shards}
+    extra = [each for each in names if each not in expected and "events.out" not in each]
+    if not extra:
+        return []
+    findings = doctor(str(directory)).findings
+    told = " ".join(f"{each.subject} {each.problem}" for each in findings)
+    return [each for each in extra if each not in told]
+
+
+@functools.cache
+def _batch():
+    images, numbers = digits.load_digits(return_X_y=True)
+    return (images[:32] / 16.0).astype("float32"), numbers[:32].astype("int64")
+
+
+def _input_fn():
+    """Gives the same batch again and again: where training was interrupted makes no difference."""
+    pixels, numbers = _batch()
+    return tf.data.Dataset.from_tensors(({"pixels": pixels}, numbers)).repeat()
+
+
+class _FirstStep(tf.compat.v1.train.SessionRunHook):
+    def after_create_session(self, session, coord):
+        self.step = int(session.run(tf.compat.v1.train.get_global_step()))
+
+
+def train(root: pathlib.Path, max_steps: int, keep: int = 2, **settings) -> int:
+    """The digits job, small and all in one thread; returns the step that it began with."""
+    config = tf.estimator.RunConfig(
+        session_config=tf.compat.v1.ConfigProto(
+            inter_op_parallelism_threads=-1, intra_op_parallelism_threads=1
+        ),
+        save_checkpoints_steps=2,
+        keep_checkpoint_max=keep,
+        save_summary_steps=0,
+        log_step_count_steps=None,
+        tf_random_seed=1,
+    )
+    model_fn = wrap_model_fn(digits.model_fn, tf1_dir=str(root / "job" / "tf1"), **settings)
+    estimator = tf.estimator.Estimator(model_fn, str(root / "job"), config, {"hidden_units": [4]})
+    first = _FirstStep()
+    estimator.train(_input_fn, max_steps=max_steps, hooks=[first])
+    return first.step
+
+
+class Training:
+    """The digits job, dual with TF1 emission, four saves and retention."""
+
+    name = "digits job"
+    is_long = True
+
+    def prepare(self, root: pathlib.Path) -> None:
+        _batch()
+
+    def run(self, root: pathlib.Path) -> int:
+        train(root, _STEPS)
+        return 0
+
+    def reference(self, root: pathlib.Path) -> dict[str, dict[str, str]]:
+        """{checkpoint: its values} for each that the job ever saves."""
+        everything = root / "everything"
+        everything.mkdir()
+        _in_process(everything, lambda: train(everything, _MORE_STEPS, keep=99))
+        job = everything / "job"
+        found = {name: values(job / name) for name in listed(job)}
+        assert len(found) == 1 + _MORE_STEPS // 2
+        assert len({each[_LEARNED] for each in found.values()}) == len(found)
+        return found
+
+    def problems(self, root, reference, run: strace.Run, error: str) -> list[str]:
+        job, tf1 = root / "job", root / "job" / "tf1"
+        found = []
+        for directory in (job, tf1):
+            for name in listed(directory):
+                if values(directory / name) != reference[name]:
+                    found.append(f"{directory / name} has other values")
+        newest = listed(job)[-1] if listed(job) else "model.ckpt-0"
+        final = f"model.ckpt-{_STEPS}"
+        if (
+            error
+            and run.code == 0
+            and listed(tf1)[-1:] != [final]
+            and "can't be put" not in run.output
+        ):
+            found.append("a TF1 checkpoint is missing, and nothing was said")
+        if error and run.code == 0 and newest != final:
+            found.append("the last step was not saved, and nothing was said")
+        if error and run.code != 0 and not _speaks_of(error, run.output):
+            found.append(f"it does not say what is wrong: {run.output[-300:]}")
+        facts = _in_process(root, lambda: self._again(root))
+        if facts["first"] != int(newest.rpartition("-")[2]):
+            found.append(f"it went on from {facts['first']}, not from {newest}")
+        expected = [f"model.ckpt-{step}" for step in (_MORE_STEPS - 2, _MORE_STEPS)]
+        for directory in (job, tf1):
+            if listed(directory)[-1] != expected[-1]:
+                found.append(f"{directory} lists {listed(directory)} in the end")
+            for name in listed(directory):
+                if not values(directory / name) == facts[str(directory)][name] == reference[name]:
+                    found.append(f"{directory / name} has other values in the end")
+            found += [f"{name} is left in {directory}" for name in unexplained(directory)]
+            found += [f"{path} is still staged" for path in directory.glob("*.staging-*")]
+        return found
+
+    @staticmethod
+    def _again(root: pathlib.Path):
+        facts = {"first": train(root, _MORE_STEPS)}
+        for directory in (root / "job", root / "job" / "tf1"):
+            names = listed(directory)
+            facts[str(directory)] = {name: values_by_tensorflow(directory / name) for name in names}
+        return facts
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command that writes checkpoints into `out`, from those of the job."""
+
+    name: str
+    arguments: tuple[str, ...]
+    targets: tuple[str, ...]
+    replaces: bool = False
+    is_long = False
+
+    def prepare(self, root: pathlib.Path) -> None:
+        _in_process(root, lambda: train(root, _STEPS))
+        if self.replaces:
+            for target in self.targets:
+                other = ("convert", "job/model.ckpt-4", target, "--to=dual", "--drop=Adam")
+                assert _in_process(root, functools.partial(_call, root, other)) == 0
+        else:
+            (root / "out").mkdir()
+
+    def run(self, root: pathlib.Path) -> int:
+        return _call(root, (*self.arguments, *(("--overwrite",) if self.replaces else ())))
+
+    def reference(self, root: pathlib.Path) -> dict[str, object]:
+        old = {target: self._found(root, target) for target in self.targets}
+        assert all((found is not None) == self.replaces for found in old.values())
+        before = snapshot(root / "job")
+        done = root / "done"
+        shutil.copytree(root, done, ignore=shutil.ignore_patterns("done"))
+        assert _in_process(done, lambda: self.run(done)) == 0
+        return {
+            "job": before,
+            "old": old,
+            "new": {target: self._found(done, target) for target in self.targets},
+        }
+
+    def problems(self, root, reference, run: strace.Run, error: str) -> list[str]:
+        found = []
+        done = []
+        for target in self.targets:
+            now = self._found(root, target)
+            done.append(now == reference["new"][target])
+            if now not in (reference["old"][target], reference["new"][target]):
+                found.append(f"{target} is neither the old nor the new one")
+        if error and run.code == 0 and not all(done):
+            found.append("it was not done, and nothing was said")
+        if error and run.code != 0 and not _speaks_of(error, run.output):
+            found.append(f"it does not say what is wrong: {run.output[-300:]}")
+        self._look_at_state(root, reference, found)
+        again = strace.finish(
+            strace.fork(lambda: self.run(root), root.with_suffix(".again")),
+            root.with_suffix(".again"),
+        )
+        if again[0] != 0 and any(done) and "exist" in again[1]:
+            assert _call(root, (*self.arguments, "--overwrite")) == 0
+        elif again[0] != 0:
+            found.append(f"it can't be run again: {again[1][-300:]}")
+        if any(self._found(root, each) != reference["new"][each] for each in self.targets):
+            found.append("running it again gave something else")
+        self._look_at_state(root, reference, found)
+        if snapshot(root / "job") != reference["job"]:
+            found.append("the source has changed")
+        out = root / "out"
+        found += [f"{name} is left over" for name in unexplained(out)]
+        found += [f"{path} is still staged" for path in out.glob("*.staging-*")]
+        return found
+
+    def _look_at_state(self, root, reference, found: list[str]) -> None:
+        for name in listed(root / "out"):
+            if values(root / "out" / name) not in (
+                reference["new"][f"out/{name}"],
+                reference["old"][f"out/{name}"],
+            ):
+                found.append(f"out/{name} is listed, but not what it should be")
+
+    @staticmethod
+    def _found(root: pathlib.Path, target: str) -> dict[str, str] | None:
+        return values(root / target) if (root / f"{target}.index").exists() else None
+
+
+def _speaks_of(error: str, output: str) -> bool:
+    import errno
+
+    return os.strerror(getattr(errno, error)) in output
+
+
+def _call(root: pathlib.Path, arguments: tuple[str, ...]) -> int:
+    """Runs a command whose checkpoints are below `root`."""
+    paths = [
+        str(root / each) if each.split("/")[0] in ("job", "out") else each for each in arguments
+    ]
+    return command_line.main(paths)
+
+
+def _in_process(root: pathlib.Path, function: Callable[[], object]) -> object:
+    """Calls a function in a process of its own; returns what it returned, through JSON."""
+    facts, output = root.with_suffix(".json"), root.with_suffix(".again")
+    pid = strace.fork(lambda: facts.write_text(json.dumps(function())) and 0, output)
+    code, text = strace.finish(pid, output)
+    assert code == 0, text
+    return json.loads(facts.read_text())
+
+
+_RENAME = ("rename", "job", "out/ckpt", "--rename=digits/=numbers/")
+_ALL = ("out/model.ckpt-4", "out/model.ckpt-6")
+SCENARIOS = (
+    Training(),
+    Command("convert", ("convert", "job", "out/ckpt", "--to=tf1"), ("out/ckpt",)),
+    Command("convert --copy", ("convert", "job", "out/ckpt", "--to=tf2", "--copy"), ("out/ckpt",)),
+    Command("convert --overwrite", ("convert", "job", "out/ckpt", "--to=tf2"), ("out/ckpt",), True),
+    Command("convert --all", ("convert", "job", "out", "--to=tf2", "--all"), _ALL),
+    Command(
+        "convert --all --overwrite", ("convert", "job", "out", "--to=tf1", "--all"), _ALL, True
+    ),
+    Command("rename", _RENAME, ("out/ckpt",)),
+    Command("rename --overwrite", _RENAME, ("out/ckpt",), True),
+    Command("average", ("average", "job", "out/ckpt", "--last=2"), ("out/ckpt",)),
+    Command("average --overwrite", ("average", "job", "out/ckpt", "--last=2"), ("out/ckpt",), True),
+)
