@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import (
@@ -33,16 +33,17 @@ FORMATS = ("tf1", "tf2", "dual")
 _OTHER_NAMES = "another name of the same bytes; a {} checkpoint has no use for it"
 
 
-@dataclass(frozen=True)
-class KeyChange:
-    """A key of the source and one that its bytes have in the target."""
+class KeyChange(NamedTuple):
+    """A key of the source and one that its bytes have in the target.
+
+    (A NamedTuple, as are the other rows of which there may be 100,000.)
+    """
 
     source: str
     target: str
 
 
-@dataclass(frozen=True)
-class DroppedKey:
+class DroppedKey(NamedTuple):
     """A key of the source that the target doesn't have, and why."""
 
     key: str
@@ -240,20 +241,25 @@ def names_by_key(checkpoint: Checkpoint) -> dict[str, str]:
     entries = checkpoint.index.entries
     if naming.OBJECT_GRAPH_KEY not in entries:
         return {key: key for key in entries}
-    names = {key: key for key in entries if not _belongs_to_objects(key)}
-    owners = {_bytes_of(entries[key]): key for key in names}
-    # Keys of the same bytes are one variable's; the first of them has to have a name.
+    names: dict[str, str] = {}
+    owners: dict[object, str] = {}
+    places: dict[str, object] = {}
     firsts: dict[object, str] = {}
-    keys = [key for key in entries if naming.is_object_key(key)]
-    for key in keys:
-        firsts.setdefault(_bytes_of(entries[key]), key)
+    for key, entry in entries.items():
+        place = _place(entry)
+        if naming.is_object_key(key):
+            places[key] = place
+            firsts.setdefault(place, key)
+        elif key != naming.OBJECT_GRAPH_KEY:
+            names[key] = key
+            owners[place] = key
+    # Keys of the same bytes are one variable's; the first of them has to have a name.
     unnamed = [key for place, key in firsts.items() if place not in owners]
     found = naming.variable_names(
         unnamed, lambda: naming.full_names(read_object_graph(checkpoint) or b"")
     )
-    for key in keys:
-        place = _bytes_of(entries[key])
-        name = owners.get(place) or found.get(firsts.get(place, key))
+    for key, place in places.items():
+        name = owners.get(place) or found.get(firsts[place])
         if name is not None:
             names[key] = name
     return names
@@ -275,7 +281,7 @@ def keys_by_name(checkpoint: Checkpoint) -> dict[str, str]:
     keys: dict[str, str] = {}
     for key, name in names_by_key(checkpoint).items():  # name-based keys come first
         other = keys.setdefault(name, key)
-        if entries[other] != entries[key]:
+        if other is not key and entries[other] != entries[key]:
             raise NameClashError(
                 f"the name '{name}' would belong to two tensors: '{other}' and '{key}'"
             )
@@ -427,7 +433,11 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
     entries = {key: checkpoint.index.entries[old] for key, old in conversion.sources.items()}
     used = sorted({stored.shard_id for entry in entries.values() for stored in entry.stored})
     numbers = {old: new for new, old in enumerate(used)}
-    entries = {key: entry.in_shards(numbers) for key, entry in entries.items()}
+    moved = any(old != new for old, new in numbers.items())
+    entries = {
+        key: entry.in_shards(numbers) if moved or entry.parts else entry
+        for key, entry in entries.items()
+    }
     shards = [Shard(path=checkpoint.shard_paths[number]) for number in used]
     if conversion.added:
         data, new_entries = _encode_added(conversion.added, len(shards))
@@ -436,9 +446,9 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
     return replace(checkpoint.index, entries=entries, num_shards=len(shards)), shards
 
 
-def _bytes_of(entry: TensorEntry) -> tuple[object, ...]:
+def _place(entry: TensorEntry) -> object:
     """Identifies a tensor by the place of its bytes; an empty one has none, and equals no other."""
-    return entry[:] if entry.bytes else (object(),)
+    return entry if entry.size or entry.bytes else object()
 
 
 def _belongs_to_objects(key: str) -> bool:

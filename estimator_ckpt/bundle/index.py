@@ -24,12 +24,14 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError
 
 from estimator_ckpt.bundle import dtypes
+from estimator_ckpt.bundle.entry_bytes import decode_fields, encode_fields
 from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto
 from estimator_ckpt.bundle.table import read_table, write_table
 from estimator_ckpt.errors import DamagedCheckpointError
 
 _HEADER_KEY = b""
 _FULL_EXTENT = -1
+_SHARD_ID = 2  # where it is in the fields of an entry
 _BIG_ENDIAN = 1
 _ESCAPES = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}  # of ordered code
 
@@ -168,11 +170,17 @@ def _decode(
         raise DamagedCheckpointError(f"its header claims {header.num_shards} shards")
     first = bisect.bisect_left(rows, (b"\x01",))  # slices have keys that begin with a zero
     slices = dict(rows[1:first])
+    num_shards = header.num_shards
     entries = {}
     for key, value in rows[first:]:
         name = key.decode("utf-8", "surrogateescape")
         try:
-            entries[name] = _decode_variable(key, name, value, slices, header)
+            fields = decode_fields(value)
+            if fields is not None and fields[_SHARD_ID] < num_shards:
+                # As TensorEntry(*fields), in a third of the time.
+                entries[name] = tuple.__new__(TensorEntry, fields)
+            else:
+                entries[name] = _decode_variable(key, name, value, slices, num_shards)
         except (DamagedCheckpointError, DecodeError) as error:
             if on_damage is None:
                 raise
@@ -186,17 +194,19 @@ def _decode(
 
 
 def _decode_variable(
-    key: bytes, name: str, value: bytes, slices: dict[bytes, bytes], header: Any
+    key: bytes, name: str, value: bytes, slices: dict[bytes, bytes], num_shards: int
 ) -> TensorEntry:
     proto = BundleEntryProto.FromString(value)
-    entry = _decode_entry(name, proto, header.num_shards)
+    entry = _decode_entry(name, proto, num_shards)
     if not proto.slices:
         return entry
-    parts = tuple(_take_part(key, each, slices, header) for each in proto.slices)
+    parts = tuple(_take_part(key, each, slices, num_shards) for each in proto.slices)
     return entry._replace(parts=parts)
 
 
-def _take_part(key: bytes, slice_proto: Any, slices: dict[bytes, bytes], header: Any) -> TensorPart:
+def _take_part(
+    key: bytes, slice_proto: Any, slices: dict[bytes, bytes], num_shards: int
+) -> TensorPart:
     extents = tuple(
         Extent(each.start, each.length if each.HasField("length") else _FULL_EXTENT)
         for each in slice_proto.extent
@@ -205,47 +215,42 @@ def _take_part(key: bytes, slice_proto: Any, slices: dict[bytes, bytes], header:
     encoded = slices.pop(_slice_key(key, extents), None)
     if encoded is None:
         raise DamagedCheckpointError(f"the slice {list(extents)} of {name!r} is missing in it")
-    entry = _decode_entry(name, BundleEntryProto.FromString(encoded), header.num_shards)
+    entry = _decode_entry(name, BundleEntryProto.FromString(encoded), num_shards)
     return TensorPart(extents, entry)
 
 
 def _decode_entry(name: str, proto: Any, num_shards: int) -> TensorEntry:
-    dtype, shape = proto.dtype, tuple([dim.size for dim in proto.shape.dim])
+    """Decodes any entry, less its parts, and says what is wrong with it."""
+    shape = tuple(dim.size for dim in proto.shape.dim)
     shard_id, offset, size = proto.shard_id, proto.offset, proto.size
-    # As TensorEntry(...), in half the time: there may be 100,000 of them.
-    entry = TensorEntry._make((dtype, shape, shard_id, offset, size, proto.crc32c, ()))
+    entry = TensorEntry(proto.dtype, shape, shard_id, offset, size, proto.crc32c)
     if not 0 <= shard_id < num_shards or offset < 0 or size < 0:
         raise DamagedCheckpointError(
-            f"{name!r} should be {entry.size} bytes at {entry.offset} of shard {entry.shard_id}, "
+            f"{name!r} should be {size} bytes at {offset} of shard {shard_id}, "
             f"which can't be: the checkpoint has {num_shards} shards"
         )
-    element = dtypes.element_size(dtype)
+    element = dtypes.element_size(entry.dtype)
     if element and math.prod(shape) * element != size and not proto.slices:
         raise DamagedCheckpointError(
-            f"{name!r} has {entry.size} bytes, but {entry.dtype_name} of shape "
-            f"{list(entry.shape)} has {math.prod(entry.shape) * element}"
+            f"{name!r} has {size} bytes, but {entry.dtype_name} of shape "
+            f"{list(shape)} has {math.prod(shape) * element}"
         )
     return entry
 
 
 def _encode_entry(entry: TensorEntry) -> bytes:
-    proto = BundleEntryProto(
-        dtype=entry.dtype,
-        shard_id=entry.shard_id,
-        offset=entry.offset,
-        size=entry.size,
-        crc32c=entry.crc32c,
-    )
-    proto.shape.SetInParent()
-    for size in entry.shape:
-        proto.shape.dim.add().size = size
-    for part in entry.parts:
-        extents = proto.slices.add().extent
-        for start, length in part.extents:
-            extent = extents.add(start=start)
-            if length != _FULL_EXTENT:
-                extent.length = length
-    return bytes(proto.SerializeToString())
+    dtype, shape, shard_id, offset, size, crc32c, parts = entry
+    data = encode_fields(dtype, shape, shard_id=shard_id, offset=offset, size=size, crc32c=crc32c)
+    if parts:  # the last field of an entry
+        proto = BundleEntryProto()
+        for part in parts:
+            extents = proto.slices.add().extent
+            for start, length in part.extents:
+                extent = extents.add(start=start)
+                if length != _FULL_EXTENT:
+                    extent.length = length
+        data += proto.SerializeToString()
+    return data
 
 
 def _slice_key(key: bytes, extents: tuple[Extent, ...]) -> bytes:

@@ -80,11 +80,7 @@ def print_tabbed(cells: Iterable[object]) -> None:
 
 def print_json(value: Any) -> None:
     """Prints a dataclass, or a sequence of them, as JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain: Any = dataclasses.asdict(value)
-    else:
-        plain = [dataclasses.asdict(each) for each in value]
-    print(json.dumps(_strict(plain), indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
 
 
 def print_tree(
@@ -182,12 +178,17 @@ def _printable(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
 
 
-def _strict(value: Any) -> Any:
-    """Writes what JSON has no numbers for (NaN, Infinity) as text."""
+def _plain(value: Any) -> Any:
+    """Returns what JSON can hold: rows as objects; NaN and Infinity, which it lacks, as text."""
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if hasattr(value, "_asdict"):  # a NamedTuple
+        value = value._asdict()
     if isinstance(value, dict):
-        return {key: _strict(each) for key, each in value.items()}
+        return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(each) for each in value]
+        return [_plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

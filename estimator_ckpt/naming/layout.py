@@ -10,13 +10,15 @@ A name-based checkpoint has names only; what they become is decided here and now
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf, build_object_graph
 from estimator_ckpt.naming.paths import (
     VARIABLE_VALUE,
+    ObjectKey,
+    container_and_name,
     is_object_key,
     is_slot_key,
     parse_key,
@@ -30,6 +32,10 @@ _STEP = "step"
 _TABLE = "table-"
 # Containers whose keys are whole names: a wrapped job's, and the migration guide's converter's.
 _HOLD_BY_NAME = {"var_list", "vars"}
+_NO_VARIABLE = {
+    OBJECT_GRAPH_KEY: "the object graph; a name-based checkpoint has none",
+    SAVE_COUNTER_KEY: ("the counter of tf.train.Checkpoint.save; a name-based checkpoint has none"),
+}
 _PYTHON_STATE = ("OBJECT_CONFIG_JSON", "py_state")
 
 
@@ -112,7 +118,7 @@ def layout_of(keys: Iterable[str]) -> Layout | None:
     return Layout(container, step) if container else None
 
 
-def format_of(keys: Iterable[str]) -> str:
+def format_of(keys: Collection[str]) -> str:
     """Tells the format of a checkpoint from its keys.
 
     Args:
@@ -121,7 +127,6 @@ def format_of(keys: Iterable[str]) -> str:
     Returns:
       "tf1" (name-based), "tf2" (object-based) or "dual" (both sets of keys).
     """
-    keys = set(keys)
     if OBJECT_GRAPH_KEY not in keys:
         return "tf1"
     named = any(not is_object_key(key) for key in keys if key != OBJECT_GRAPH_KEY)
@@ -148,12 +153,27 @@ def variable_names(
     Raises:
       NameClashError: neither gives each key a name of its own.
     """
-    wanted = [key for key in keys if why_unnamed(key) is None]
-    state = {key: _state_name(key) for key in wanted if parse_key(key).attribute != VARIABLE_VALUE}
-    variables = [key for key in wanted if key not in state]
-    by_key = {key: name for key in variables if (name := _name_from_key(key)) is not None}
-    if len(by_key) == len(variables) and len(_containers(variables)) <= 1:
-        if not _containers(variables) <= _HOLD_BY_NAME:
+    variables: list[str] = []
+    by_key: dict[str, str] = {}
+    containers: set[str] = set()
+    state: dict[str, str] = {}
+    for key in keys:
+        held = container_and_name(key)
+        if held is not None:
+            variables.append(key)
+            containers.add(held[0])
+            if not held[1].isdigit():  # a list's items are called 0, 1, ...: positions, not names
+                by_key[key] = held[1]
+        elif key not in _NO_VARIABLE:
+            parsed = parse_key(key)
+            if parsed.attribute == VARIABLE_VALUE:
+                variables.append(key)
+                if parsed.path == (_STEP,):
+                    by_key[key] = GLOBAL_STEP
+            elif parsed.attribute not in _PYTHON_STATE:
+                state[key] = _state_name(parsed)
+    if len(by_key) == len(variables) and len(containers) <= 1:
+        if not containers <= _HOLD_BY_NAME:
             by_key = _with_scopes(by_key, read_graph_names())
         by_key.update(state)
         if not _clashes(by_key):
@@ -173,10 +193,8 @@ def variable_names(
 
 def why_unnamed(key: str) -> str | None:
     """Says why an object key has no counterpart in a name-based checkpoint, or None if it has."""
-    if key == OBJECT_GRAPH_KEY:
-        return "the object graph; a name-based checkpoint has none"
-    if key == SAVE_COUNTER_KEY:
-        return "the counter of tf.train.Checkpoint.save; a name-based checkpoint has none"
+    if key in _NO_VARIABLE:
+        return _NO_VARIABLE[key]
     if parse_key(key).attribute in _PYTHON_STATE:
         return "the Python state of an object; a name-based checkpoint has none"
     return None
@@ -192,30 +210,18 @@ def _with_scopes(names: dict[str, str], graph_names: Mapping[str, str]) -> dict[
     return full if extend and not _clashes(full) else names
 
 
-def _state_name(key: str) -> str:
+def _state_name(key: ObjectKey) -> str:
     """Names what is saved of an object that is no variable: a table's keys, an iterator's state."""
-    path, attribute = parse_key(key)
+    path, attribute = key
     name = "/".join(path[1:] or path)
     if attribute.startswith(_TABLE):  # a table `t` is saved by name as `t-keys` and `t-values`
         return f"{name}-{attribute[len(_TABLE) :]}"
     return f"{name}/{attribute}"
 
 
-def _name_from_key(key: str) -> str | None:
-    path, _ = parse_key(key)
-    if path == (_STEP,):
-        return GLOBAL_STEP
-    # A list's items are called 0, 1, ...: those are positions, not names.
-    if len(path) != 2 or path[1].isdigit() or is_slot_key(key):
-        return None
-    return path[1]
-
-
-def _containers(keys: Iterable[str]) -> set[str]:
-    return {path[0] for path, _ in map(parse_key, keys) if len(path) > 1}
-
-
 def _clashes(names: Mapping[str, str]) -> list[str]:
+    if len(set(names.values())) == len(names):
+        return []
     return sorted(name for name, count in Counter(names.values()).items() if count > 1)
 
 

@@ -12,10 +12,12 @@ import re
 from collections.abc import Collection
 
 # Slots of tf.compat.v1.train optimizers and of tf.keras.optimizers.legacy ones.
-_SLOT_NAMES = re.compile(
-    r"(Adam|AdamW|Adagrad|Adadelta|Ftrl|Momentum|RMSProp|LAMB|AdaMax|Nadam"
-    r"|adam_[mv]|m|v|vhat|rms|mg|momentum|accumulator|linear|accum_grad|accum_var"
-    r"|ExponentialMovingAverage)(_\d+)?"
+_SLOT_NAMES = frozenset(
+    (
+        *("Adam", "AdamW", "Adagrad", "Adadelta", "Ftrl", "Momentum", "RMSProp", "LAMB"),
+        *("AdaMax", "Nadam", "adam_m", "adam_v", "m", "v", "vhat", "rms", "mg", "momentum"),
+        *("accumulator", "linear", "accum_grad", "accum_var", "ExponentialMovingAverage"),
+    )
 )
 _OPTIMIZER_SCALARS = re.compile(
     r"(.*/)?(beta[12]_power(_\d+)?|(Adam|SGD|RMSprop|Adagrad|Adadelta|Adamax|Nadam|Ftrl)(_\d+)?/"
@@ -38,13 +40,19 @@ def slot_of(name: str, names: Collection[str]) -> str | None:
     parent, _, last = name.rpartition("/")
     if parent in names:
         return parent
-    if not _SLOT_NAMES.fullmatch(last):
+    if not _is_slot_name(last):
         return None
     while "/" in parent:
         parent = parent.partition("/")[2]
         if parent in names:
             return parent
     return None
+
+
+def _is_slot_name(last: str) -> bool:
+    """Whether an optimizer calls a slot so; a second one of that name has a number behind it."""
+    stem, _, number = last.rpartition("_")
+    return last in _SLOT_NAMES or (stem in _SLOT_NAMES and number.isdecimal())
 
 
 def is_optimizer_state(name: str, names: Collection[str]) -> bool:

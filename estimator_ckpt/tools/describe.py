@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, TensorEntry, checksums, open_checkpoint
+from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.bundle.files import Progress
 from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.errors import NameClashError
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from estimator_ckpt.tools.values import ValueSummary
 
 
-@dataclass(frozen=True)
-class VariableRow:
-    """One variable.
+class VariableRow(NamedTuple):
+    """One variable. (A NamedTuple, as there may be 100,000 of them.)
 
     Attributes:
       name: as in a name-based checkpoint; the key where there is no such name.
@@ -97,8 +97,7 @@ def describe(
     opened = open_checkpoint(checkpoint)
     entries = opened.index.entries
     keys = keys_or_names(opened)
-    owners = {key.partition("/.ATTRIBUTES/")[0]: name for name, key in keys.items()}
-    rows = tuple([_row(name, keys, entries, owners) for name in sorted(keys, key=_by_scope)])
+    rows = _rows(keys, entries)
     if values:
         rows = _with_values(opened, rows, values if callable(values) else None, progress)
     return CheckpointDescription(
@@ -148,16 +147,15 @@ def keys_or_names(checkpoint: Checkpoint) -> dict[str, str]:
         return {key: key for key in checkpoint.index.entries if key not in other}
 
 
-def _row(
-    name: str,
-    keys: Mapping[str, str],
-    entries: Mapping[str, TensorEntry],
-    owners: Mapping[str, str],
-) -> VariableRow:
-    key = keys[name]
-    entry = entries[key]
-    slot_of = _slot_of(name, key, keys, owners)
-    return VariableRow(name, key, entry.shape, entry.dtype_name, entry.bytes, slot_of)
+def _rows(keys: Mapping[str, str], entries: Mapping[str, TensorEntry]) -> tuple[VariableRow, ...]:
+    slot_of = _slots(keys)
+    rows = []
+    for name in sorted(keys, key=_by_scope):
+        key = keys[name]
+        dtype, shape, _, _, size, _, parts = entry = entries[key]
+        size = entry.bytes if parts else size
+        rows.append(VariableRow(name, key, shape, dtype_name(dtype), size, slot_of.get(name)))
+    return tuple(rows)
 
 
 def _by_scope(name: str) -> str:
@@ -165,12 +163,18 @@ def _by_scope(name: str) -> str:
     return name.replace("/", "\0")
 
 
-def _slot_of(name: str, key: str, keys: Mapping[str, str], owners: Mapping[str, str]) -> str | None:
-    if is_slot_key(key):
-        owner = owners.get(key.partition("/.OPTIMIZER_SLOT/")[0])
-        if owner is not None:
-            return owner
-    return naming.slot_of(name, keys.keys())
+def _slots(keys: Mapping[str, str]) -> dict[str, str]:
+    """Returns {name of a slot: that of its variable}, by its key or else by its name."""
+    names = set(keys)
+    owners = {name: owner for name in names if (owner := naming.slot_of(name, names)) is not None}
+    slot_keys = {name: key for name, key in keys.items() if is_slot_key(key)}
+    if slot_keys:
+        by_path = {key.partition("/.ATTRIBUTES/")[0]: name for name, key in keys.items()}
+        for name, key in slot_keys.items():
+            path = key.partition("/.OPTIMIZER_SLOT/")[0]
+            if path in by_path:
+                owners[name] = by_path[path]
+    return owners
 
 
 def _with_values(
@@ -201,5 +205,5 @@ def _with_values(
             yield chunk
 
     return tuple(
-        replace(row, values=summarize(chunks(row.key))) if row.key in read else row for row in rows
+        row._replace(values=summarize(chunks(row.key))) if row.key in read else row for row in rows
     )

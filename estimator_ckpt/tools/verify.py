@@ -27,7 +27,7 @@ from estimator_ckpt.tools.selection import names_or_keys
 
 # What a thread takes at once: enough to make opening the file again cheap.
 _BATCH_BYTES, _BATCH_TENSORS = 8 * 1024 * 1024, 500
-# Summing holds Python's lock, reading does not: one thread more than processors keeps those busy.
+# Neither reading nor summing holds Python's lock; one thread more than processors keeps them busy.
 _MOST_THREADS = 8
 _PROGRESS_STEP = 16 * 1024 * 1024
 

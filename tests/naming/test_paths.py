@@ -92,3 +92,14 @@ def test_a_name_is_no_object_key(name):
 def test_an_attribute_other_than_a_variable_s_is_kept():
     key = trackable_utils.checkpoint_key("table", "-keys")
     assert paths.parse_key(key) == (("table",), "-keys")
+
+
+@given(st.lists(parts.filter(bool), min_size=1, max_size=4))
+def test_container_and_name_are_the_two_parts_of_a_path_that_has_two(path):
+    found = paths.container_and_name(paths.variable_key(*path))
+    assert found == (tuple(path) if len(path) == 2 else None)
+
+
+def test_what_is_no_variable_of_a_container_has_no_container_and_name():
+    for key in ("dense/kernel", "a/b/.ATTRIBUTES/table-keys", "_CHECKPOINTABLE_OBJECT_GRAPH"):
+        assert paths.container_and_name(key) is None
