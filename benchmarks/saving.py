@@ -102,7 +102,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "saves that follow each other in one process.",
         ("data, variables", "saved by", "time", "of plain TF2", "of two Savers", "on disk"),
     )
-    sizes = ((64, 64, 5), (4, 1000, 3)) if quick else ((1024, 64, 4), (64, 64, 9), (64, 10_000, 3))
+    sizes = ((64, 64, 5), (4, 1000, 3)) if quick else ((1024, 64, 4), (64, 64, 9), (64, 2_000, 5))
     for megabytes, variables, rounds in sizes:
         label = f"{measure.megabytes(megabytes)}, {variables:,}"
         found = measure.in_own_process("saving", "saves", variables, megabytes, rounds)
