@@ -1,47 +1,18 @@
-"""Compares the command-line tools with the plain way to do the same, in one run.
-
-    python benchmarks/tools.py             # 1 GB, 100,000 variables
-    python benchmarks/tools.py --quick     # 128 MB, 20,000 variables
-    python benchmarks/tools.py --json results.json
-
-Each measurement has a process of its own and counts from after the imports, but for `--help`, which
-is a whole process. Ours and the plain one take turns; the ratio is the median of the pairs.
-"""
+"""The command-line tools beside the plain way to do the same, with TensorFlow's own reader."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import os
-import pathlib
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Iterator
 
-MEGABYTE = 2**20
-
-
-def make(prefix: str, variables: int, megabytes: int) -> None:
-    """Writes a name-based checkpoint."""
-    import numpy as np
-    import tensorflow as tf
-
-    elements = max(1, megabytes * MEGABYTE // variables // 4)
-    value = np.random.default_rng(0).random(elements, np.float32)
-    tensors = {f"scope_{n // 100}/v_{n}": value + np.float32(n) for n in range(variables)}
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=list(tensors.values()),
-    )
+from benchmarks import measure
+from benchmarks.measure import Table
 
 
-def ours(task: str, prefix: str) -> float:
+def ours(task: str, prefix: str) -> measure.Run:
     """Times one of our tools; the first call in the process, its imports done before."""
     from estimator_ckpt import describe
     from estimator_ckpt.cli import main
@@ -54,11 +25,11 @@ def ours(task: str, prefix: str) -> float:
         "inspect": lambda: describe(prefix),
         "inspect, printed": lambda: main.main(["inspect", prefix]),
     }
-    return timed(calls[task])
+    return _timed(calls[task])
 
 
-def plain(task: str, prefix: str) -> float:
-    """Times the plain way: TensorFlow's own reader."""
+def plain(task: str, prefix: str) -> measure.Run:
+    """Times the plain way."""
     import numpy as np
     import tensorflow as tf
 
@@ -80,79 +51,41 @@ def plain(task: str, prefix: str) -> float:
             print(name, shape)
 
     calls = {"verify": read_all, "diff": compare, "inspect": listing, "inspect, printed": printed}
-    return timed(calls[task])
+    return _timed(calls[task])
 
 
-def timed(call) -> float:
+def _timed(call) -> measure.Run:
     with contextlib.redirect_stdout(io.StringIO()):
-        started = time.perf_counter()
-        call()
-        return time.perf_counter() - started
+        return {"seconds": measure.timed(call)}
 
 
-def help_seconds() -> float:
-    started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "estimator_ckpt.cli.main", "--help"], check=True, capture_output=True
+def tables(quick: bool) -> Iterator[Table]:
+    table = Table(
+        "the tools",
+        "Beside TensorFlow's own reader, which checks a tensor by reading it.",
+        ("tool", "of", "plain TensorFlow", "estimator_ckpt", "faster"),
     )
-    return time.perf_counter() - started
-
-
-def in_own_process(*arguments: object) -> float:
-    ran = subprocess.run(
-        [sys.executable, __file__, "--one", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    if ran.returncode:
-        raise RuntimeError(ran.stderr[-2000:])
-    return float(ran.stdout.split()[-1])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smaller checkpoints, fewer runs")
-    parser.add_argument("--json", help="also write every measurement to this file")
-    parser.add_argument("--one", nargs="*", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        who, *rest = arguments.one
-        if who == "make":
-            make(rest[0], int(rest[1]), int(rest[2]))
-            print(0)
-        else:
-            print({"ours": ours, "plain": plain}[who](*rest))
-        return
-    megabytes, variables, runs = (128, 20_000, 3) if arguments.quick else (1024, 100_000, 3)
-    results = []
-    with tempfile.TemporaryDirectory() as folder:
+    megabytes, variables, count = (128, 20_000, 1) if quick else (1024, 100_000, 3)
+    with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
         big, many = (os.path.join(folder, name) for name in ("big", "many"))
         for prefix in (big, big + "-other"):
-            in_own_process("make", prefix, 200, megabytes)
-        in_own_process("make", many, variables, 0)
-        print("| task | plain TensorFlow | estimator_ckpt | faster |\n|---|---|---|---|")
+            measure.in_own_process("measure", "make_checkpoint", prefix, 200, megabytes)
+        measure.in_own_process("measure", "make_checkpoint", many, variables)
         for task, prefix, what in (
-            ("verify", big, f"every checksum of {megabytes:,} MB"),
-            ("diff", big, f"two checkpoints of {megabytes:,} MB"),
+            ("verify", big, measure.megabytes(megabytes)),
+            ("diff", big, f"twice {measure.megabytes(megabytes)}"),
             ("inspect", many, f"{variables:,} variables"),
             ("inspect, printed", many, f"{variables:,} variables"),
         ):
-            pairs = [
-                (in_own_process("plain", task, prefix), in_own_process("ours", task, prefix))
-                for _ in range(runs)
-            ]
-            slow, fast = (statistics.median(column) for column in zip(*pairs))
-            ratio = statistics.median(a / b for a, b in pairs)
-            print(f"| {task}: {what} | {slow:.4f} s | {fast:.4f} s | {ratio:.1f} x |", flush=True)
-            results.append({"task": task, "what": what, "pairs": pairs})
-    seconds = statistics.median(help_seconds() for _ in range(5))
-    print(f"| `estimator-ckpt --help`, the whole process | - | {seconds:.3f} s | |")
-    results.append({"task": "--help", "seconds": seconds})
-    if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps(results, indent=2), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+            found = measure.processes_in_turn(
+                count, {who: ("tools", who, task, prefix) for who in ("plain", "ours")}
+            )
+            slow, fast = found["plain"], found["ours"]
+            cells = (
+                measure.seconds(measure.median(slow)),
+                measure.seconds(measure.median(fast)),
+                measure.times(measure.ratio(slow, fast)),
+            )
+            table.rows.append((f"`{task}`", what, *cells))
+            table.runs.update({f"{task}, {who}": runs for who, runs in found.items()})
+    yield table

@@ -1,0 +1,43 @@
+"""How long it takes until something can be done: imports, and the command's help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks import measure
+from benchmarks.measure import Table
+
+COMMANDS = {
+    "`python -c pass`": ["-c", "pass"],
+    "`import estimator_ckpt`": ["-c", "import estimator_ckpt"],
+    "`from estimator_ckpt import convert`": ["-c", "from estimator_ckpt import convert"],
+    "`estimator-ckpt --help`": ["-m", "estimator_ckpt.cli.main", "--help"],
+    "`import tensorflow`": ["-c", "import tensorflow"],
+}
+PLAIN = "`import tensorflow`"
+
+
+def _run(arguments: list[str]) -> measure.Run:
+    command = [sys.executable, *arguments]
+    environment = measure.environment()
+    return {
+        "seconds": measure.timed(
+            lambda: subprocess.run(command, check=True, capture_output=True, env=environment)
+        )
+    }
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    table = Table("a start", "The whole process.", ("command", "time", "of `import tensorflow`"))
+    ways = {name: (lambda command=command: _run(command)) for name, command in COMMANDS.items()}
+    found = measure.in_turn(2 if quick else 5, ways)
+    for name, runs in found.items():
+        cells = (
+            measure.seconds(measure.median(runs)),
+            measure.share(measure.ratio(runs, found[PLAIN])),
+        )
+        table.rows.append((name, *cells))
+        table.runs[name] = runs
+    yield table

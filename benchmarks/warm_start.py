@@ -1,0 +1,67 @@
+"""Warm-starting a graph, beside tf.estimator.WarmStartSettings.
+
+The time is that of making the settings, of `tf.train.warm_start` with them, as Estimator calls it,
+and of running the initializers.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+from benchmarks import measure
+from benchmarks.measure import Table
+
+WAYS = ("plain", "ours")
+
+
+def start(who: str, count: str, prefix: str) -> measure.Run:
+    """Warm-starts from a checkpoint of `count` variables."""
+    import tensorflow as tf
+
+    import estimator_ckpt
+
+    tf1 = tf.compat.v1
+    with tf.Graph().as_default(), tf1.Session() as session:
+        names = [name for name, _ in tf.train.list_variables(prefix) if name != "global_step"]
+        for name in names:
+            tf1.get_variable(name, [1])
+        tf1.train.get_or_create_global_step()
+
+        def warm_start() -> None:
+            if who == "plain":
+                settings = tf.estimator.WarmStartSettings(prefix)
+            else:
+                settings = estimator_ckpt.warm_start_settings(prefix)
+            tf1.train.warm_start(*settings)
+            session.run(tf1.global_variables_initializer())
+
+        return {"seconds": measure.timed(warm_start)}
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    table = Table(
+        "a warm start",
+        "Settings, graph and initializers, from a `tf1` checkpoint.",
+        ("variables", "TensorFlow's", "ours", "ours / TensorFlow's"),
+    )
+    for count in (10, 1_000) if quick else (10, 1_000, 10_000):
+        runs = 1 if quick or count > 1_000 else 3
+        with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
+            prefix = os.path.join(folder, "source")
+            measure.in_own_process("measure", "make_checkpoint", prefix, count)
+            found = measure.processes_in_turn(
+                runs, {who: ("warm_start", "start", who, count, prefix) for who in WAYS}
+            )
+        plain, ours = found["plain"], found["ours"]
+        table.rows.append(
+            (
+                f"{count:,}",
+                measure.seconds(measure.median(plain)),
+                measure.seconds(measure.median(ours)),
+                measure.share(measure.ratio(ours, plain)),
+            )
+        )
+        table.runs.update({f"{count:,}, {who}": runs for who, runs in found.items()})
+    yield table
