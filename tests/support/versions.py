@@ -20,11 +20,11 @@ import sys
 import tempfile
 import venv
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-VERSIONS = ("2.12", "2.13", "2.14", "2.16", "2.17", "2.18", "2.19", "2.20")
+VERSIONS = ("2.12", "2.16", "2.17", "2.18", "2.19", "2.20")
 _BEGIN, _END = "<!-- versions: begin -->\n", "<!-- versions: end -->\n"
 _BLOCK = re.compile(f"(?<={re.escape(_BEGIN)}).*?(?={re.escape(_END)})", re.DOTALL)
 
@@ -39,16 +39,30 @@ COLUMNS = {
 SMOKE = [
     f"tests/{each}"
     for each in (
-        *("compat", "objects", "test_convert.py", "test_convert_like.py", "test_guide_tf2.py"),
-        *("bundle/test_writer.py", "bundle/test_checkpoint.py", "bundle/test_dtypes.py"),
-        *("cli/test_convert.py", "cli/test_inspect.py", "test_guide.py"),
-        *("estimator/test_model_fn.py", "estimator/test_warm_start.py"),
-        *("conformance/test_optimizers.py", "conformance/test_partitions.py"),
+        *("compat/test_without_estimator.py", "compat/test_loading.py", "compat/test_main.py"),
+        *(
+            "bundle/test_writer.py",
+            "bundle/test_dtypes.py",
+            "test_convert.py",
+            "cli/test_convert.py",
+        ),
+        *("objects", "test_guide_tf2.py", "test_convert_like.py", "estimator/test_model_fn.py"),
+        "conformance/test_optimizers.py::test_scenario[every_tf1_optimizer_resumes-dual]",
+        "conformance/test_optimizers.py::test_scenario[every_legacy_keras_optimizer_resumes-dual]",
+        "conformance/test_partitions.py::test_scenario[canned_combined-dual]",
+        "conformance/test_partitions.py::test_scenario[canned_combined_2-dual]",
         "conformance/test_distribution.py::test_scenario[mirrored_strategy-dual]",
         "conformance/test_distribution.py::test_scenario[parameter_servers-dual]",
         "conformance/test_distribution.py::test_scenario[workers_in_step-dual]",
     )
 ]
+
+
+def smoke_rows(versions: Iterable[str]) -> Iterator[str]:
+    """Makes the rows of versions one after the other; an environment takes more than a GB."""
+    for version in versions:
+        with tempfile.TemporaryDirectory() as folder:
+            yield smoke_row(version, pathlib.Path(folder))
 
 
 def smoke_row(version: str, folder: pathlib.Path) -> str:
@@ -99,13 +113,12 @@ def _cell(count: Sequence[int]) -> str:
     return "works" if passed else "not run"
 
 
-def with_rows(page: str, rows: Iterable[str]) -> str:
-    """Returns the page with these rows in its table, in the places of those of their versions."""
-    lines = _BLOCK.search(page)[0].splitlines()[2:]
-    known = {line.split(" | ")[0]: line for line in [*lines, *rows]}
-    ordered = sorted(known, key=lambda start: [int(part) for part in start[2:].split(".")])
+def with_row(page: str, new: str) -> str:
+    """Returns the page with this row in its table, in the place of the one of its version."""
+    rows = {line.split(" | ")[0]: line for line in [*_BLOCK.search(page)[0].splitlines()[2:], new]}
+    ordered = sorted(rows, key=lambda start: [int(part) for part in start[2:].split(".")])
     head = f"| TensorFlow | tests | {' | '.join(COLUMNS)} |"
-    made = [head, "|---" * (len(COLUMNS) + 2) + "|", *(known[start] for start in ordered)]
+    made = [head, "|---" * (len(COLUMNS) + 2) + "|", *(rows[start] for start in ordered)]
     return _BLOCK.sub(lambda _: "\n".join(made) + "\n", page)
 
 
@@ -115,21 +128,21 @@ def main() -> int:
     parser.add_argument("arguments", nargs="*", metavar="VERSION or FILE")
     parser.add_argument("--write", action="store_true", help="put the rows into the README")
     options = parser.parse_args()
-    rows = []
     if options.command == "whole":
-        rows.append(row(map(pathlib.Path, options.arguments), "all"))
-    for version in options.arguments or VERSIONS if options.command == "smoke" else ():
-        with tempfile.TemporaryDirectory() as folder:
-            rows.append(smoke_row(version, pathlib.Path(folder)))
-    print(*rows, sep="\n")
-    page = README.read_text(encoding="utf-8")
-    new = with_rows(page, rows)
-    if new != page and options.write:
-        README.write_text(new, encoding="utf-8")
-    elif new != page:
-        print("the table in README.md has other rows; --write puts these there")
-        return 1
-    return 0
+        rows = iter([row(map(pathlib.Path, options.arguments), "all")])
+    else:
+        rows = smoke_rows(options.arguments or VERSIONS)
+    differs = False
+    for each in rows:
+        print(each, flush=True)
+        page = README.read_text(encoding="utf-8")
+        new = with_row(page, each)
+        if new != page and options.write:
+            README.write_text(new, encoding="utf-8")
+        elif new != page:
+            print("README.md has another row; --write puts this one there", flush=True)
+            differs = True
+    return int(differs)
 
 
 if __name__ == "__main__":
