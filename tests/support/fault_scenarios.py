@@ -8,6 +8,7 @@ scenario.problems(root, reference, ...)      # after a faulty one; includes runn
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
@@ -19,7 +20,7 @@ from collections.abc import Callable
 import strace
 import tensorflow as tf
 
-from estimator_ckpt import wrap_model_fn
+from estimator_ckpt import compat, wrap_model_fn
 from estimator_ckpt.bundle import open_checkpoint
 from estimator_ckpt.bundle.checkpoint import read_state
 from estimator_ckpt.cli import main as command_line
@@ -29,6 +30,7 @@ from estimator_ckpt.examples import digits
 from estimator_ckpt.tools.doctor import doctor
 from estimator_ckpt.tools.verify import verify
 
+compat.install()  # the process that this runs in imports no conftest
 _STEPS = 6
 _MORE_STEPS = 8
 _LEARNED = "digits/logits/kernel"
@@ -280,8 +282,6 @@ class Command:
 
 
 def _speaks_of(error: str, output: str) -> bool:
-    import errno
-
     return os.strerror(getattr(errno, error)) in output
 
 
