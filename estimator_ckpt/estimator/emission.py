@@ -62,6 +62,7 @@ class Emitter:
         self._saver: Any = None
         self._follows = False
         self._seen: str | None = None
+        self._saved: str | None = None  # by this run
         self.step_tensor: Any = None
         self.emitted: int | None = None
         """The step of the last checkpoint that was emitted."""
@@ -85,6 +86,7 @@ class Emitter:
             self._saver.build()
         self._directory = CheckpointDirectory(self._output_dir, self._retention)
         self.emitted = None
+        self._note_saves()
 
     def follow(self) -> None:
         """Emits right after each save of a wrapped job, whatever the order of the hooks."""
@@ -133,9 +135,21 @@ class Emitter:
         del session
         self._link(prefix)
 
+    def _note_saves(self) -> None:
+        """Notes what the job saves: a Saver that keeps all checkpoints does not list them."""
+        self._saved = None
+        save = self._saver.save
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            path = save(*args, **kwargs)
+            self._saved = path or self._saved
+            return path
+
+        self._saver.save = noted
+
     def _newest(self) -> str | None:
         checkpoints = self._saver.last_checkpoints
-        return checkpoints[-1] if checkpoints else None
+        return self._saved or (checkpoints[-1] if checkpoints else None)
 
     def _link(self, source: str) -> None:
         """Publishes the name-based index of a checkpoint beside links to its data files."""

@@ -334,7 +334,13 @@ def _look_for_leftovers(
 ) -> None:
     for name in names:
         shard = _SHARD.fullmatch(name)
-        if staging.staged_for(name) is not None or _LEFTOVER.fullmatch(name):
+        if staging.is_abandoned(name):
+            found.warning(
+                name,
+                "it is left over from a process that was stopped",
+                "remove it, or let the next job or command that saves here do that",
+            )
+        elif staging.staged_for(name) is not None or _LEFTOVER.fullmatch(name):
             found.warning(
                 name,
                 "it is left over from a save that was interrupted",

@@ -123,6 +123,17 @@ def test_the_directory_keeps_its_own_number_across_runs(dirs):
     assert len(jobs.listed(job)) == 5
 
 
+@pytest.mark.parametrize("how", ["hooks", "saving_listeners"])
+def test_a_job_that_keeps_all_checkpoints_emits_and_links_them_too(dirs, model_fn, how):
+    job, emitted = dirs
+    make = Tf1CheckpointSaverHook if how == "hooks" else Tf1CheckpointListener
+    estimator = jobs.make_estimator(model_fn, job, save_checkpoints_steps=1, keep_checkpoint_max=0)
+    for _ in range(2):
+        estimator.train(jobs.input_fn, steps=2, **{how: [make(str(emitted), keep_max=0)]})
+    assert jobs.listed(emitted) == [f"model.ckpt-{step}" for step in range(5)]
+    assert _inodes(job) == _inodes(emitted)
+
+
 def test_a_moved_directory_still_works(dirs):
     job, emitted = dirs
     wrapped = wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(emitted))

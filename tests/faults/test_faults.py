@@ -19,6 +19,7 @@ COMMANDS = (
     "convert",
     "convert --copy",
     "convert --overwrite",
+    "convert after a kill",
     "convert --all",
     "convert --all --overwrite",
     "rename",

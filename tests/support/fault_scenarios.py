@@ -8,6 +8,7 @@ scenario.problems(root, reference, ...)      # after a faulty one; includes runn
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
@@ -19,8 +20,8 @@ from collections.abc import Callable
 import strace
 import tensorflow as tf
 
-from estimator_ckpt import wrap_model_fn
-from estimator_ckpt.bundle import open_checkpoint
+from estimator_ckpt import compat, wrap_model_fn
+from estimator_ckpt.bundle import open_checkpoint, staging
 from estimator_ckpt.bundle.checkpoint import read_state
 from estimator_ckpt.cli import main as command_line
 from estimator_ckpt.conversion import keys_by_name
@@ -29,6 +30,7 @@ from estimator_ckpt.examples import digits
 from estimator_ckpt.tools.doctor import doctor
 from estimator_ckpt.tools.verify import verify
 
+compat.install()  # the process that this runs in imports no conftest
 _STEPS = 6
 _MORE_STEPS = 8
 _LEARNED = "digits/logits/kernel"
@@ -137,7 +139,6 @@ class Training:
     """The digits job, dual with TF1 emission, four saves and retention."""
 
     name = "digits job"
-    is_long = True
 
     def prepare(self, root: pathlib.Path) -> None:
         _batch()
@@ -208,7 +209,7 @@ class Command:
     arguments: tuple[str, ...]
     targets: tuple[str, ...]
     replaces: bool = False
-    is_long = False
+    was_killed: bool = False  # before, when it had placed the data files
 
     def prepare(self, root: pathlib.Path) -> None:
         _in_process(root, lambda: train(root, _STEPS))
@@ -218,6 +219,13 @@ class Command:
                 assert _in_process(root, functools.partial(_call, root, other)) == 0
         else:
             (root / "out").mkdir()
+        if self.was_killed:
+            assert _in_process(root, lambda: self.run(root)) == 0
+            for target in self.targets:
+                index = f"{root / target}.index"
+                staged = _in_process(root, functools.partial(staging.staging_name, index))
+                os.rename(index, staged)
+                assert staging.is_abandoned(staged)
 
     def run(self, root: pathlib.Path) -> int:
         return _call(root, (*self.arguments, *(("--overwrite",) if self.replaces else ())))
@@ -280,8 +288,6 @@ class Command:
 
 
 def _speaks_of(error: str, output: str) -> bool:
-    import errno
-
     return os.strerror(getattr(errno, error)) in output
 
 
@@ -309,6 +315,12 @@ SCENARIOS = (
     Command("convert", ("convert", "job", "out/ckpt", "--to=tf1"), ("out/ckpt",)),
     Command("convert --copy", ("convert", "job", "out/ckpt", "--to=tf2", "--copy"), ("out/ckpt",)),
     Command("convert --overwrite", ("convert", "job", "out/ckpt", "--to=tf2"), ("out/ckpt",), True),
+    Command(
+        "convert after a kill",
+        ("convert", "job", "out/ckpt", "--to=tf2"),
+        ("out/ckpt",),
+        was_killed=True,
+    ),
     Command("convert --all", ("convert", "job", "out", "--to=tf2", "--all"), _ALL),
     Command(
         "convert --all --overwrite", ("convert", "job", "out", "--to=tf1", "--all"), _ALL, True

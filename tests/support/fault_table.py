@@ -32,6 +32,8 @@ _ERRORS = {
     "EPERM": "link",
 }
 
+_ATTEMPTS = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
@@ -71,22 +73,21 @@ class Sweep:
 
     def problems(self, number: int, fault: Fault) -> list[str]:
         """Runs the scenario with a fault; returns what is wrong after it."""
-        root = self._fresh(f"fault-{number:05d}")
+        name = f"fault-{number:05d}"
         try:
-            run = self._run(root, fault)
-            if not self._was_meant(run, fault):
+            for _ in range(_ATTEMPTS):
+                root = self._fresh(name)
+                run = self._run(root, fault)
+                if self._was_meant(run, fault):
+                    return self._scenario.problems(root, self.reference, run, fault.error)
                 # This process has imported a module more, so that another file less is opened.
                 self._remove(root)
                 self.calls = self._count()
-                root = self._fresh(root.name)
-                run = self._run(root, fault)
-            if not self._was_meant(run, fault):
-                return [f"the fault was not where it was meant: {run.code} {run.calls[-1:]}"]
-            return self._scenario.problems(root, self.reference, run, fault.error)
+            return [f"the fault was not where it was meant: {run.code} {run.calls[-1:]}"]
         except Exception:
             return [traceback.format_exc()]
         finally:
-            self._remove(root)
+            self._remove(self._folder / name)
 
     def _count(self) -> tuple[strace.Call, ...]:
         root = self._fresh(f"count-{os.getpid() % 100_000:05d}")
@@ -114,7 +115,7 @@ class Sweep:
         return texts[0] == texts[1] and len(run.calls) == fault.place + 1 and run.code == -9
 
     def _remove(self, root: pathlib.Path) -> None:
-        for path in (root, *self._folder.glob(f"{root.name}.*")):
+        for path in self._folder.glob(f"{root.name}*"):  # all names are of one length
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _fresh(self, name: str) -> pathlib.Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 
 import damage
 import jobs
@@ -236,6 +238,8 @@ def test_the_latest_is_not_the_newest(job):
         "model.ckpt-6_temp",
         "model.ckpt-6.index.tempstate12345",
         "checkpoint.tmp0123456789abcdef",
+        "model.ckpt-6.meta.tmp0123456789abcdef",
+        "graph.pbtxt.tmp0123456789abcdef",
         "model.ckpt-6.data-00000-of-00001",
         "model.ckpt-4.data-00000-of-00002",
     ],
@@ -245,6 +249,15 @@ def test_leftovers(job, name):
     finding = only(doctor(job))
     assert (finding.severity, finding.subject) == ("warning", name)
     assert "remove it" in finding.remedy
+
+
+def test_what_the_next_run_will_remove_is_said(job):
+    code = "from estimator_ckpt.bundle import staging; print(staging.staging_name('checkpoint'))"
+    name = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+    (job / name).write_bytes(b"x")
+    finding = only(doctor(job))
+    assert (finding.severity, finding.subject) == ("warning", name)
+    assert "let the next job or command that saves here do that" in finding.remedy
 
 
 def test_tensorflow_leaves_what_is_looked_for(tmp_path, monkeypatch):
