@@ -392,4 +392,5 @@ def test_a_hundred_thousand_variables_in_every_command(command, many, tmp_path, 
         ("diff", source, out),
     ):
         ran = command(*arguments)
-        assert ran.code == 0, (arguments, ran.err)
+        no_state_file = arguments[0] == "doctor"
+        assert ran.code == no_state_file, (arguments, ran.err)
