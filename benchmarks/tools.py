@@ -26,9 +26,11 @@ MEGABYTE = 2**20
 
 
 def make(prefix: str, variables: int, megabytes: int) -> None:
-    """Writes a name-based checkpoint."""
+    """Writes a name-based checkpoint, and where it has many variables, the other formats of it."""
     import numpy as np
     import tensorflow as tf
+
+    from estimator_ckpt import convert
 
     elements = max(1, megabytes * MEGABYTE // variables // 4)
     value = np.random.default_rng(0).random(elements, np.float32)
@@ -39,6 +41,8 @@ def make(prefix: str, variables: int, megabytes: int) -> None:
         shape_and_slices=[""] * len(tensors),
         tensors=list(tensors.values()),
     )
+    for to in ("tf2", "dual") if not megabytes else ():
+        convert(prefix, f"{prefix}-{to}", to=to)
 
 
 def ours(task: str, prefix: str) -> float:
@@ -90,11 +94,9 @@ def timed(call) -> float:
         return time.perf_counter() - started
 
 
-def help_seconds() -> float:
+def help_seconds(module: str) -> float:
     started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "estimator_ckpt.cli.main", "--help"], check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True)
     return time.perf_counter() - started
 
 
@@ -136,7 +138,9 @@ def main() -> None:
         for task, prefix, what in (
             ("verify", big, f"every checksum of {megabytes:,} MB"),
             ("diff", big, f"two checkpoints of {megabytes:,} MB"),
-            ("inspect", many, f"{variables:,} variables"),
+            ("inspect", many, f"{variables:,} variables, tf1"),
+            ("inspect", many + "-tf2", f"{variables:,} variables, tf2"),
+            ("inspect", many + "-dual", f"{variables:,} variables, dual"),
             ("inspect, printed", many, f"{variables:,} variables"),
         ):
             pairs = [
@@ -147,9 +151,13 @@ def main() -> None:
             ratio = statistics.median(a / b for a, b in pairs)
             print(f"| {task}: {what} | {slow:.4f} s | {fast:.4f} s | {ratio:.1f} x |", flush=True)
             results.append({"task": task, "what": what, "pairs": pairs})
-    seconds = statistics.median(help_seconds() for _ in range(5))
-    print(f"| `estimator-ckpt --help`, the whole process | - | {seconds:.3f} s | |")
-    results.append({"task": "--help", "seconds": seconds})
+    modules = ("tensorflow.python.tools.inspect_checkpoint", "estimator_ckpt.cli.main")
+    pairs = [tuple(map(help_seconds, modules)) for _ in range(runs)]
+    slow, fast = (statistics.median(column) for column in zip(*pairs))
+    ratio = statistics.median(a / b for a, b in pairs)
+    what = "`--help` of `inspect_checkpoint` and `estimator-ckpt`, the whole process"
+    print(f"| {what} | {slow:.3f} s | {fast:.3f} s | {ratio:.1f} x |")
+    results.append({"task": "--help", "what": what, "pairs": pairs})
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(results, indent=2), encoding="utf-8")
 

@@ -374,21 +374,20 @@ def test_a_hundred_thousand_variables(command, many, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("to", FORMATS)
-def test_a_hundred_thousand_variables_in_every_command(command, many, tmp_path, to):
+def test_a_hundred_thousand_variables_in_every_command(command, many, tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
-    convert(many, source, to=to)
+    convert(many, source, to="dual")
     for arguments in (
         ("verify", source),
         ("doctor", source),
         ("inspect", source, "--tree"),
-        ("inspect", source, "--json", "--values"),
+        ("inspect", source, "--json"),
         ("rename", source, out, "--rename=scope_0/=s/", "--overwrite"),
         ("drop", source, out, "--pattern=^scope_0/", "--nodry_run", "--overwrite"),
         ("cast", source, out, "--to=float16", "--overwrite"),
-        ("average", source, source, out, "--overwrite"),
+        ("average", source, many, out, "--overwrite"),
         ("export", source, f"{out}.safetensors"),
-        ("import", f"{out}.safetensors", out, f"--to={to}", "--overwrite"),
+        ("import", f"{out}.safetensors", out, "--to=dual", "--overwrite"),
         ("diff", source, out),
     ):
         ran = command(*arguments)
