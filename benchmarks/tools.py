@@ -12,6 +12,16 @@ from benchmarks import measure
 from benchmarks.measure import Table
 
 
+def converted(prefix: str) -> measure.Run:
+    """Makes the other formats of a checkpoint beside it."""
+    from estimator_ckpt import convert
+
+    return {
+        to: measure.timed(lambda to=to: convert(prefix, f"{prefix}-{to}", to=to))
+        for to in ("tf2", "dual")
+    }
+
+
 def ours(task: str, prefix: str) -> measure.Run:
     """Times one of our tools; the first call in the process, its imports done before."""
     from estimator_ckpt import describe
@@ -71,10 +81,13 @@ def tables(quick: bool) -> Iterator[Table]:
         for prefix in (big, big + "-other"):
             measure.in_own_process("measure", "make_checkpoint", prefix, 200, megabytes)
         measure.in_own_process("measure", "make_checkpoint", many, variables)
+        measure.in_own_process("tools", "converted", many)
         for task, prefix, what in (
             ("verify", big, measure.megabytes(megabytes)),
             ("diff", big, f"twice {measure.megabytes(megabytes)}"),
-            ("inspect", many, f"{variables:,} variables"),
+            ("inspect", many, f"{variables:,} variables, tf1"),
+            ("inspect", many + "-tf2", f"{variables:,} variables, tf2"),
+            ("inspect", many + "-dual", f"{variables:,} variables, dual"),
             ("inspect, printed", many, f"{variables:,} variables"),
         ):
             found = measure.processes_in_turn(
@@ -87,5 +100,5 @@ def tables(quick: bool) -> Iterator[Table]:
                 measure.times(measure.ratio(slow, fast)),
             )
             table.rows.append((f"`{task}`", what, *cells))
-            table.runs.update({f"{task}, {who}": runs for who, runs in found.items()})
+            table.runs.update({f"{task}, {what}, {who}": runs for who, runs in found.items()})
     yield table

@@ -15,14 +15,15 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts
 
 if TYPE_CHECKING:
     from estimator_ckpt.tools.average import AverageReport
 
-_DETAILS = """\
-Each CHECKPOINT is a prefix or a folder with a state file (its latest checkpoint), in any format; \
-with --last, the one CHECKPOINT is such a folder. All must have the same variables. TARGET is the \
+_DETAILS = f"""\
+Each CHECKPOINT is of any format: {CHECKPOINT}. With --last, the one CHECKPOINT is a folder with \
+a state file. All must have the same variables. TARGET is the \
 prefix of the new checkpoint, in the format of the newest one (that of the highest global step).
 
 Sums are in float64, and each variable keeps its type. Integers, bools, strings and the global \

@@ -16,6 +16,7 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.tensor_report import (
     define_filter_flags,
     define_output_flags,
@@ -27,9 +28,9 @@ from estimator_ckpt.cli.tensor_report import (
 if TYPE_CHECKING:
     from estimator_ckpt.tools.cast import CastReport, CastVariable
 
-_DETAILS = """\
-SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format; TARGET \
-is the prefix of the new checkpoint, of the same format. SOURCE is never changed.
+_DETAILS = f"""\
+SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
+the new checkpoint, of the same format.
 
 Values are rounded to the nearest, ties to even. Those that become infinite (overflow) or zero \
 (underflow) are counted, and their variables listed. Other types stay as they are. TensorFlow \

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
@@ -22,9 +23,9 @@ from estimator_ckpt.cli.report import (
     with_report,
 )
 
-_DETAILS = """\
-SOURCE is a prefix (model_dir/model.ckpt-500) or a folder with a state file (its latest \
-checkpoint). TARGET is the prefix of the new checkpoint. SOURCE is never changed.
+_DETAILS = f"""\
+SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
+the new checkpoint.
 
 No tensor is read: the files that hold them are linked into place, or copied where the file \
 system cannot link. What is left out of the new checkpoint is always listed, with the reason."""

@@ -96,11 +96,13 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     if not output.on_terminal():
         output.print_rows(columns, rows)
     elif rows:
-        used = [at for at in range(len(columns)) if any(row[at] is not None for row in rows)]
+        # The name first: there is room below it for what is folded.
+        order = (1, 0, *range(2, len(columns)))
+        used = [at for at in order if any(row[at] is not None for row in rows)]
         output.print_rows(
             [columns[at] for at in used],
             ([row[at] for at in used] for row in rows),
-            section=lambda cells: cells[0],
+            section=lambda cells: cells[1],
         )
     return code
 

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.report import define_writing_flags, with_report
 
-_DETAILS = """\
-SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format; TARGET \
-is the prefix of the new checkpoint, of the same format. SOURCE is never changed and no tensor is \
-read: what is left out still takes its room in the data files, which are linked.
+_DETAILS = f"""\
+SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
+the new checkpoint, of the same format. No \
+tensor is read: what is left out still takes its room in the data files, which are linked.
 
 Without --nodry_run it only says what it would leave out."""
 

@@ -15,6 +15,7 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.tensor_report import (
     define_file_flags,
     define_filter_flags,
@@ -28,9 +29,9 @@ from estimator_ckpt.cli.tensor_report import (
 if TYPE_CHECKING:
     from estimator_ckpt.tools.export import ExportReport
 
-_DETAILS = """\
-SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format. FILE is \
-the new file, whose name says its format: .npz (numpy) or .safetensors. SOURCE is never changed.
+_DETAILS = f"""\
+SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. FILE is the new file, \
+whose name says its format: .npz (numpy) or .safetensors.
 
 Tensors have their variables' names. What the file can't hold (strings and complex128 in \
 safetensors, bfloat16 in .npz) is an error, or left out with --skip_unsupported; what is left out \

@@ -103,6 +103,8 @@ def print_tree(
 
 def escape(text: str) -> str:
     """Returns the text on one line, without control characters."""
+    if text.isprintable() and "\\" not in text:  # nearly always
+        return text
     return "".join(_ESCAPES.get(char) or _printable(char) for char in text)
 
 

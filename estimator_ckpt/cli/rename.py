@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
@@ -20,10 +21,10 @@ from estimator_ckpt.cli.report import (
     with_report,
 )
 
-_DETAILS = """\
-SOURCE is a prefix or a folder with a state file (its latest checkpoint), in any format; TARGET \
-is the prefix of the new checkpoint, of the same format. SOURCE is never changed and no tensor is \
-read: the data files are linked, the index is written anew."""
+_DETAILS = f"""\
+SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
+the new checkpoint, of the same format. No \
+tensor is read: the data files are linked, the index is written anew."""
 
 
 def _define_flags(values: flags.FlagValues) -> None:

@@ -150,7 +150,7 @@ def keys_or_names(checkpoint: Checkpoint) -> dict[str, str]:
 def _rows(keys: Mapping[str, str], entries: Mapping[str, TensorEntry]) -> tuple[VariableRow, ...]:
     slot_of = _slots(keys)
     rows = []
-    for name in sorted(keys, key=_by_scope):
+    for name in sorted(keys, key=by_scope):
         key = keys[name]
         dtype, shape, _, _, size, _, parts = entry = entries[key]
         size = entry.bytes if parts else size
@@ -158,7 +158,7 @@ def _rows(keys: Mapping[str, str], entries: Mapping[str, TensorEntry]) -> tuple[
     return tuple(rows)
 
 
-def _by_scope(name: str) -> str:
+def by_scope(name: str) -> str:
     """Sorts names so that those of a scope stay together: a slash comes before any character."""
     return name.replace("/", "\0")
 

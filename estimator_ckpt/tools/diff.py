@@ -19,7 +19,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, TensorEntry, open_checkpoint
 from estimator_ckpt.bundle.files import Progress
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.tools.describe import keys_or_names
+from estimator_ckpt.tools.describe import by_scope, keys_or_names
 
 if TYPE_CHECKING:
     from estimator_ckpt.tools.distance import Distance
@@ -121,7 +121,7 @@ def diff(
     changes: list[VariableChange] = []
     suspects: list[str] = []  # of equal shape, but it takes their values to tell
     equal = 0
-    for name in sorted(first.keys.keys() & second.keys.keys(), key=_by_scope):
+    for name in sorted(first.keys.keys() & second.keys.keys(), key=by_scope):
         if wanted is None or wanted(name):
             kind = _kind(first.entry(name), second.entry(name))
             if kind is None:
@@ -144,7 +144,7 @@ def diff(
             continue
         kind = "values" if kind == "unknown" else str(kind)
         changes.append(_change(kind, name, first.entry(name), second.entry(name), distance))
-    changes.sort(key=lambda change: (KINDS.index(change.kind), _by_scope(change.name)))
+    changes.sort(key=lambda change: (KINDS.index(change.kind), by_scope(change.name)))
     formats = (first.format, second.format)
     return Difference(
         first.checkpoint.prefix, second.checkpoint.prefix, formats, equal, within, tuple(changes)
@@ -171,7 +171,7 @@ class _Side:
 
     def without(self, other: _Side, wanted: Callable[[str], bool] | None) -> dict[str, TensorEntry]:
         """Returns what the other one hasn't got, in order."""
-        names = sorted(self.keys.keys() - other.keys.keys(), key=_by_scope)
+        names = sorted(self.keys.keys() - other.keys.keys(), key=by_scope)
         return {name: self.entry(name) for name in names if wanted is None or wanted(name)}
 
 
@@ -227,10 +227,6 @@ def _by_ending(old: list[str], new: list[str]) -> dict[str, str]:
 
 def _ending(name: str, count: int) -> tuple[str, ...]:
     return tuple(name.split("/")[-count:]) if count else ()
-
-
-def _by_scope(name: str) -> list[str]:
-    return name.split("/")
 
 
 def _distances(

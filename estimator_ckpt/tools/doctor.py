@@ -158,7 +158,8 @@ class _Findings:
 
 def _directory(path: str) -> str:
     """Returns the directory to look at."""
-    if not files.is_directory(path):
+    # A prefix first, as everywhere: some remote file systems take it for a directory, too.
+    if files.exists(index_path(path)) or not files.is_directory(path):
         return os.path.dirname(find_prefix(path)) or "."
     variables = os.path.join(path, "variables")
     is_saved_model = files.exists(index_path(os.path.join(variables, "variables")))
