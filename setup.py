@@ -26,10 +26,16 @@ def read_readme() -> str:
 EXAMPLES = ["scikit-learn>=1.0"]
 # For those who read or write such files themselves; this package needs no more than their format.
 SAFETENSORS = ["safetensors>=0.4"]
+# Fuzzing guided by coverage, only in tests; where there is no wheel, they are skipped.
+FUZZ = [
+    "atheris>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64' "
+    "and python_version >= '3.11'"
+]
 # mypy 2 no longer checks code for Python 3.9, the oldest Python that this package serves.
 TEST = [
     *EXAMPLES,
     *SAFETENSORS,
+    *FUZZ,
     "hypothesis>=6.80",
     "import-linter>=2.0",
     "mypy>=1.11,<2",
@@ -63,7 +69,12 @@ setuptools.setup(
         # is what fits beside an older TensorFlow, which has a Keras 2 and loads its own.
         "tf-keras>=2.15",
     ],
-    extras_require={"examples": EXAMPLES, "safetensors": SAFETENSORS, "test": TEST},
+    extras_require={
+        "examples": EXAMPLES,
+        "fuzz": FUZZ,
+        "safetensors": SAFETENSORS,
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},
     zip_safe=False,
     keywords="tensorflow estimator checkpoint migration tf1 tf2",

@@ -25,8 +25,8 @@ from estimator_ckpt.bundle import (
     publish,
 )
 from estimator_ckpt.bundle.files import Progress
-from estimator_ckpt.bundle.tensors import int64_scalar, parse_string_scalar, string_scalar
-from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
+from estimator_ckpt.bundle.tensors import decode_strings, int64_scalar, string_scalar
+from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError, NameClashError
 from estimator_ckpt.naming.layout import why_unnamed
 
 FORMATS = ("tf1", "tf2", "dual")
@@ -220,9 +220,32 @@ def apply(
 
 
 def read_object_graph(checkpoint: Checkpoint) -> bytes | None:
-    """Returns a checkpoint's serialized object graph; None where it has none (it is name-based)."""
+    """Reads a checkpoint's object graph, whose checksum and references it checks.
+
+    Args:
+      checkpoint: of any format.
+
+    Returns:
+      The serialized `TrackableObjectGraph`; None where there is none (it is name-based).
+
+    Raises:
+      DamagedCheckpointError: it is damaged.
+    """
     entry = checkpoint.index.entries.get(naming.OBJECT_GRAPH_KEY)
-    return None if entry is None else parse_string_scalar(checkpoint.read_bytes(entry))
+    if entry is None:
+        return None
+    try:
+        (graph,), crc32c = decode_strings(checkpoint.read_bytes(entry), 1)
+        if crc32c != entry.crc32c:
+            raise DamagedCheckpointError("its checksum is wrong")
+        naming.parse_object_graph(graph)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            f"the object graph of '{checkpoint.prefix}', in "
+            f"'{checkpoint.shard_paths[entry.shard_id]}', is damaged: {error}; "
+            "restore the checkpoint from a copy, or use another one"
+        ) from error
+    return graph
 
 
 def names_by_key(checkpoint: Checkpoint) -> dict[str, str]:

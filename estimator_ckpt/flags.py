@@ -273,12 +273,14 @@ def tf1_dir_from_flags(
 
     Raises:
       absl.flags.IllegalFlagValueError: the folder is the model_dir itself, whose state file would
-        then be written by two savers, or it needs a model_dir and there is none.
+        then be written by two savers; it needs a model_dir and there is none; or it is no name.
     """
     flag = prefix + "tf1_dir"
     tf1_dir = _value("tf1_dir", flag_values, prefix)
     if not tf1_dir:
         return None
+    if "\0" in tf1_dir:  # a flagfile can have it, a command line can't
+        raise flags.IllegalFlagValueError(f"--{flag}={tf1_dir!r} is no folder's name")
     if model_dir is None:
         if _MODEL_DIR in tf1_dir:
             raise flags.IllegalFlagValueError(f"--{flag}={tf1_dir} needs a model_dir")

@@ -147,10 +147,11 @@ def read_array(checkpoint: Checkpoint, entry: TensorEntry) -> Array:
     """
     is_string = entry.dtype == dtypes.STRING
     dtype = np.dtype(object) if is_string else _require_numpy(checkpoint, entry)
+    held = sum(math.prod(part.entry.shape) for part in entry.parts)
+    if entry.parts and held != math.prod(entry.shape):  # before memory is taken for the whole
+        raise _damage(checkpoint, entry, "its parts don't make up the whole")
     array: Array = np.empty(entry.shape, dtype)
     if entry.parts:
-        if sum(math.prod(part.entry.shape) for part in entry.parts) != array.size:
-            raise _damage(checkpoint, entry, "its parts don't make up the whole")
         for part in entry.parts:
             array[slices(part.extents)] = read_array(checkpoint, part.entry)
     elif is_string:
@@ -205,8 +206,9 @@ def _require_numpy(checkpoint: Checkpoint, entry: TensorEntry) -> np.dtype[Any]:
 
 
 def _damage(checkpoint: Checkpoint, entry: TensorEntry, found: str) -> DamagedCheckpointError:
+    path = checkpoint.shard_paths[entry.shard_id]
     return DamagedCheckpointError(
-        f"the tensor '{_key_of(checkpoint, entry)}' of '{checkpoint.prefix}' is damaged: {found}; "
+        f"the tensor '{_key_of(checkpoint, entry)}' in '{path}' is damaged: {found}; "
         "restore the checkpoint from a copy, or use another one"
     )
 

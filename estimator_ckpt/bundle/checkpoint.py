@@ -163,6 +163,9 @@ def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
         raise DamagedCheckpointError(f"the state file '{path}' can't be parsed: {error}") from error
     if not state.model_checkpoint_path:
         return None, ()
+    for named in (state.model_checkpoint_path, *state.all_model_checkpoint_paths):
+        if "\0" in named:
+            raise DamagedCheckpointError(f"the state file '{path}' names {named!r}, no file's name")
     return (
         _joined(directory, state.model_checkpoint_path),
         tuple(_joined(directory, each) for each in state.all_model_checkpoint_paths),

@@ -45,6 +45,8 @@ DTYPE_NAMES: dict[int, str] = {
 INT64 = 9
 STRING = 7
 VARIANT = 21
+LENGTH_FIRST = frozenset((STRING, VARIANT))
+"""Types whose elements begin with their length, so each has a byte or more."""
 
 # Bytes of one element; types without an entry have elements of different sizes.
 _SIZES: dict[str, int] = {

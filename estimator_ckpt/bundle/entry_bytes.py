@@ -35,7 +35,7 @@ def decode_fields(data: bytes) -> Fields | None:
 
     Returns:
       Its fields; None for one that only a `BundleEntryProto` can decode, if anything can, and for
-      one whose size does not fit its type and shape.
+      one whose size is not what its type and shape say.
 
     Raises:
       DecodeError: its type and shape can't be decoded.
@@ -58,13 +58,13 @@ def decode_fields(data: bytes) -> Fields | None:
             if number >= 128:
                 number &= 127
                 shift = 7
-                while (byte := data[position]) >= 128:
+                while (byte := data[position]) >= 128 and shift < 64:
                     number |= (byte & 127) << shift
                     shift += 7
                     position += 1
                 number |= byte << shift
                 position += 1
-                if number >> 31 and (tag == _SHARD_ID or number >> 63):
+                if byte >= 128 or (number >> 31 and (tag == _SHARD_ID or number >> 63)):
                     return None
             if tag == _SIZE:
                 size = number
@@ -76,7 +76,7 @@ def decode_fields(data: bytes) -> Fields | None:
                 return None
     except IndexError:
         return None
-    if size != expected_size and expected_size is not None:
+    if size != expected_size:
         return None
     return dtype, shape, shard_id, offset, size, crc32c, ()
 
@@ -97,11 +97,12 @@ def encode_fields(
 
 @functools.lru_cache(_KINDS_OF_SHAPES)
 def _decode_head(data: bytes) -> tuple[int, Shape, int | None]:
-    """Decodes dtype and shape; returns them, and the size of such a tensor if it is fixed."""
+    """Decodes dtype and shape; returns them, and the size of such a tensor if that tells it."""
     proto = BundleEntryProto.FromString(data)
     shape = tuple(dim.size for dim in proto.shape.dim)
     element = dtypes.element_size(proto.dtype)
-    return proto.dtype, shape, math.prod(shape) * element if element else None
+    is_told = element is not None and min(shape, default=0) >= 0
+    return proto.dtype, shape, math.prod(shape) * (element or 0) if is_told else None
 
 
 @functools.lru_cache(_KINDS_OF_SHAPES)

@@ -32,6 +32,8 @@ from estimator_ckpt.errors import DamagedCheckpointError
 _HEADER_KEY = b""
 _FULL_EXTENT = -1
 _SHARD_ID = 2  # where it is in the fields of an entry
+_MOST_DIMENSIONS = 254  # of a TensorShape
+_MOST_SHARDS = 99_999  # the numbers in the names of data files have five digits
 _BIG_ENDIAN = 1
 _ESCAPES = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}  # of ordered code
 
@@ -166,7 +168,7 @@ def _decode(
             "it was written on a big-endian machine; convert it there, "
             "TensorFlow can't read it here"
         )
-    if header.num_shards < 1:
+    if not 1 <= header.num_shards <= _MOST_SHARDS:
         raise DamagedCheckpointError(f"its header claims {header.num_shards} shards")
     first = bisect.bisect_left(rows, (b"\x01",))  # slices have keys that begin with a zero
     slices = dict(rows[1:first])
@@ -201,6 +203,8 @@ def _decode_variable(
     if not proto.slices:
         return entry
     parts = tuple(_take_part(key, each, slices, num_shards) for each in proto.slices)
+    for part in parts:
+        _require_within(name, entry, part)
     return entry._replace(parts=parts)
 
 
@@ -219,6 +223,22 @@ def _take_part(
     return TensorPart(extents, entry)
 
 
+def _require_within(name: str, whole: TensorEntry, part: TensorPart) -> None:
+    """Makes sure that a slice is one of its whole, and has the shape that its extents say."""
+    fits = len(part.extents) == len(whole.shape) and part.entry.dtype == whole.dtype
+    lengths = []
+    for (start, length), size in zip(part.extents, whole.shape):
+        if length == _FULL_EXTENT:
+            start, length = 0, size
+        fits = fits and start >= 0 and length >= 0 and start + length <= size
+        lengths.append(length)
+    if not fits or tuple(lengths) != part.entry.shape:
+        raise DamagedCheckpointError(
+            f"{name!r} is {whole.dtype_name} of shape {list(whole.shape)}, but its slice "
+            f"{list(part.extents)} is {part.entry.dtype_name} of shape {list(part.entry.shape)}"
+        )
+
+
 def _decode_entry(name: str, proto: Any, num_shards: int) -> TensorEntry:
     """Decodes any entry, less its parts, and says what is wrong with it."""
     shape = tuple(dim.size for dim in proto.shape.dim)
@@ -229,7 +249,16 @@ def _decode_entry(name: str, proto: Any, num_shards: int) -> TensorEntry:
             f"{name!r} should be {size} bytes at {offset} of shard {shard_id}, "
             f"which can't be: the checkpoint has {num_shards} shards"
         )
+    if shape and (len(shape) > _MOST_DIMENSIONS or min(shape) < 0):
+        raise DamagedCheckpointError(
+            f"{name!r} has {len(shape)} dimensions, the least of {min(shape)} elements; "
+            f"a tensor has {_MOST_DIMENSIONS} at most, and none below 0"
+        )
     element = dtypes.element_size(entry.dtype)
+    if entry.dtype in dtypes.LENGTH_FIRST and math.prod(shape) > size and not proto.slices:
+        raise DamagedCheckpointError(
+            f"{name!r} has {size} bytes, too few for a {entry.dtype_name} of shape {list(shape)}"
+        )
     if element and math.prod(shape) * element != size and not proto.slices:
         raise DamagedCheckpointError(
             f"{name!r} has {size} bytes, but {entry.dtype_name} of shape "

@@ -28,6 +28,9 @@ _BLOCK_SIZE = 262144
 _RESTART_INTERVAL = 16
 # A snappy element of three bytes stands for at most 64 bytes of output.
 _MOST_SNAPPY_RATIO = 64
+# Each 16th key of a block is whole (_RESTART_INTERVAL), so what the others repeat of it is at most
+# 15 times that; only long keys, beyond these bytes, are counted.
+_LONG_KEY, _MOST_REPEATED = 1024, 16
 
 Row = tuple[bytes, bytes]
 
@@ -60,6 +63,7 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
     metaindex_handle, position = _read_handle(footer, 0)
     index_handle, _ = _read_handle(footer, position)
     blocks = _block_rows(_read_block(data, index_handle))
+    _require_in_order([handle for _, handle in blocks])
     if on_damage is None:
         rows = [row for _, handle in blocks for row in _rows_at(data, handle)]
     else:
@@ -68,6 +72,18 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
         if before >= after:
             raise DamagedCheckpointError(f"its keys are not sorted: {before!r} before {after!r}")
     return rows
+
+
+def _require_in_order(encoded_handles: Iterable[bytes]) -> None:
+    """Makes sure that no block is read twice: they follow each other, as they were written."""
+    end = 0
+    for encoded_handle in encoded_handles:
+        (offset, size), _ = _read_handle(encoded_handle, 0)
+        if offset < end:
+            raise DamagedCheckpointError(
+                f"its block at byte {offset} should come after the one that ends at {end}"
+            )
+        end = offset + size + _TRAILER_SIZE
 
 
 def _rows_at(data: bytes, encoded_handle: bytes) -> list[Row]:
@@ -202,7 +218,7 @@ def _block_rows(block: bytes) -> list[Row]:
         raise DamagedCheckpointError(f"a block of {len(block)} bytes claims {restarts} restarts")
     rows = []
     key = b""
-    position = 0
+    position = repeated = 0
     while position < limit:
         header = block[position : position + 3]
         if len(header) == 3 and max(header) < 128:  # nearly always: three one-byte varints
@@ -216,6 +232,12 @@ def _block_rows(block: bytes) -> list[Row]:
         end = middle + value_size
         if shared > len(key) or end > limit:
             raise DamagedCheckpointError("an entry reaches beyond its block")
+        if shared > _LONG_KEY:
+            repeated += shared
+            if repeated > _MOST_REPEATED * len(block):
+                raise DamagedCheckpointError(
+                    f"the keys of a block are far longer than its {len(block)} bytes"
+                )
         key = key[:shared] + block[position:middle]
         rows.append((key, block[middle:end]))
         position = end

@@ -32,23 +32,6 @@ def string_scalar(value: bytes, shard_id: int, offset: int) -> tuple[bytes, Tens
     return data, TensorEntry(dtypes.STRING, (), shard_id, offset, len(data), crc32c)
 
 
-def parse_string_scalar(data: bytes) -> bytes:
-    """Decodes a scalar string.
-
-    Raises:
-      DamagedCheckpointError: its length or that length's checksum is wrong.
-    """
-    length, position = read_varint(data, 0)
-    fixed_length = struct.pack("<I" if length < 1 << 32 else "<Q", length)
-    stored = data[position : position + 4]
-    if stored != struct.pack("<I", checksums.masked_crc32c(fixed_length)):
-        raise DamagedCheckpointError("the length of a string has a wrong checksum")
-    value = data[position + 4 :]
-    if len(value) != length:
-        raise DamagedCheckpointError(f"a string of {length} bytes has {len(value)}")
-    return value
-
-
 def encode_strings(values: Sequence[bytes]) -> tuple[bytes, int]:
     """Encodes the elements of a string tensor.
 

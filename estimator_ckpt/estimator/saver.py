@@ -32,6 +32,7 @@ from estimator_ckpt.bundle import (
     publish,
 )
 from estimator_ckpt.bundle.checkpoint import STATE_FILE, index_path
+from estimator_ckpt.data_loss import told_as_damage
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
 from estimator_ckpt.estimator.restoring import Read, find_keys, static_shape
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
@@ -180,14 +181,14 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         checkpoint = open_checkpoint(prefix)
         groups = [reads for _, reads in self._builds.restores]
         keys = find_keys(checkpoint, groups, self._object_keys, reshape=self._reshape)
-        feed = {
+        feed: dict[Any, Any] = {
             names: np.array(found, dtype=object)
             for (names, _), found in zip(self._builds.restores, keys)
         }
         _log.info("Restoring parameters from %s", prefix)
-        sess.run(
-            self.saver_def.restore_op_name, {self.saver_def.filename_tensor_name: prefix, **feed}
-        )
+        feed[self.saver_def.filename_tensor_name] = prefix
+        with told_as_damage(prefix):
+            sess.run(self.saver_def.restore_op_name, feed)
 
     def recover_last_checkpoints(self, checkpoint_paths: Any) -> None:
         """Takes checkpoints of an earlier run for its own, as `tf1.train.Saver` does."""

@@ -29,6 +29,7 @@ from estimator_ckpt.naming.object_graph import build_object_graph as build_objec
 from estimator_ckpt.naming.object_graph import full_names as full_names
 from estimator_ckpt.naming.object_graph import match_graphs as match_graphs
 from estimator_ckpt.naming.object_graph import node_paths as node_paths
+from estimator_ckpt.naming.object_graph import parse_object_graph as parse_object_graph
 from estimator_ckpt.naming.object_graph import prune as prune
 from estimator_ckpt.naming.object_graph import split_shared as split_shared
 from estimator_ckpt.naming.object_graph import subgraph as subgraph

@@ -235,11 +235,28 @@ def _breadth_first(graph: Any, paths: dict[int, tuple[str, ...]]) -> list[int]:
 
 
 def parse_object_graph(data: bytes) -> Any:
-    """Decodes a serialized object graph.
+    """Decodes a serialized object graph, and makes sure that what it refers to is there.
 
     Raises:
-      DamagedCheckpointError: it can't be decoded.
+      DamagedCheckpointError: it can't be decoded, has no root, or refers to objects it lacks.
     """
+    graph = _decode(data)
+    count = len(graph.nodes)
+    if not count:
+        raise DamagedCheckpointError("the object graph has no object, not even a root")
+    for node in graph.nodes:
+        ids = [child.node_id for child in node.children]
+        for slot in node.slot_variables:
+            ids += (slot.original_variable_node_id, slot.slot_variable_node_id)
+        if ids and not (min(ids) >= 0 and max(ids) < count):
+            raise DamagedCheckpointError(
+                f"the object graph has {count} objects, but refers to those from {min(ids)} "
+                f"to {max(ids)}"
+            )
+    return graph
+
+
+def _decode(data: bytes) -> Any:
     try:
         return TrackableObjectGraph.FromString(data)
     except DecodeError as error:
@@ -260,7 +277,7 @@ def full_names(data: bytes) -> dict[str, str]:
     """
     return {
         attribute.checkpoint_key: attribute.full_name
-        for node in parse_object_graph(data).nodes
+        for node in _decode(data).nodes
         for attribute in node.attributes
         if attribute.full_name
     }

@@ -21,6 +21,7 @@ from estimator_ckpt import naming
 from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.bundle import Checkpoint, TensorEntry, open_checkpoint
 from estimator_ckpt.conversion import keys_by_name, read_object_graph
+from estimator_ckpt.data_loss import told_as_damage
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError, VariableMismatchError
 from estimator_ckpt.live_objects import LiveObjects
 
@@ -129,7 +130,8 @@ def restore(
     _require_fitting(opened, wanted, restored)
     if unmatched and strict:
         raise VariableMismatchError(_unmatched_message(report))
-    _assign(target, opened, wanted, restored, session, bool(by_object) or report.deferred)
+    with told_as_damage(opened.prefix):
+        _assign(target, opened, wanted, restored, session, bool(by_object) or report.deferred)
     return report
 
 

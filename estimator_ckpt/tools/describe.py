@@ -21,7 +21,7 @@ from estimator_ckpt.bundle import Checkpoint, TensorEntry, checksums, open_check
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.bundle.files import Progress
 from estimator_ckpt.conversion import keys_by_name
-from estimator_ckpt.errors import NameClashError
+from estimator_ckpt.errors import DamagedCheckpointError, NameClashError
 from estimator_ckpt.naming.paths import is_slot_key
 
 if TYPE_CHECKING:
@@ -128,7 +128,13 @@ def global_step(checkpoint: Checkpoint, key: str | None) -> int | None:
     if step is not None:
         return step
     width = "<q" if entry.size == 8 else "<i"
-    return int(struct.unpack(width, checkpoint.read_bytes(entry))[0])
+    data = checkpoint.read_bytes(entry)
+    if checksums.masked_crc32c(data) != entry.crc32c:
+        raise DamagedCheckpointError(
+            f"the global step in '{checkpoint.shard_paths[entry.shard_id]}' is damaged: its "
+            "checksum is wrong; restore the checkpoint from a copy, or use another one"
+        )
+    return int(struct.unpack(width, data)[0])
 
 
 def keys_or_names(checkpoint: Checkpoint) -> dict[str, str]:

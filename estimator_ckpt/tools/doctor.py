@@ -231,10 +231,9 @@ def _row(base: str, checkpoint: Checkpoint | None, state: str | None) -> Checkpo
 
 def _step(checkpoint: Checkpoint) -> int | None:
     try:
-        key = keys_or_names(checkpoint).get(naming.GLOBAL_STEP)
-    except DamagedCheckpointError:  # the object graph, which `verify` tells of
+        return global_step(checkpoint, keys_or_names(checkpoint).get(naming.GLOBAL_STEP))
+    except DamagedCheckpointError:  # the object graph or the step, which `verify` tells of
         return None
-    return global_step(checkpoint, key)
 
 
 def _yes(whether: bool) -> str:

@@ -133,7 +133,7 @@ def test_damage_is_found_and_named(checkpoint, name):
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes((byte[0] ^ 1,)))
-    with pytest.raises(DamagedCheckpointError, match=f"'{name}' of .*ckpt' is damaged"):
+    with pytest.raises(DamagedCheckpointError, match=f"'{name}' in .*ckpt.data.*' is damaged"):
         arrays.read_array(checkpoint, entry)
     with pytest.raises(DamagedCheckpointError, match=f"'{name}'"):
         list(arrays.byte_chunks(checkpoint, entry))

@@ -10,7 +10,6 @@ from estimator_ckpt.bundle.tensors import (
     decode_strings,
     encode_strings,
     int64_scalar,
-    parse_string_scalar,
     string_scalar,
 )
 from estimator_ckpt.errors import DamagedCheckpointError
@@ -32,8 +31,8 @@ def test_a_string_is_what_tensorflow_writes(save, tmp_path, value):
 
 @pytest.mark.parametrize("value", STRINGS, ids=len)
 def test_a_string_that_tensorflow_wrote_is_read(save, tmp_path, value):
-    data, _ = written(save, tmp_path, tf.constant(value))
-    assert parse_string_scalar(data) == value
+    data, entry = written(save, tmp_path, tf.constant(value))
+    assert decode_strings(data, 1) == ([value], entry.crc32c)
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 2**63 - 1, -(2**63)])
@@ -53,16 +52,16 @@ def test_every_damage_to_a_string_s_length_is_noticed():
         damaged = bytearray(data)
         damaged[at] ^= 0x01
         with pytest.raises(DamagedCheckpointError, match="wrong checksum"):
-            parse_string_scalar(bytes(damaged))
+            decode_strings(bytes(damaged), 1)
 
 
 def test_every_truncation_of_a_string_is_noticed():
     data, _ = string_scalar(b"x" * 200, 0, 0)
     for size in range(len(data)):
         with pytest.raises(DamagedCheckpointError):
-            parse_string_scalar(data[:size])
-    with pytest.raises(DamagedCheckpointError, match="a string of 200 bytes has 201"):
-        parse_string_scalar(data + b"x")
+            decode_strings(data[:size], 1)
+    with pytest.raises(DamagedCheckpointError, match="should have 200 bytes, but have 201"):
+        decode_strings(data + b"x", 1)
 
 
 @pytest.mark.parametrize("values", [[], [b""], [b"a", b"", b"x" * 300], [b"\0\xff" * 9]])
