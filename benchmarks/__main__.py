@@ -24,7 +24,16 @@ from typing import Any
 
 from benchmarks import measure
 
-SUITES = ("convert", "saving", "restoring", "warm_start", "training", "tools", "imports")
+SUITES = (
+    "convert",
+    "saving",
+    "async_save",
+    "restoring",
+    "warm_start",
+    "training",
+    "tools",
+    "imports",
+)
 _BEGIN, _END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
 

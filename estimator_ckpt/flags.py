@@ -103,6 +103,19 @@ def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         "Flush the tensors to the disk before a checkpoint appears, against power cuts.",
         flag_values=flag_values,
     )
+    flags.DEFINE_bool(
+        prefix + "async_save",
+        False,
+        "Copy the variables in memory at a save, and write the checkpoint while training goes on.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        prefix + "async_when_busy",
+        "wait",
+        ["wait", "skip"],
+        "With async_save: what a save does that comes while the one before is still being written.",
+        flag_values=flag_values,
+    )
     flags.register_multi_flags_validator(
         [steps, secs],
         lambda values: not (values[steps] and values[secs]),
@@ -222,6 +235,8 @@ def wrap_from_flags(
         tf1_dir=tf1_dir,
         tf1_on_error=_value("tf1_on_error", flag_values, prefix),
         sync_data=_value("sync_data", flag_values, prefix),
+        async_save=_value("async_save", flag_values, prefix),
+        async_when_busy=_value("async_when_busy", flag_values, prefix),
     )
 
 

@@ -258,6 +258,19 @@ def test_what_to_do_about_errors_and_power_cuts_goes_to_the_wrapper(
     assert (given["tf1_on_error"], given["sync_data"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((), (False, "wait")), (("--async_save", "--async_when_busy=skip"), (True, "skip"))],
+)
+def test_saving_while_training_goes_on_goes_to_the_wrapper(monkeypatch, arguments, expected):
+    given = {}
+    monkeypatch.setattr(
+        estimator_ckpt, "wrap_model_fn", lambda model_fn, **settings: given.update(settings)
+    )
+    checkpoint_flags.wrap_from_flags(model_fn, flag_values=parse(*arguments))
+    assert (given["async_save"], given["async_when_busy"]) == expected
+
+
 def test_what_to_do_about_errors_goes_to_the_hook_of_a_job_that_is_not_wrapped(monkeypatch):
     given = {}
     monkeypatch.setattr(

@@ -22,9 +22,10 @@ from estimator_ckpt.bundle import Shard, files, open_checkpoint, publish
 from estimator_ckpt.bundle.checkpoint import index_path
 from estimator_ckpt.conversion import plan, rebuild
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
+from estimator_ckpt.estimator.job_saver import job_saver
 from estimator_ckpt.estimator.ownership import claim
 from estimator_ckpt.estimator.retention import CheckpointDirectory, Retention
-from estimator_ckpt.estimator.saver import CheckpointSaver, job_saver
+from estimator_ckpt.estimator.saver import CheckpointSaver
 
 _log = logging.getLogger(__name__)
 _BASENAME = "model.ckpt"
@@ -111,6 +112,7 @@ class Emitter:
 
     def emit(self, session: Any, step: int) -> None:
         """Emits one step: linked if the job has saved it, else written by the job's saver."""
+        self._settle()
         newest = self._newest()
         if newest is not None and _step_of(newest) == step and files.exists(index_path(newest)):
             self._seen = newest
@@ -120,6 +122,7 @@ class Emitter:
 
     def tell_missed(self) -> None:
         """Says which steps have not been emitted, if there are any."""
+        self._settle()
         if self._missed:
             _log.error(
                 "'%s' lacks %s; to make what the job still has: estimator-ckpt convert "
@@ -130,6 +133,11 @@ class Emitter:
                 self._output_dir,
             )
             self._missed = []
+
+    def _settle(self) -> None:
+        """Waits for what the job's saver is writing in the background."""
+        if isinstance(self._saver, CheckpointSaver):
+            self._saver.wait()
 
     def _after_save(self, session: Any, prefix: str) -> None:
         del session

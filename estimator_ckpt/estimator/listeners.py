@@ -14,12 +14,18 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.estimator.saver import CheckpointSaver, job_saver
+from estimator_ckpt.estimator.job_saver import job_saver
+from estimator_ckpt.estimator.saver import CheckpointSaver
 
 _MULTI_WORKER = (
     tf.distribute.MultiWorkerMirroredStrategy,
     tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy,
 )
+
+
+def is_multi_worker() -> bool:
+    """Returns whether the default graph is trained by workers in step."""
+    return isinstance(tf.distribute.get_strategy(), _MULTI_WORKER)
 
 
 class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
@@ -37,6 +43,8 @@ class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
         self._runs_after_saver: bool | None = None
         self._is_running = False
         self._is_ending = False
+        self._saver: Any = None
+        self._is_asked = False  # to stop, by a listener
         self._stops = False
         self._flag: Any = None
         self._sum_of_flags: Any = None
@@ -45,6 +53,7 @@ class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
         """Follows the job's saver."""
         saver = job_saver()
         if isinstance(saver, CheckpointSaver):
+            self._saver = saver
             saver.before_save.append(self._before_save)
             saver.after_save.append(self._after_save)
         elif self._listeners:
@@ -52,7 +61,7 @@ class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
                 f"the saver of this job, a {type(saver).__name__}, is of its own kind and tells "
                 "nobody when it saves; give saving_listeners to Estimator.train or TrainSpec"
             )
-        if isinstance(tf.distribute.get_strategy(), _MULTI_WORKER):
+        if is_multi_worker():
             self._sum_of_flags = tf.distribute.get_strategy().run(self._make_flag)
         for listener in self._listeners:
             listener.begin()
@@ -77,6 +86,8 @@ class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
     def end(self, session: Any) -> None:
         """Tells the listeners that it is the end, after the final save."""
         self._is_running = False
+        if self._saver is not None:
+            self._saver.wait()
         step = tf.compat.v1.train.global_step(session, tf.compat.v1.train.get_global_step())
         if self._runs_after_saver or self._saved == step:
             self._end(session, step)
@@ -85,14 +96,17 @@ class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
 
     def _before_save(self, session: Any, step: int) -> None:
         self._saved = step
+        if self._is_running and self._saver.saves_in_background:
+            self._stops = self._does_anyone_stop(session)  # after the save before this one
         for listener in self._listeners:
             listener.before_save(session, step)
 
     def _after_save(self, session: Any, prefix: str) -> None:
         del prefix
         asked = [bool(listener.after_save(session, self._saved)) for listener in self._listeners]
-        if self._is_running:
-            self._stops = self._does_anyone_stop(session, any(asked))
+        self._is_asked |= any(asked) and self._is_running
+        if self._is_running and not self._saver.saves_in_background:
+            self._stops = self._does_anyone_stop(session)
         if self._is_ending:
             self._end(session, self._saved)
 
@@ -107,9 +121,9 @@ class SavingListenersHook(tf.compat.v1.train.SessionRunHook):
         replica = tf.distribute.get_replica_context()
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, flag)
 
-    def _does_anyone_stop(self, session: Any, stops: bool) -> bool:
+    def _does_anyone_stop(self, session: Any) -> bool:
         """Tells whether to stop; workers in step, which all save at the same one, agree on it."""
         if self._sum_of_flags is None:
-            return stops
+            return self._is_asked
         sums = tf.distribute.get_strategy().experimental_local_results(self._sum_of_flags)
-        return bool(session.run(sums[0], {self._flag: int(stops)}) > 0)
+        return bool(session.run(sums[0], {self._flag: int(self._is_asked)}) > 0)

@@ -12,19 +12,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import tensorflow as tf
 
 from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.estimator.async_save import WHEN_BUSY, add_async_saving
 from estimator_ckpt.estimator.emission import ON_ERROR
 from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.listeners import SavingListenersHook
 from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, restoring_scaffold
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
 from estimator_ckpt.tensorflow_internals import is_export_for_training
+
+_log = logging.getLogger(__name__)
 
 ModelFn = Callable[..., Any]
 _WRAPPED = "_estimator_ckpt_wrapped"
@@ -41,6 +46,8 @@ def wrap_model_fn(
     saving_listeners: Sequence[Any] = ...,
     tf1_on_error: str = ...,
     sync_data: bool = ...,
+    async_save: bool = ...,
+    async_when_busy: str = ...,
 ) -> ModelFn: ...
 
 
@@ -54,6 +61,8 @@ def wrap_model_fn(
     saving_listeners: Sequence[Any] = ...,
     tf1_on_error: str = ...,
     sync_data: bool = ...,
+    async_save: bool = ...,
+    async_when_busy: str = ...,
 ) -> Callable[[ModelFn], ModelFn]: ...
 
 
@@ -66,6 +75,8 @@ def wrap_model_fn(
     saving_listeners: Sequence[Any] = (),
     tf1_on_error: str = "continue",
     sync_data: bool = False,
+    async_save: bool = False,
+    async_when_busy: str = "wait",
 ) -> Any:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
@@ -89,6 +100,12 @@ def wrap_model_fn(
         own checkpoint can't be saved, training always stops.
       sync_data: flush the tensors to the disk before a checkpoint appears, so that a power cut
         takes no checkpoint that is listed. The index and the state file are flushed in any case.
+      async_save: copy the variables in memory at a save, and write the checkpoint, with all that
+        follows a save, while training goes on. It needs memory for one more copy of them. Where
+        variables are on parameter servers, it has no effect, and says so.
+      async_when_busy: what a save does that comes while the one before is still being written:
+        "wait" for it, or "skip" this one, which is logged. The final save always waits, and so
+        do workers in step (MultiWorkerMirroredStrategy).
 
     Returns:
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
@@ -105,6 +122,10 @@ def wrap_model_fn(
         raise CheckpointArgumentError(
             f"tf1_on_error='{tf1_on_error}' is neither of {', '.join(ON_ERROR)}"
         )
+    if async_when_busy not in WHEN_BUSY:
+        raise CheckpointArgumentError(
+            f"async_when_busy='{async_when_busy}' is neither of {', '.join(WHEN_BUSY)}"
+        )
     if model_fn is None:
         return functools.partial(
             wrap_model_fn,
@@ -114,33 +135,35 @@ def wrap_model_fn(
             saving_listeners=saving_listeners,
             tf1_on_error=tf1_on_error,
             sync_data=sync_data,
+            async_save=async_save,
+            async_when_busy=async_when_busy,
         )
     if getattr(model_fn, _WRAPPED, False):
         return model_fn
     settings = _Settings(
-        checkpoint_format, checkpoint_fn, tf1_dir, saving_listeners, tf1_on_error, sync_data
+        checkpoint_format,
+        checkpoint_fn,
+        tf1_dir,
+        tuple(saving_listeners),
+        tf1_on_error,
+        sync_data,
+        async_when_busy if async_save else None,
     )
     return _with_signature(model_fn, settings.rewrite)
 
 
+@dataclass(frozen=True)
 class _Settings:
     """What `wrap_model_fn` was called with, and what it makes of an EstimatorSpec."""
 
-    def __init__(
-        self,
-        checkpoint_format: str,
-        checkpoint_fn: CheckpointFn | None,
-        tf1_dir: str | None,
-        saving_listeners: Sequence[Any],
-        tf1_on_error: str,
-        sync_data: bool,
-    ):
-        self._format = checkpoint_format
-        self._checkpoint_fn = checkpoint_fn
-        self._tf1_dir = tf1_dir
-        self._listeners = tuple(saving_listeners)
-        self._tf1_on_error = tf1_on_error
-        self._sync_data = sync_data
+    format: str
+    checkpoint_fn: CheckpointFn | None
+    tf1_dir: str | None
+    listeners: tuple[Any, ...]
+    tf1_on_error: str
+    sync_data: bool
+    async_when_busy: str | None
+    """None to save while training stands still."""
 
     def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
         """Returns the spec with the Scaffold of its mode."""
@@ -157,17 +180,21 @@ class _Settings:
         if mode != tf_estimator.ModeKeys.TRAIN:
             return spec
         warn_if_nothing_is_trained(spec.train_op)
-        if self._listeners:
+        if self.async_when_busy and hooks == "training_hooks":
+            _log.warning("async_save has no effect on a TPUEstimator, which has its own")
+        elif self.async_when_busy and config is not None:
+            spec = add_async_saving(spec, config, self.async_when_busy)
+        if self.listeners:
             is_chief = config is None or config.is_chief
-            listening = SavingListenersHook(self._listeners if is_chief else ())
+            listening = SavingListenersHook(self.listeners if is_chief else ())
             spec = spec._replace(training_hooks=[*(spec.training_hooks or ()), listening])
-        if self._tf1_dir is None:
+        if self.tf1_dir is None:
             return spec
         hook = Tf1CheckpointSaverHook(
-            self._tf1_dir,
+            self.tf1_dir,
             keep_max=config.keep_checkpoint_max if config else 5,
             keep_every_n_hours=config.keep_checkpoint_every_n_hours if config else 10000,
-            on_error=self._tf1_on_error,
+            on_error=self.tf1_on_error,
         )
         return spec._replace(**{hooks: [*(getattr(spec, hooks) or ()), hook]})
 
@@ -175,11 +202,11 @@ class _Settings:
         modes = tf_estimator.ModeKeys
         if mode == modes.TRAIN and not is_export_for_training():
             return checkpoint_scaffold(
-                checkpoint_format=self._format,
-                checkpoint_fn=self._checkpoint_fn,
+                checkpoint_format=self.format,
+                checkpoint_fn=self.checkpoint_fn,
                 config=config,
                 scaffold=scaffold,
-                sync_data=self._sync_data,
+                sync_data=self.sync_data,
             )
         return restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
 

@@ -12,10 +12,10 @@ keys under which the checkpoint at hand has each tensor.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,53 +33,14 @@ from estimator_ckpt.bundle import (
 )
 from estimator_ckpt.bundle.checkpoint import STATE_FILE, index_path
 from estimator_ckpt.data_loss import told_as_damage
+from estimator_ckpt.estimator.background import Background
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
-from estimator_ckpt.estimator.restoring import Read, find_keys, static_shape
+from estimator_ckpt.estimator.restoring import find_keys
+from estimator_ckpt.estimator.saver_ops import OpsBuilder
+from estimator_ckpt.estimator.snapshot import Snapshot, SnapshotOp, why_impossible
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 _log = logging.getLogger(__name__)
-
-
-class _Builder(internals.BulkSaverBuilder):
-    """Makes a Saver's ops, and remembers the tensors that have the names of what is restored."""
-
-    def __init__(self, *, with_object_graph: bool):
-        super().__init__()
-        self._with_object_graph = with_object_graph
-        self.saved_names: set[str] = set()
-        self.restores: list[tuple[Any, list[Read]]] = []
-        self.object_graph: Any = None  # the tensor to feed with the object graph
-
-    def save_op(self, filename_tensor: Any, saveables: Sequence[Any]) -> Any:
-        specs = [spec for saveable in saveables for spec in saveable.specs]
-        names = [spec.name for spec in specs]
-        slices = [spec.slice_spec for spec in specs]
-        tensors = [spec.tensor for spec in specs]
-        self.saved_names.update(names)
-        if self._with_object_graph and self.object_graph is None:
-            self.object_graph = tf.constant(b"", name="object_graph")
-            names.append(OBJECT_GRAPH_KEY)
-            slices.append("")
-            tensors.append(self.object_graph)
-        return tf.raw_ops.SaveV2(
-            prefix=filename_tensor, tensor_names=names, shape_and_slices=slices, tensors=tensors
-        )
-
-    def bulk_restore(
-        self, filename_tensor: Any, saveables: Any, preferred_shard: Any, restore_sequentially: Any
-    ) -> Any:
-        del preferred_shard, restore_sequentially
-        specs = [spec for saveable in saveables for spec in saveable.specs]
-        reads = [Read(spec.name, spec.slice_spec, static_shape(spec)) for spec in specs]
-        with tf.device("cpu:0"):
-            names = tf.constant([read.name for read in reads], tf.string, name="restore_names")
-            self.restores.append((names, reads))
-            return tf.raw_ops.RestoreV2(
-                prefix=filename_tensor,
-                tensor_names=names,
-                shape_and_slices=[read.slice_spec for read in reads],
-                dtypes=[spec.dtype for spec in specs],
-            )
 
 
 class CheckpointSaver(tf.compat.v1.train.Saver):
@@ -107,7 +68,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             the time of building.
           **saver_options: further arguments of `tf1.train.Saver`.
         """
-        self._builds = _Builder(with_object_graph=checkpoint_format != "tf1")
+        self._builds = OpsBuilder(with_object_graph=checkpoint_format != "tf1")
         super().__init__(**{**saver_options, "builder": self._builds, "defer_build": True})
         self._wanted = var_list
         self._format = checkpoint_format
@@ -118,6 +79,12 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._has_recovered = False
         self.sync_data = False
         """Whether tensors are flushed to the disk before a checkpoint appears."""
+        self.async_save = False
+        """Whether `save_in_background` will be called; to be set before the Saver is built."""
+        self._snapshot: SnapshotOp | None = None
+        self._background = Background("checkpoint writer")
+        self.saves_in_background = False
+        """Whether `save` returns before the checkpoint is written, as `save_in_background` does."""
         self.before_save: list[Callable[[Any, int], None]] = []
         """Called with (session, global step) before each save that updates the state file."""
         self.after_save: list[Callable[[Any, str], None]] = []
@@ -138,6 +105,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         else:
             self._object_keys = {name: (self._layout.key(name),) for name in names}
             self._graph_bytes = self._layout.object_graph(names, save_counter=False)
+        if self.async_save:
+            self._snapshot = self._make_snapshot_op()
 
     def save(
         self, sess: Any, save_path: Any, global_step: Any = None, *args: Any, **kwargs: Any
@@ -145,19 +114,121 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Saves as `tf1.train.Saver.save` does; the checkpoint appears at once, in this format."""
         if not isinstance(sess, internals.SessionInterface):
             return super().save(sess, save_path, global_step, *args, **kwargs)
+        if self.saves_in_background:
+            return self.save_in_background(sess, save_path, global_step, *args, **kwargs)
+        self.wait()
+        self._announce(sess, save_path, global_step, kwargs)
+        return self._save(sess, None, save_path, global_step, *args, **kwargs)
+
+    def save_in_background(
+        self,
+        sess: Any,
+        save_path: Any,
+        global_step: Any = None,
+        *args: Any,
+        when_saved: Callable[[], None] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Copies in memory what `save` saves, and does all else of it while training goes on.
+
+        It waits for the save before it. No step may run until it returns.
+
+        Args:
+          sess: a Session.
+          save_path: as for `save`, like all arguments but one.
+          global_step: as for `save`.
+          *args: as for `save`.
+          when_saved: called after all else, in the thread that writes.
+          **kwargs: as for `save`.
+
+        Returns:
+          What `save` would return. Until `wait` returns, there may be no such checkpoint yet.
+
+        Raises:
+          BaseException: what went wrong with the save before this one.
+        """
+        self.wait()
+        self._announce(sess, save_path, global_step, kwargs)
+        if self._snapshot is None:  # why, has been said
+            path = self._save(sess, None, save_path, global_step, *args, **kwargs)
+            if when_saved:
+                when_saved()
+            return path
+        step = None if global_step is None else _number_of_step(sess, global_step)
+        snapshot = self._snapshot.take(sess)
+        scope = (
+            tf.distribute.get_strategy().scope()
+            if tf.distribute.has_strategy()
+            else contextlib.nullcontext()
+        )
+
+        def work() -> None:
+            with sess.graph.as_default(), scope:
+                self._save(sess, snapshot, save_path, step, *args, **kwargs)
+                if when_saved:
+                    when_saved()
+
+        self._background.start(work)
+        return self._prefix(save_path, step)
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written in the background."""
+        return self._background.is_busy
+
+    def wait(self) -> None:
+        """Waits for what is being written in the background.
+
+        Raises:
+          BaseException: what went wrong there.
+        """
+        self._background.wait()
+
+    def check(self) -> None:
+        """Raises what went wrong in the background, if anything did; does not wait."""
+        self._background.check()
+
+    def _announce(
+        self, sess: Any, save_path: Any, global_step: Any, options: Mapping[str, Any]
+    ) -> None:
         self._leave_others_alone(save_path)
-        is_told = kwargs.get("write_state", True)
-        if is_told and self.before_save:
+        if options.get("write_state", True) and self.before_save:
             step = _number_of_step(sess, global_step)
             for announce in self.before_save:
                 announce(sess, step)
-        session = _PublishingSession(sess, self)
-        path = super().save(session, save_path, global_step, *args, **kwargs)
-        if path is not None and is_told:
-            _flush_state(path, kwargs.get("latest_filename") or (args[0] if args else None))
+
+    def _save(
+        self, sess: Any, snapshot: Snapshot | None, save_path: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Does what `tf1.train.Saver.save` does, with what is in the session or in a snapshot."""
+        session = _PublishingSession(sess, self, snapshot)
+        path = super().save(session, save_path, *args, **kwargs)
+        if path is not None and kwargs.get("write_state", True):
+            _flush_state(path, kwargs.get("latest_filename"))
             for call in self.after_save:
                 call(sess, path)
         return path
+
+    def _prefix(self, save_path: Any, step: int | None) -> str | None:
+        if self._is_empty:
+            return None
+        padded = "{:08d}" if self._pad_step_number else "{}"
+        return str(save_path) if step is None else f"{save_path}-{padded.format(step)}"
+
+    def _make_snapshot_op(self) -> SnapshotOp | None:
+        graph = self._builds.object_graph
+        groups = [
+            [
+                saved._replace(tensor=self._graph_bytes) if saved.tensor is graph else saved
+                for saved in group
+            ]
+            for group in self._builds.saves
+        ]
+        reason = why_impossible(groups)
+        if reason is not None:
+            _log.warning("Checkpoints are saved while training stands still: %s", reason)
+            return None
+        return SnapshotOp(groups)
 
     def restore(self, sess: Any, save_path: Any) -> None:
         """Restores from a checkpoint of any format.
@@ -207,24 +278,36 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             if not any(os.path.abspath(os.path.dirname(p)) == own for p in self.last_checkpoints):
                 self.set_last_checkpoints_with_time([])
 
-    def write(self, sess: Any, prefix: str) -> None:
-        """Writes a checkpoint, without state file and retention; replaces one of this prefix."""
+    def write(self, sess: Any, prefix: str, snapshot: Snapshot | None = None) -> None:
+        """Writes a checkpoint, without state file and retention; replaces one of this prefix.
+
+        Args:
+          sess: a Session.
+          prefix: of the checkpoint.
+          snapshot: what to write; None for what is in the session now.
+        """
         directory, base = os.path.split(prefix)
         if not files.is_directory(directory or "."):
             raise ValueError(f"Parent directory of {prefix} doesn't exist, can't save.")
         with files.staging_directory(prefix) as staging:
-            staged = os.path.join(staging, base)
-            feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: staged}
-            if self._builds.object_graph is not None:
-                feed[self._builds.object_graph] = self._graph_bytes
-            sess.run(self.saver_def.save_tensor_name, feed)
-            written = open_checkpoint(staged)
-            if self.sync_data:
-                for path in written.shard_paths:
-                    files.sync(path)
-            index = self._in_format(written.index)
-            shards = [Shard(path=path, move=True) for path in written.shard_paths]
-            publish(prefix, index, shards, overwrite=True)
+            if snapshot is None:
+                index, paths = self._save_tensors(sess, os.path.join(staging, base))
+            else:
+                index, paths = snapshot.write(staging, prefix)
+            shards = [Shard(path=path, move=True) for path in paths]
+            publish(prefix, self._in_format(index), shards, overwrite=True)
+
+    def _save_tensors(self, sess: Any, prefix: str) -> tuple[BundleIndex, Sequence[str]]:
+        """Has TensorFlow write the data files; returns the index by name, and their paths."""
+        feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: prefix}
+        if self._builds.object_graph is not None:
+            feed[self._builds.object_graph] = self._graph_bytes
+        sess.run(self.saver_def.save_tensor_name, feed)
+        written = open_checkpoint(prefix)
+        if self.sync_data:
+            for path in written.shard_paths:
+                files.sync(path)
+        return written.index, written.shard_paths
 
     def _in_format(self, by_name: BundleIndex) -> BundleIndex:
         """Gives the index that TensorFlow wrote the keys of this Saver's format."""
@@ -256,35 +339,13 @@ def _number_of_step(session: Any, step: Any) -> int:
     return int(tf.compat.v1.train.global_step(session, step))
 
 
-# A graph collection would be the place, but TensorFlow warns of each that it can't serialize. The
-# Saver is referred to weakly, as it refers to its graph.
-_job_savers: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
-
-
-def register_job_saver(saver: Any) -> None:
-    """Makes a saver known as that of the default graph's job; the first one counts."""
-    _job_savers.setdefault(tf.compat.v1.get_default_graph(), weakref.ref(saver))
-
-
-def job_saver() -> Any:
-    """Returns the saver of the job that the default graph is for, or None where none is known.
-
-    A wrapped job's is registered; an unwrapped one's is in the SAVERS collection, unless its
-    Scaffold brings it.
-    """
-    registered = _job_savers.get(tf.compat.v1.get_default_graph())
-    saver = registered() if registered else None
-    if saver is None:
-        saver = next(iter(tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVERS)), None)
-    return saver
-
-
 class _PublishingSession(internals.SessionInterface):
     """A session in which running the save op writes in the Saver's format."""
 
-    def __init__(self, session: Any, saver: CheckpointSaver):
+    def __init__(self, session: Any, saver: CheckpointSaver, snapshot: Snapshot | None):
         self._session = session
         self._saver = saver
+        self._snapshot = snapshot
 
     @property
     def graph(self) -> Any:
@@ -299,5 +360,5 @@ class _PublishingSession(internals.SessionInterface):
         if fetches != saver_def.save_tensor_name:
             return self._session.run(fetches, feed_dict, **kwargs)
         prefix = feed_dict[saver_def.filename_tensor_name]
-        self._saver.write(self._session, prefix)
+        self._saver.write(self._session, prefix, self._snapshot)
         return prefix

@@ -18,7 +18,8 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt import tensorflow_internals as internals
-from estimator_ckpt.estimator.saver import CheckpointSaver, register_job_saver
+from estimator_ckpt.estimator.job_saver import register_job_saver
+from estimator_ckpt.estimator.saver import CheckpointSaver
 from estimator_ckpt.naming import GLOBAL_STEP
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def checkpoint_scaffold(
       A `CheckpointScaffold`, of the class of `scaffold` too. Under a tf.distribute strategy, which
       makes a new Scaffold with the saver of the first replica's, one that has the Saver already.
     """
+    if getattr(scaffold, "checkpoint_saver", None) is not None:
+        return scaffold  # of a model_fn that calls a wrapped one
     if scaffold is None:
         scaffold = tf.compat.v1.train.Scaffold()
     variables = _variables_by_name()

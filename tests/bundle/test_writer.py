@@ -174,7 +174,7 @@ def fill_the_disk(writer, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "_file", type("Full", (), {"write": refuse})())
+    monkeypatch.setattr(writer._shard, "_file", type("Full", (), {"write": refuse})())
     writer.append(FLOAT32, (1,), [b"1234"])
 
 

@@ -10,6 +10,7 @@ import estimator_ckpt
 
 tf1 = tf.compat.v1
 _GROUP = "Estimator's own machinery"
+_LATER = "what a checkpoint stops goes on for the steps that its writing takes"
 _BY_NAME = "the step is looked up as `global_step`"
 
 
@@ -110,7 +111,7 @@ def hooks_that_wait_for_a_step(job):
     return job.values(), job.checkpoints()
 
 
-@scenario(_GROUP, traps=[3], tf2=_BY_NAME)
+@scenario(_GROUP, traps=[3], tf2=_BY_NAME, asynchronous=_LATER)
 def worker_stops_at_a_checkpoints_step(job):
     """The stop-at-checkpoint-step hook of a worker, which reads the step from the model_dir."""
     estimator = job.train(jobs.adam_model_fn, steps=3, save_checkpoints_steps=1)
@@ -242,7 +243,7 @@ def export_saved_model_of_each_mode(job):
     return found
 
 
-@scenario(_GROUP, traps=[15])
+@scenario(_GROUP, traps=[15], asynchronous=_LATER)
 def early_stopping(job):
     """Early stopping when the loss no longer decreases, and going on after it."""
     estimator = job.estimator(_metrics_model_fn, save_checkpoints_steps=2)
@@ -311,7 +312,7 @@ def saving_listeners(job):
     return listener.calls
 
 
-@scenario(_GROUP, traps=[8])
+@scenario(_GROUP, traps=[8], asynchronous=_LATER)
 def saving_listeners_stop_a_job(job):
     """A saving listener that stops the training."""
 

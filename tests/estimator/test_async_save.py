@@ -1,0 +1,381 @@
+"""Checkpoints that are saved while training goes on."""
+
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import jobs
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from estimator_ckpt import verify, wrap_model_fn
+from estimator_ckpt.bundle import open_checkpoint
+from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
+from estimator_ckpt.estimator.async_save import AsyncCheckpointSaverHook
+from estimator_ckpt.estimator.saver import CheckpointSaver
+
+tf1 = tf.compat.v1
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Listener(tf.estimator.CheckpointSaverListener):
+    """Notes what it is told, which checkpoint is the latest then, and in which thread."""
+
+    def __init__(self, model_dir, stop_after=None):
+        self.model_dir = str(model_dir)
+        self.stop_after = stop_after
+        self.calls = []
+        self.threads = set()
+
+    def before_save(self, session, global_step_value):
+        self.calls.append(("before", int(global_step_value)))
+
+    def after_save(self, session, global_step_value):
+        self.threads.add(threading.current_thread())
+        latest = tf.train.latest_checkpoint(self.model_dir)
+        assert open_checkpoint(latest).prefix == latest
+        self.calls.append(("after", int(global_step_value), os.path.basename(latest)))
+        return self.stop_after is not None and global_step_value >= self.stop_after
+
+    def end(self, session, global_step_value):
+        self.calls.append(("end", int(global_step_value)))
+
+
+def make(model_dir, *, steps=2, **options):
+    model_fn = wrap_model_fn(jobs.adam_model_fn, async_save=True, **options)
+    return jobs.make_estimator(model_fn, model_dir, save_checkpoints_steps=steps)
+
+
+class SlowWriting:
+    """Makes each write of a Saver wait until it is told to go on."""
+
+    def __init__(self, monkeypatch):
+        self.may_go_on = threading.Event()
+        self.written = []
+        write = CheckpointSaver.write
+
+        def slowly(saver, session, prefix, snapshot=None):
+            assert self.may_go_on.wait(60)
+            write(saver, session, prefix, snapshot)
+            self.written.append(os.path.basename(prefix))
+
+        monkeypatch.setattr(CheckpointSaver, "write", slowly)
+
+
+class At(tf1.train.SessionRunHook):
+    """Calls a function after a step."""
+
+    def __init__(self, step, function):
+        self.step = step
+        self.function = function
+
+    def begin(self):
+        self.tensor = tf1.train.get_global_step()
+
+    def before_run(self, run_context):
+        return tf1.train.SessionRunArgs(self.tensor)
+
+    def after_run(self, run_context, run_values):
+        if run_context.session.run(self.tensor) == self.step:
+            self.function()
+
+
+def test_listeners_and_the_tf1_directory_see_complete_checkpoints_in_order(tmp_path):
+    told, wrapped = Listener(tmp_path / "job"), Listener(tmp_path / "job")
+    estimator = make(tmp_path / "job", saving_listeners=[wrapped], tf1_dir=str(tmp_path / "tf1"))
+    estimator.train(jobs.same_batch_input_fn, steps=3, saving_listeners=[told])
+    expected = []
+    for step in (0, 2, 3):
+        expected += [("before", step), ("after", step, f"model.ckpt-{step}")]
+    for listener in (told, wrapped):
+        assert listener.calls == [*expected, ("end", 3)]
+        assert threading.main_thread() not in listener.threads
+    for directory in ("job", "tf1"):
+        assert jobs.listed(tmp_path / directory) == [f"model.ckpt-{step}" for step in (0, 2, 3)]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    slow = SlowWriting(monkeypatch)
+    seen = []
+
+    def look():
+        seen.append(tf.train.latest_checkpoint(str(tmp_path)))
+        slow.may_go_on.set()
+
+    make(tmp_path, steps=100).train(jobs.same_batch_input_fn, steps=6, hooks=[At(5, look)])
+    assert seen == [None]  # five steps on, the checkpoint of step 0 was not there yet
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-6"]
+
+
+def test_a_save_waits_for_the_one_before_it(tmp_path, monkeypatch):
+    slow = SlowWriting(monkeypatch)
+    threading.Timer(0.5, slow.may_go_on.set).start()
+    make(tmp_path).train(jobs.same_batch_input_fn, steps=4)
+    assert slow.written == ["model.ckpt-0", "model.ckpt-2", "model.ckpt-4"]
+
+
+def test_a_save_is_skipped_if_that_is_wanted_but_never_the_final_one(tmp_path, monkeypatch, caplog):
+    slow = SlowWriting(monkeypatch)
+    estimator = make(tmp_path, async_when_busy="skip")
+    with caplog.at_level(logging.WARNING):
+        estimator.train(jobs.same_batch_input_fn, steps=4, hooks=[At(4, slow.may_go_on.set)])
+    # Step 4 was due before it could be written, and is the last.
+    assert slow.written[0] == "model.ckpt-0"
+    assert slow.written[-1] == "model.ckpt-4"
+    assert "model.ckpt-2" not in slow.written
+    assert "No checkpoint for step 2" in caplog.text
+
+
+def test_a_failed_write_stops_training_with_its_error(tmp_path, monkeypatch):
+    def refuse(saver, session, prefix, snapshot=None):
+        if prefix.endswith("-2"):
+            raise CheckpointWriteError("no space")
+        write(saver, session, prefix, snapshot)
+
+    write = CheckpointSaver.write
+    monkeypatch.setattr(CheckpointSaver, "write", refuse)
+    with pytest.raises(CheckpointWriteError, match="no space"):
+        make(tmp_path).train(jobs.same_batch_input_fn, steps=1000)
+    assert jobs.listed(tmp_path) == ["model.ckpt-0"]
+
+
+def test_an_exception_in_training_waits_for_the_checkpoint(tmp_path, monkeypatch):
+    slow = SlowWriting(monkeypatch)
+
+    def fail():
+        threading.Timer(0.3, slow.may_go_on.set).start()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        make(tmp_path).train(jobs.same_batch_input_fn, steps=4, hooks=[At(1, fail)])
+    assert jobs.listed(tmp_path) == ["model.ckpt-0"]
+
+
+def test_a_listener_stops_training_a_few_steps_later(tmp_path):
+    listener = Listener(tmp_path, stop_after=2)
+    make(tmp_path).train(jobs.same_batch_input_fn, steps=1000, saving_listeners=[listener])
+    kind, step = listener.calls[-1]
+    assert (kind, step < 1000) == ("end", True)
+    assert listener.calls[-2] == ("after", step, f"model.ckpt-{step}")
+
+
+def test_train_and_evaluate_evaluates_and_exports_every_checkpoint(tmp_path):
+    estimator = make(tmp_path / "job")
+    exporter = tf.estimator.FinalExporter("final", jobs.serving_input_fn)
+    metrics, exported = tf.estimator.train_and_evaluate(
+        estimator,
+        tf.estimator.TrainSpec(jobs.same_batch_input_fn, max_steps=6),
+        tf.estimator.EvalSpec(jobs.same_batch_input_fn, 1, exporters=[exporter], throttle_secs=0),
+    )
+    assert metrics["global_step"] == 6
+    assert os.path.isdir(exported[0])
+    evaluated = [
+        event.step
+        for path in (tmp_path / "job" / "eval").iterdir()
+        for event in tf1.train.summary_iterator(str(path))
+        if event.HasField("summary")
+    ]
+    assert sorted(set(evaluated)) == [2, 4, 6]
+
+
+@pytest.mark.parametrize("where", ["train", "spec"])
+def test_a_saving_hook_of_the_jobs_own_saves_as_before_and_that_is_said(tmp_path, caplog, where):
+    def hook():
+        return tf1.train.CheckpointSaverHook(str(tmp_path), save_steps=3)
+
+    def model_fn(features, labels, mode):
+        spec = jobs.adam_model_fn(features, labels, mode)
+        return spec._replace(training_hooks=[hook()]) if where == "spec" else spec
+
+    estimator = jobs.make_estimator(
+        wrap_model_fn(model_fn, async_save=True), tmp_path, save_checkpoints_steps=1
+    )
+    with caplog.at_level(logging.WARNING):
+        hooks = [hook()] if where == "train" else []
+        estimator.train(jobs.same_batch_input_fn, steps=4, hooks=hooks)
+    assert jobs.listed(tmp_path) == [f"model.ckpt-{step}" for step in (0, 3, 4)]
+    assert "in spite of async_save" in caplog.text
+
+
+def test_an_iterator_which_no_array_can_hold_is_saved_while_training_stands_still(tmp_path, caplog):
+    def model_fn(features, labels, mode):
+        spec = jobs.adam_model_fn(features, labels, mode)
+        iterator = tf1.data.make_one_shot_iterator(tf.data.Dataset.range(9))
+        saveable = tf.data.experimental.make_saveable_from_iterator(iterator)
+        tf1.add_to_collection(tf1.GraphKeys.SAVEABLE_OBJECTS, saveable)
+        return spec
+
+    estimator = jobs.make_estimator(wrap_model_fn(model_fn, async_save=True), tmp_path)
+    with caplog.at_level(logging.WARNING):
+        estimator.train(jobs.same_batch_input_fn, steps=2)
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-2"]
+    assert "while training stands still: " in caplog.text
+    assert "which no array can hold" in caplog.text
+
+
+def test_an_unknown_way_to_be_busy_is_refused():
+    with pytest.raises(CheckpointArgumentError, match="wait, skip"):
+        wrap_model_fn(jobs.adam_model_fn, async_save=True, async_when_busy="hurry")
+
+
+def test_a_model_fn_that_calls_a_wrapped_one_is_wrapped_once(tmp_path):
+    inner = wrap_model_fn(jobs.adam_model_fn, async_save=True)
+
+    def outer(features, labels, mode, config):
+        return inner(features, labels, mode, config)
+
+    spec_hooks = []
+
+    def watched(features, labels, mode, config):
+        spec = wrap_model_fn(outer, async_save=True)(features, labels, mode, config=config)
+        spec_hooks.extend(spec.training_chief_hooks)
+        return spec
+
+    jobs.make_estimator(watched, tmp_path).train(jobs.same_batch_input_fn, steps=1)
+    assert [type(hook) for hook in spec_hooks] == [AsyncCheckpointSaverHook]
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-1"]
+
+
+# A job whose variables all equal the step, at each step.
+CONSISTENT = """
+import sys
+import tensorflow as tf
+from estimator_ckpt import compat, wrap_model_fn
+compat.install()
+tf1 = tf.compat.v1
+model_dir, steps, every, kind = sys.argv[1:]
+if kind == "reference":
+    tf1.disable_v2_behavior()
+
+def model_fn(features, labels, mode):
+    step = tf1.train.get_or_create_global_step()
+    variables = [
+        tf1.get_variable(f"v{number}", [size], tf.float32, tf1.zeros_initializer())
+        for number, size in enumerate([1, 7, 1000, 30000, 600000])
+    ]
+    rows = tf1.get_variable("rows", [50, 3], tf.float32, tf1.zeros_initializer())
+    with tf.control_dependencies([features]):
+        updates = [tf1.assign_add(each, tf.ones_like(each)) for each in variables]
+        updates.append(tf1.scatter_add(rows, tf.range(50), tf.ones([50, 3])))
+    with tf.control_dependencies([tf.group(*updates)]):
+        train_op = tf1.assign_add(step, 1)
+    return tf.estimator.EstimatorSpec(mode, loss=tf.constant(1.0), train_op=train_op)
+
+print("begins", flush=True)
+tf.estimator.Estimator(
+    wrap_model_fn(model_fn, async_save=True, tf1_dir=model_dir + "/tf1"),
+    model_dir,
+    tf.estimator.RunConfig(
+        save_checkpoints_steps=int(every),
+        keep_checkpoint_max=3,
+        log_step_count_steps=None,
+        save_summary_steps=None,
+        checkpoint_save_graph_def=False,
+    ),
+).train(lambda: tf.data.Dataset.range(10**9), steps=int(steps))
+"""
+
+
+def start(model_dir, steps, *, every, kind="resource"):
+    return subprocess.Popen(
+        [sys.executable, "-c", CONSISTENT, str(model_dir), str(steps), str(every), kind],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def require_consistent(prefix):
+    """Makes sure that a checkpoint holds one value throughout, its own step."""
+    step = int(prefix.rpartition("-")[2])
+    values = jobs.values(prefix)
+    assert len(values) == 7
+    for name, value in values.items():
+        np.testing.assert_array_equal(value, np.full_like(value, step), err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "steps"), [("resource", 1000), ("reference", 200)])
+def test_a_thousand_checkpoints_are_each_of_one_step(tmp_path, kind, steps):
+    job = start(tmp_path, steps, every=1, kind=kind)
+    load = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    looked_at = set()
+    try:
+        while job.poll() is None:
+            for directory in (tmp_path, tmp_path / "tf1"):
+                latest = tf.train.latest_checkpoint(str(directory))
+                if latest is None or latest in looked_at:
+                    continue
+                try:
+                    require_consistent(latest)
+                except (tf.errors.OpError, ValueError):  # it has been removed in the meantime
+                    assert latest != tf.train.latest_checkpoint(str(directory))
+                looked_at.add(latest)
+    finally:
+        load.kill()
+        load.wait()
+        job.kill()
+        _, errors = job.communicate()
+    assert job.returncode == 0, errors[-2000:]
+    for directory in (tmp_path, tmp_path / "tf1"):
+        assert jobs.listed(directory) == [
+            f"model.ckpt-{step}" for step in range(steps - 2, steps + 1)
+        ]
+        for name in jobs.listed(directory):
+            require_consistent(str(directory / name))
+            assert not verify(str(directory / name)).findings
+    assert len(looked_at) > steps // 20
+
+
+def listed(directory):
+    return jobs.listed(directory) if tf.train.get_checkpoint_state(str(directory)) else []
+
+
+def wait_for(condition, job, timeout=120):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert job.poll() is None, job.stderr.read()[-2000:]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_job_that_is_told_to_go_makes_its_final_checkpoint_first(tmp_path):
+    job = start(tmp_path, 10**9, every=100000)
+    try:
+        wait_for(lambda: listed(tmp_path), job)
+        job.send_signal(signal.SIGTERM)
+        _, errors = job.communicate(timeout=120)
+    finally:
+        job.kill()
+        job.wait()
+    assert job.returncode == -signal.SIGTERM
+    assert "SIGTERM: training stops after this step" in errors
+    assert len(jobs.listed(tmp_path)) == 2
+    latest = tf.train.latest_checkpoint(str(tmp_path))
+    require_consistent(latest)
+    assert jobs.listed(tmp_path / "tf1") == jobs.listed(tmp_path)
+
+
+def test_a_kill_leaves_complete_checkpoints_and_the_next_start_goes_on_from_the_latest(tmp_path):
+    job = start(tmp_path, 10**9, every=1)
+    try:
+        wait_for(lambda: len(listed(tmp_path)) == 3, job)
+    finally:
+        job.kill()
+        job.communicate()
+    kept = jobs.listed(tmp_path)
+    for name in kept:
+        require_consistent(str(tmp_path / name))
+    step = int(kept[-1].rpartition("-")[2])
+    again = start(tmp_path, 5, every=1)
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors[-2000:]
+    assert jobs.listed(tmp_path) == [f"model.ckpt-{step + more}" for more in (3, 4, 5)]
+    assert not list(tmp_path.glob("*staging*"))

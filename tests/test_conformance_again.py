@@ -1,0 +1,32 @@
+"""The conformance suite once more: on reference variables, and saving while training goes on."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "selection"),
+    [
+        ("ESTIMATOR_CKPT_V1_BEHAVIOR", ["-m", "not slow"]),
+        ("ESTIMATOR_CKPT_ASYNC_SAVE", ["-m", "slow or not slow", "-k", "dual"]),
+    ],
+)
+def test_the_scenarios_hold(variable, selection):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    options = ["-q", "-p", "no:cacheprovider", *selection]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "tests/conformance"],
+        cwd=ROOT,
+        env={**environment, variable: "1"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:]
