@@ -47,9 +47,9 @@ class Background:
         Raises:
           BaseException: what went wrong there, once.
         """
-        if self._thread is threading.current_thread():
-            return
         if self._thread is not None:
+            if self._thread.ident == threading.get_ident():
+                return
             self._thread.join()
             self._thread = None
         self.check()

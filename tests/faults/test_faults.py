@@ -66,9 +66,10 @@ def test_commands_lose_nothing_at_any_call():
 
 
 @pytest.mark.parametrize(("faults", "every"), [("kills", 4), ("errors", 16)])
-def test_training_loses_nothing_at_some_calls(faults, every):
+@pytest.mark.parametrize("job", ["digits job", "digits job, async_save"])
+def test_training_loses_nothing_at_some_calls(job, faults, every):
     ((_, calls, kills, errors, lost, _),) = sweep(
-        "--scenario=digits job", f"--faults={faults}", f"--every={every}"
+        f"--scenario={job}", f"--faults={faults}", f"--every={every}"
     )
     assert int(calls) > 150
     assert int(kills) + int(errors) > 30

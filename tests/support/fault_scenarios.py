@@ -14,7 +14,10 @@ import hashlib
 import json
 import os
 import pathlib
+import queue
 import shutil
+import threading
+import types
 from collections.abc import Callable
 
 import strace
@@ -25,6 +28,7 @@ from estimator_ckpt.bundle import open_checkpoint, staging
 from estimator_ckpt.bundle.checkpoint import read_state
 from estimator_ckpt.cli import main as command_line
 from estimator_ckpt.conversion import keys_by_name
+from estimator_ckpt.estimator import background
 from estimator_ckpt.estimator.ownership import OWNER_FILE
 from estimator_ckpt.examples import digits
 from estimator_ckpt.tools.doctor import doctor
@@ -135,16 +139,64 @@ def train(root: pathlib.Path, max_steps: int, keep: int = 2, **settings) -> int:
     return first.step
 
 
+class _Handed(threading.Thread):
+    """A thread whose work another one does, that takes it from a queue."""
+
+    queue: queue.SimpleQueue = queue.SimpleQueue()
+
+    def start(self):
+        self.done = threading.Event()
+        self.queue.put(self)
+
+    def run(self):
+        self._ident = threading.get_ident()
+        super().run()
+        self.done.set()
+
+    def is_alive(self):
+        return not self.done.is_set()
+
+    def join(self, timeout=None):
+        self.done.wait(timeout)
+
+
+def _write_in_this_thread(train_job: Callable[[], object]) -> None:
+    """Trains in another thread, and does here, where it is traced, what is done in the background.
+
+    It is for a process that does nothing else.
+    """
+    background.threading = types.SimpleNamespace(Thread=_Handed, get_ident=threading.get_ident)
+
+    def job() -> None:
+        try:
+            train_job()
+        except BaseException as error:
+            errors.append(error)
+        _Handed.queue.put(None)
+
+    errors: list[BaseException] = []
+    threading.Thread(target=job).start()
+    while (handed := _Handed.queue.get()) is not None:
+        handed.run()
+    if errors:
+        raise errors[0]
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """The digits job, dual with TF1 emission, four saves and retention."""
 
-    name = "digits job"
+    name: str
+    async_save: bool = False
 
     def prepare(self, root: pathlib.Path) -> None:
         _batch()
 
     def run(self, root: pathlib.Path) -> int:
-        train(root, _STEPS)
+        if self.async_save:
+            _write_in_this_thread(lambda: train(root, _STEPS, async_save=True))
+        else:
+            train(root, _STEPS)
         return 0
 
     def reference(self, root: pathlib.Path) -> dict[str, dict[str, str]]:
@@ -192,9 +244,8 @@ class Training:
             found += [f"{path} is still staged" for path in directory.glob("*.staging-*")]
         return found
 
-    @staticmethod
-    def _again(root: pathlib.Path):
-        facts = {"first": train(root, _MORE_STEPS)}
+    def _again(self, root: pathlib.Path):
+        facts = {"first": train(root, _MORE_STEPS, async_save=self.async_save)}
         for directory in (root / "job", root / "job" / "tf1"):
             names = listed(directory)
             facts[str(directory)] = {name: values_by_tensorflow(directory / name) for name in names}
@@ -311,7 +362,8 @@ def _in_process(root: pathlib.Path, function: Callable[[], object]) -> object:
 _RENAME = ("rename", "job", "out/ckpt", "--rename=digits/=numbers/")
 _ALL = ("out/model.ckpt-4", "out/model.ckpt-6")
 SCENARIOS = (
-    Training(),
+    Training("digits job"),
+    Training("digits job, async_save", async_save=True),
     Command("convert", ("convert", "job", "out/ckpt", "--to=tf1"), ("out/ckpt",)),
     Command("convert --copy", ("convert", "job", "out/ckpt", "--to=tf2", "--copy"), ("out/ckpt",)),
     Command("convert --overwrite", ("convert", "job", "out/ckpt", "--to=tf2"), ("out/ckpt",), True),
