@@ -60,7 +60,7 @@ setuptools.setup(
         "crc32c>=2.7",  # checksums, of any buffer, without Python's lock
         "ml-dtypes>=0.2",  # bfloat16; TensorFlow depends on it, too
         "numpy>=1.23",
-        "protobuf>=3.20",
+        "protobuf>=3.20,<7",  # 7 lacks an argument that TensorFlow 2.20 gives, and does not forbid
         "rich>=12.0",  # tables and progress on a terminal
         "tensorflow>=2.12,<2.22",
         # TensorFlow up to 2.15 wants its own one; later ones want none, and run with the last one.

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt.bundle import BundleWriter, Extent, TensorPart, files, open_checkpoint
-from estimator_ckpt.bundle.arrays import dtype_number
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointExistsError,
@@ -47,8 +46,7 @@ def add(writer, key, tensor, pieces=3):
         data = np.ascontiguousarray(value).tobytes()
         step = len(data) // pieces + 1
         chunks = (data[at : at + step] for at in range(0, len(data), step))
-        number = dtype_number(np.asarray(value).dtype)
-        entry = writer.append(number, tensor.shape.as_list(), chunks)
+        entry = writer.append(tensor.dtype.as_datatype_enum, tensor.shape.as_list(), chunks)
     writer.put(key, entry)
 
 
