@@ -1,6 +1,6 @@
 """Measures what the README claims, beside the plain way to do the same.
 
-    python -m benchmarks                                   # all of it, about ten minutes
+    python -m benchmarks                                   # all of it, a quarter of an hour
     python -m benchmarks --quick                           # smaller, in two minutes
     python -m benchmarks --only=convert,saving --json=results.json
     python -m benchmarks --json=results.json --page=README.md      # puts the tables there, too

@@ -68,7 +68,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "Graph-building time up to the first step, and one step, the job's saves included.",
         ("job", "graph built", "of raw", "one step", "of raw"),
     )
-    for variables in (10,) if quick else (10, 1_000):
+    for variables in (10,) if quick else (10, 500):
         found = measure.processes_in_turn(
             2 if quick or variables > 100 else 5,
             {how: ("training", "train", how, variables) for how in WAYS},

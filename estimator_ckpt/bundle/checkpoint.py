@@ -95,10 +95,23 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
       The checkpoint.
 
     Raises:
-      CheckpointNotFoundError: there is none; the message says what is there instead.
+      CheckpointNotFoundError: there is none, or no longer; the message says what is there instead.
       DamagedCheckpointError: the index can't be decoded, or a shard is missing or too short.
     """
     prefix = find_prefix(checkpoint)
+    try:
+        return _open(prefix)
+    except Exception as error:
+        is_lost = isinstance(error, DamagedCheckpointError) or files.is_refusal(error)
+        if is_lost and not files.exists(index_path(prefix)):
+            raise CheckpointNotFoundError(
+                f"the checkpoint '{prefix}' was removed while it was opened, as jobs do with their "
+                f"oldest{_what_is_there(prefix)}"
+            ) from error
+        raise
+
+
+def _open(prefix: str) -> Checkpoint:
     path = index_path(prefix)
     try:
         index = decode_index(files.read(path))

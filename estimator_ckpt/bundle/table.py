@@ -159,7 +159,7 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
     """Decodes an unsigned varint64 at `position`; returns it and the position behind it.
 
     Raises:
-      DamagedCheckpointError: the bytes end within it, or it has more than ten.
+      DamagedCheckpointError: the bytes end within it, or it has more than ten, or than 64 bits.
     """
     number = 0
     for shift in range(0, 70, 7):
@@ -169,6 +169,8 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
         position += 1
         number |= (byte & 127) << shift
         if byte < 128:
+            if number >> 64:
+                raise DamagedCheckpointError("a number in it has more than 64 bits")
             return number, position
     raise DamagedCheckpointError("a number in it has more than ten bytes")
 

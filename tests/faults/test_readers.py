@@ -1,0 +1,80 @@
+"""Evaluators, iterators and a TF1 consumer at work while a job saves every step and keeps one.
+
+Beside it a plain Estimator does the same: what fails is what fails there, a checkpoint that
+retention has removed between being found and being read. Nothing else does, and nothing is half
+there, although plain TensorFlow's own index is, for a moment, when it merges shards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "tests" / "support" / "saving_race.py"
+SAVES = 1000
+READERS = {
+    "raw": [("poll", "job"), ("iterate", "job"), ("evaluate", "raw"), ("watch", "job")],
+    "wrapped": [
+        ("poll", "job"),
+        ("iterate", "job"),
+        ("evaluate", "wrapped"),
+        ("watch", "job"),
+        ("poll", "tf1"),
+        ("iterate", "tf1"),
+        ("watch", "tf1"),
+    ],
+}
+
+
+def start(*arguments):
+    folders = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    try:
+        output, errors = process.communicate(timeout=400)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors[-3000:]
+    return json.loads(output.splitlines()[-1])
+
+
+def race(folder, how):
+    """Runs the job and its readers; returns {reader: what it says}."""
+    folder.mkdir()
+    started = {reader: start(reader[0], folder, reader[1]) for reader in READERS[how]}
+    started["train"] = start("train", folder, how, SAVES)
+    return {reader: finish(process) for reader, process in started.items()}
+
+
+@pytest.mark.slow
+def test_no_read_fails_that_a_plain_estimator_would_not_have(tmp_path, record_property):
+    found = {how: race(tmp_path / how, how) for how in ("raw", "wrapped")}
+    for how, readers in found.items():
+        for reader, said in readers.items():
+            record_property(f"{how}, {reader}", json.dumps(said))
+            print(how, reader, said)
+    for how, readers in found.items():
+        for reader, said in readers.items():
+            if reader[0] == "watch":
+                assert said["checkpoints"] > 50, (how, reader, said)
+                assert how == "raw" or said["half"] == [], (how, reader, said)
+            elif reader != "train":
+                assert said["reads"] > 0, (reader, said)
+                # Only what was removed meanwhile fails, whatever the error is called.
+                kinds = set(said["failed"])
+                assert all(re.fullmatch(r"\w+, removed", kind) for kind in kinds), (reader, said)

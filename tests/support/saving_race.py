@@ -1,0 +1,204 @@
+"""A job that saves every step and keeps one checkpoint, and those who read beside it.
+
+    python saving_race.py train FOLDER raw|wrapped STEPS     # makes FOLDER/done at its end
+    python saving_race.py poll FOLDER SUBFOLDER              # tf.train.latest_checkpoint
+    python saving_race.py iterate FOLDER SUBFOLDER           # tf.train.checkpoints_iterator
+    python saving_race.py evaluate FOLDER raw|wrapped
+    python saving_race.py watch FOLDER SUBFOLDER             # has every index its shards?
+
+The job's variables are all the step that they are of. Each prints JSON: how many reads, and those
+that failed: the kind of error, and whether the checkpoint was still there.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import pathlib
+import sys
+import time
+
+NAMES = ("a", "b", "c")
+
+
+def model_fn(features, labels, mode):
+    import tensorflow as tf
+
+    tf1 = tf.compat.v1
+    step = tf1.train.get_global_step()
+    variables = [
+        tf1.get_variable(name, [200], initializer=tf1.zeros_initializer(), use_resource=True)
+        for name in NAMES
+    ]
+    loss = tf.reduce_mean(features) + 0.0 * variables[0][0]
+    with tf.control_dependencies([tf1.assign_add(step, 1)]):
+        value = tf.fill([200], tf.cast(step.read_value(), tf.float32))
+        train_op = tf.group(*[variable.assign(value) for variable in variables])
+    spread = tf1.metrics.mean(
+        tf.reduce_max(tf.abs(tf.stack(variables) - tf.cast(step, tf.float32)))
+    )
+    return tf.estimator.EstimatorSpec(
+        mode, loss=loss, train_op=train_op, eval_metric_ops={"spread": spread}
+    )
+
+
+def estimator(folder, how):
+    import tensorflow as tf
+
+    from estimator_ckpt import wrap_model_fn
+
+    config = tf.estimator.RunConfig(
+        save_checkpoints_steps=1,
+        keep_checkpoint_max=1,
+        save_summary_steps=None,
+        log_step_count_steps=None,
+    )
+    made = model_fn
+    if how == "wrapped":
+        made = wrap_model_fn(model_fn, tf1_dir=os.path.join(folder, "tf1"))
+    return tf.estimator.Estimator(made, os.path.join(folder, "job"), config)
+
+
+def input_fn():
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensors(([1.0], [1.0])).repeat()
+
+
+def train(folder, how, steps):
+    try:
+        estimator(folder, how).train(input_fn, max_steps=int(steps))
+    finally:
+        (pathlib.Path(folder) / "done").write_bytes(b"")
+    return {"steps": int(steps)}
+
+
+def read(prefix):
+    """Reads each tensor; all have to be of one step."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(prefix)
+    step = int(prefix.rpartition("-")[2])
+    found = {float(number) for name in NAMES for number in reader.get_tensor(name)}
+    assert found == {float(step)}, f"{prefix} holds {found}"
+
+
+def counted(folder, prefixes, call=read):
+    """Reads until the job is done; counts what fails, and why."""
+    reads, failed = 0, collections.Counter()
+    for prefix in prefixes:
+        if prefix is None:
+            time.sleep(0.01)
+        else:
+            try:
+                call(prefix)
+            except Exception as error:
+                gone = not os.path.exists(prefix + ".index")
+                failed[
+                    f"{type(error).__name__}, {'removed' if gone else f'still there: {error}'}"
+                ] += 1
+            reads += 1
+        if (pathlib.Path(folder) / "done").exists():
+            break
+    return {"reads": reads, "failed": failed}
+
+
+def poll(folder, below):
+    import tensorflow as tf
+
+    def latest():
+        while True:
+            yield tf.train.latest_checkpoint(os.path.join(folder, below))
+
+    return counted(folder, latest())
+
+
+def iterate(folder, below):
+    import tensorflow as tf
+
+    os.makedirs(os.path.join(folder, below), exist_ok=True)
+    return counted(
+        folder,
+        tf.train.checkpoints_iterator(
+            os.path.join(folder, below),
+            timeout=1,
+            timeout_fn=(pathlib.Path(folder) / "done").exists,
+        ),
+    )
+
+
+def evaluate(folder, how):
+    import tensorflow as tf
+
+    made = estimator(folder, how)
+
+    def call(prefix):
+        metrics = made.evaluate(input_fn, steps=1, checkpoint_path=prefix)
+        assert metrics["spread"] == 0, metrics
+        assert metrics["global_step"] == int(prefix.rpartition("-")[2]), metrics
+
+    def latest():
+        while True:
+            yield tf.train.latest_checkpoint(os.path.join(folder, "job"))
+
+    return counted(folder, latest(), call)
+
+
+def watch(folder, below):
+    """Looks at each index that is there; its shards are, too, as long as it is."""
+    from estimator_ckpt.bundle.index import decode_index
+    from estimator_ckpt.errors import DamagedCheckpointError
+
+    inside = pathlib.Path(folder) / below
+    looks, seen, half = 0, set(), []
+    while not (pathlib.Path(folder) / "done").exists():
+        for path in inside.glob("*.index"):
+            try:
+                before = os.stat(path)
+                index = decode_index(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except DamagedCheckpointError as error:
+                half.append([str(path), str(error)])
+                continue
+            prefix = str(path)[: -len(".index")]
+            missing = [
+                (number, end)
+                for number, end in ends(index).items()
+                if size(f"{prefix}.data-{number:05d}-of-{index.num_shards:05d}") < end
+            ]
+            looks += 1
+            seen.add(prefix)
+            try:
+                unchanged = os.stat(path).st_ino == before.st_ino
+            except FileNotFoundError:
+                continue  # removed meanwhile, and its shards after it
+            if missing and unchanged:
+                half.append([str(path), missing])
+    return {"looks": looks, "checkpoints": len(seen), "half": half}
+
+
+def ends(index):
+    found = {}
+    for entry in index.entries.values():
+        for stored in entry.stored:
+            end = stored.offset + stored.size
+            found[stored.shard_id] = max(found.get(stored.shard_id, 0), end)
+    return found
+
+
+def size(path):
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return -1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from estimator_ckpt import compat
+
+    compat.install()
+    task, *rest = sys.argv[1:]
+    print("\n" + json.dumps(globals()[task](*rest)))
