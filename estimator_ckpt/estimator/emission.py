@@ -146,6 +146,9 @@ class Emitter:
     def _note_saves(self) -> None:
         """Notes what the job saves: a Saver that keeps all checkpoints does not list them."""
         self._saved = None
+        if isinstance(self._saver, CheckpointSaver):
+            self._saver.after_save.insert(0, self._note)
+            return
         save = self._saver.save
 
         def noted(*args: Any, **kwargs: Any) -> Any:
@@ -154,6 +157,10 @@ class Emitter:
             return path
 
         self._saver.save = noted
+
+    def _note(self, session: Any, prefix: str) -> None:
+        del session
+        self._saved = prefix
 
     def _newest(self) -> str | None:
         checkpoints = self._saver.last_checkpoints

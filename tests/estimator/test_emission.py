@@ -130,11 +130,11 @@ def test_a_lost_session_is_for_tensorflow_to_recover(dirs, monkeypatch, kind):
     write = CheckpointSaver.write
     lost = []
 
-    def aborted(saver, session, prefix):
+    def aborted(saver, session, prefix, snapshot=None):
         if prefix.startswith(str(emitted)) and not lost:
             lost.append(prefix)
             raise kind(None, None, "the parameter server is gone")
-        write(saver, session, prefix)
+        write(saver, session, prefix, snapshot)
 
     monkeypatch.setattr(CheckpointSaver, "write", aborted)
     hook = Tf1CheckpointSaverHook(str(emitted), save_steps=2)
