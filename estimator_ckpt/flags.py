@@ -116,6 +116,14 @@ def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         "With async_save: what a save does that comes while the one before is still being written.",
         flag_values=flag_values,
     )
+    is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
+    flags.register_multi_flags_validator(
+        [is_async, checkpoint_format],
+        lambda values: not values[is_async] or values[checkpoint_format] != "tf1",
+        f"--{is_async} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
+        f"with --{prefix}tf1_dir if there are to be TF1 checkpoints",
+        flag_values=flag_values,
+    )
     flags.register_multi_flags_validator(
         [steps, secs],
         lambda values: not (values[steps] and values[secs]),

@@ -40,9 +40,11 @@ def test_what_a_page_shows_runs(page, tmp_path):
         pytest.skip(f"{page.name} shows nothing that runs here")
     path = tmp_path / "page.py"
     path.write_text(script(text), encoding="utf-8")
+    # Other pages say tf.estimator, and that newer versions of TensorFlow need this to run them.
+    runner = [] if page.name == "README.md" else ["-m", "estimator_ckpt.compat"]
+    assert page.name == "README.md" or "tf.estimator" not in text or "estimator_ckpt.compat" in text
     ran = subprocess.run(
-        # Pages say tf.estimator, whatever the version of TensorFlow.
-        [sys.executable, "-m", "estimator_ckpt.compat", str(path)],
+        [sys.executable, *runner, str(path)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -271,6 +271,11 @@ def test_saving_while_training_goes_on_goes_to_the_wrapper(monkeypatch, argument
     assert (given["async_save"], given["async_when_busy"]) == expected
 
 
+def test_saving_while_training_goes_on_needs_a_wrapped_model_fn():
+    with pytest.raises(flags.IllegalFlagValueError, match="--async_save needs a wrapped model_fn"):
+        parse("--async_save", "--checkpoint_format=tf1")
+
+
 def test_what_to_do_about_errors_goes_to_the_hook_of_a_job_that_is_not_wrapped(monkeypatch):
     given = {}
     monkeypatch.setattr(

@@ -103,3 +103,16 @@ def test_one_op_is_added_however_many_variables_there_are():
             saver.build()
             counts.append(len(graph.get_operations()))
     assert counts[1] - counts[0] == 1
+
+
+def test_what_is_on_a_parameter_server_is_not_copied_and_that_is_said_once(caplog):
+    with tf.Graph().as_default():
+        with tf.device("/job:ps/task:1/cpu:0"):
+            tf1.get_variable("far", [2])
+        tf1.get_variable("near", [2])
+        saver = CheckpointSaver("dual", sharded=True)
+        saver.async_save = True
+        saver.build()
+        saver.build()
+    message = "Checkpoints are saved while training stands still: 'far' is on a parameter server"
+    assert caplog.messages == [message]
