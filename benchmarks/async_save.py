@@ -1,9 +1,8 @@
 """How long training stands still for a save, and how much it gets done meanwhile.
 
-One process trains one model three ways, one after the other: plain TensorFlow's CheckpointSaverHook
-with a `Scaffold(saver=tf.train.Checkpoint)`, the wrapped job, and the wrapped job with async_save.
-Each trains for a fixed time and saves every few seconds. A pause is what a step takes in which a
-save falls, less a usual step.
+Each row is a process that trains one model for a fixed time and saves every few seconds: with plain
+TensorFlow's `Scaffold(saver=tf.train.Checkpoint)`, wrapped, and wrapped with async_save. A pause is
+what a step takes in which a save falls, hooks included, less a usual step.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks import measure
@@ -19,6 +18,7 @@ from benchmarks.measure import Table
 
 PLAIN, WRAPPED, ASYNC = "plain TF2", "wrapped", "wrapped, async_save"
 _VARIABLES = 64
+_SIDE = 1400  # of the matrices that a step multiplies
 
 
 def trains(way: str, megabytes: str, seconds: str, every: str) -> measure.Run:
@@ -29,9 +29,36 @@ def trains(way: str, megabytes: str, seconds: str, every: str) -> measure.Run:
     compat.install()
     import tensorflow as tf
 
+    model_fn = _model_fn(int(megabytes), with_checkpoint=way == PLAIN)
+    if way != PLAIN:
+        model_fn = estimator_ckpt.wrap_model_fn(model_fn, async_save=way == ASYNC)
+    watch = _watch(float(seconds))
+    with tempfile.TemporaryDirectory() as folder:
+        config = tf.estimator.RunConfig(
+            save_checkpoints_secs=float(every),
+            keep_checkpoint_max=2,
+            log_step_count_steps=None,
+            save_summary_steps=None,
+        )
+        estimator = tf.estimator.Estimator(model_fn, folder, config)
+        estimator.train(lambda: tf.data.Dataset.range(10**9), hooks=[watch])
+    usual = statistics.median(watch.times)
+    saves = max(1, int(float(seconds) / float(every)))
+    pauses = sorted(each - usual for each in watch.times)[-saves:]
+    return {
+        "median": statistics.median(pauses),
+        "worst": pauses[-1],
+        "steps": len(watch.times) / sum(watch.times),
+        "memory": measure.peak_memory(),
+    }
+
+
+def _model_fn(megabytes: int, *, with_checkpoint: bool) -> Callable[..., Any]:
+    """Returns a model_fn whose steps compute, and change some of its many variables."""
+    import tensorflow as tf
+
     tf1 = tf.compat.v1
-    elements = int(megabytes) * measure.MEGABYTE // _VARIABLES // 4
-    side = 1400
+    elements = megabytes * measure.MEGABYTE // _VARIABLES // 4
 
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
         step = tf1.train.get_or_create_global_step()
@@ -39,63 +66,44 @@ def trains(way: str, megabytes: str, seconds: str, every: str) -> measure.Run:
             tf1.get_variable(f"w_{number}", [elements], initializer=tf1.zeros_initializer())
             for number in range(_VARIABLES)
         ]
-        # A step that computes, and that changes some of the variables.
-        product = tf.matmul(tf.random.uniform([side, side]), tf.random.uniform([side, side]))
+        product = tf.matmul(*(tf.random.uniform([_SIDE, _SIDE]) for _ in range(2)))
         with tf.control_dependencies([product]):
             changed = [each.assign_add(tf.ones_like(each)) for each in variables[:4]]
         with tf.control_dependencies([tf.group(*changed)]):
             train_op = step.assign_add(1)
         scaffold = None
-        if way == PLAIN:
+        if with_checkpoint:
             held = {each.op.name: each for each in variables}
             saver = tf.train.Checkpoint(var_list=held, step=step)
             scaffold = tf1.train.Scaffold(saver=saver)
         loss = tf.reduce_sum(product) * 0.0
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op, scaffold=scaffold)
 
-    class Watch(tf1.train.SessionRunHook):
-        """Measures from the end of a step to the end of the next one, what hooks do included."""
+    return model_fn
 
+
+def _watch(seconds: float) -> Any:
+    """Returns a hook that measures from the end of a step to the end of the next one."""
+    import tensorflow as tf
+
+    class Watch(tf.compat.v1.train.SessionRunHook):
         def __init__(self) -> None:
             self.times: list[float] = []
-            self.started: float | None = None
+
+        def after_create_session(self, session: Any, coord: Any) -> None:
+            del session, coord
+            self.last: float | None = None
 
         def after_run(self, run_context: Any, run_values: Any) -> None:
             del run_values
             now = time.perf_counter()
-            if self.started is None:
-                self.started = self.last = now
-            self.times.append(now - self.last)
+            if self.last is not None:  # the first step, and the save before it, warm up
+                self.times.append(now - self.last)
             self.last = now
-            if now - self.started > float(seconds):
+            if sum(self.times) > seconds:
                 run_context.request_stop()
 
-    if way != PLAIN:
-        model_fn = estimator_ckpt.wrap_model_fn(model_fn, async_save=way == ASYNC)
-    watch = Watch()
-    with tempfile.TemporaryDirectory() as folder:
-        estimator = tf.estimator.Estimator(
-            model_fn,
-            folder,
-            tf.estimator.RunConfig(
-                save_checkpoints_secs=float(every),
-                keep_checkpoint_max=2,
-                log_step_count_steps=None,
-                save_summary_steps=None,
-            ),
-        )
-        estimator.train(lambda: tf.data.Dataset.range(10**9), hooks=[watch])
-        took = sum(watch.times)
-    usual = statistics.median(watch.times)
-    saves = max(1, int(float(seconds) / float(every)))
-    # The first save warms up: its memory is new to the process.
-    pauses = sorted(each - usual for each in watch.times)[-saves:]
-    return {
-        "median": statistics.median(pauses),
-        "worst": pauses[-1],
-        "steps": len(watch.times) / took,
-        "memory": measure.peak_memory(),
-    }
+    return Watch()
 
 
 def tables(quick: bool) -> Iterator[Table]:
@@ -105,7 +113,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "and the most memory of the process; ratios are to plain TensorFlow's synchronous save.",
         ("data", "saved by", "pause", "worst", "of plain TF2", "steps/s", "of plain", "memory"),
     )
-    sizes = ((64, 10, 2),) if quick else ((64, 20, 3), (256, 30, 4), (1024, 60, 6))
+    sizes = ((64, 10, 2),) if quick else ((64, 15, 3), (256, 24, 4), (1024, 60, 6))
     for megabytes, seconds, every in sizes:
         found = {
             way: measure.in_own_process("async_save", "trains", way, megabytes, seconds, every)

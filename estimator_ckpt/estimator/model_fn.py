@@ -177,7 +177,7 @@ class _Settings:
             hooks = "training_hooks"
         else:
             return spec  # Estimator says what it should be
-        if mode != tf_estimator.ModeKeys.TRAIN:
+        if mode != tf_estimator.ModeKeys.TRAIN or is_export_for_training():
             return spec
         warn_if_nothing_is_trained(spec.train_op)
         if self.async_when_busy and hooks == "training_hooks":

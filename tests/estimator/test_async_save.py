@@ -219,6 +219,23 @@ def test_an_iterator_which_no_array_can_hold_is_saved_while_training_stands_stil
     assert "which no array can hold" in caplog.text
 
 
+def test_an_exported_training_graph_has_nothing_of_it(tmp_path, caplog):
+    estimator = make(tmp_path / "job")
+    estimator.train(jobs.same_batch_input_fn, steps=1)
+
+    def receiver():
+        x, y = tf1.placeholder(tf.float32, [None, 4]), tf1.placeholder(tf.float32, [None, 3])
+        return tf.estimator.experimental.build_raw_supervised_input_receiver_fn({"x": x}, y)()
+
+    receivers = {tf.estimator.ModeKeys.TRAIN: receiver}
+    with caplog.at_level(logging.WARNING):
+        exported = estimator.experimental_export_all_saved_models(str(tmp_path / "out"), receivers)
+    with tf.Graph().as_default() as graph, tf1.Session() as session:
+        tf1.saved_model.load(session, [tf.saved_model.TRAINING], exported.decode())
+        assert "PyFunc" not in {operation.type for operation in graph.get_operations()}
+    assert "async_save" not in caplog.text
+
+
 def test_an_unknown_way_to_be_busy_is_refused():
     with pytest.raises(CheckpointArgumentError, match="wait, skip"):
         wrap_model_fn(jobs.adam_model_fn, async_save=True, async_when_busy="hurry")
