@@ -10,7 +10,7 @@ bytes. The data files of the source are hard-linked where the file system can, e
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -97,6 +97,8 @@ def convert(
     to: str | None = None,
     rename: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     drop: Iterable[str] = (),
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
     container: str | None = None,
     step: str | None = "step",
     like: Any = None,
@@ -114,6 +116,9 @@ def convert(
         format of the source.
       rename: old to new names or scopes, as `estimator_ckpt.naming.rename_rules` takes them.
       drop: regular expressions; variables in whose new name one is found are left out.
+      include: regular expressions; a variable is taken if one is found in its name in the source,
+        and so is the global step in any case. Slots have names of their own.
+      exclude: regular expressions; a variable is not taken if one is found in that name.
       container: for tf2 and dual, the attribute of the root object that holds the variables by
         name; `Checkpoint(var_list={name: variable})` by default. A source that is object-based
         keeps its own layout unless a container is given.
@@ -137,7 +142,7 @@ def convert(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
       VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
-      CheckpointArgumentError: an argument is unusable.
+      CheckpointArgumentError: an argument is unusable, or a pattern or rule matches no variable.
     """
     if like is not None and (container is not None or to == "tf1"):
         raise CheckpointArgumentError(
@@ -145,9 +150,10 @@ def convert(
             "and not with container="
         )
     patterns = tuple(drop)
+    wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
 
     def edit(names: Mapping[str, str]) -> naming.Edit:
-        changed = naming.Edit.nothing(names)
+        changed = naming.choose(names, wanted.checked(names))
         if rename:
             changed = changed.then(naming.rename, rename)
         return changed.then(naming.drop, patterns) if patterns else changed
@@ -159,7 +165,7 @@ def convert(
         lambda checkpoint: plan(
             checkpoint,
             to,
-            edit=edit if rename or patterns else None,
+            edit=edit if rename or patterns or not wanted.takes_all else None,
             layout=layout,
             default=naming.Layout(step=step),
             like=like,

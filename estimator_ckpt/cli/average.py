@@ -3,7 +3,7 @@
 Synopsis:
 
     estimator-ckpt average job/model.ckpt-800 job/model.ckpt-900 averaged/model.ckpt-900
-    estimator-ckpt average job averaged/model.ckpt-900 --last=5
+    estimator-ckpt average job averaged/model.ckpt-900 --last=5 --exclude=Adam
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
-from estimator_ckpt.cli.filters import CHECKPOINT
-from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts
+from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts, print_left_out
 
 if TYPE_CHECKING:
     from estimator_ckpt.tools.average import AverageReport
 
 _DETAILS = f"""\
 Each CHECKPOINT is of any format: {CHECKPOINT}. With --last, the one CHECKPOINT is a folder with \
-a state file. All must have the same variables. TARGET is the \
+a state file. All must have the same variables, as far as they are taken. TARGET is the \
 prefix of the new checkpoint, in the format of the newest one (that of the highest global step).
 
 Sums are in float64, and each variable keeps its type. Integers, bools, strings and the global \
-step are the newest checkpoint's. Tensors are read in pieces: memory doesn't limit their size."""
+step are the newest checkpoint's. Tensors are read in pieces: memory doesn't limit their size.
+
+{TAKEN}"""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -38,6 +40,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    define_filter_flags(values)
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
 
 
@@ -51,6 +54,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             checkpoints[0] if len(checkpoints) == 1 else checkpoints,
             target,
             last=values.last,
+            **filters(values),
             overwrite=values.overwrite,
             progress=progress,
         )
@@ -74,6 +78,7 @@ def _print_for_people(report: AverageReport, verbose: bool) -> None:
         print(f"  {output.counted(len(names), 'variable')} {what}")
         for name in names if verbose else ():
             print(f"    {output.escape(name)}")
+    print_left_out(report.dropped, verbose)
     print(f"  {output.human_bytes(report.bytes_written)} written")
 
 
@@ -86,6 +91,7 @@ def _print_for_pipes(report: AverageReport) -> None:
             ("newest", report.newest),
             ("variables_averaged", len(report.averaged)),
             ("variables_kept", len(report.kept)),
+            ("keys_dropped", len(report.dropped)),
             ("bytes_written", report.bytes_written),
         )
     )
@@ -95,6 +101,8 @@ def _print_for_pipes(report: AverageReport) -> None:
         output.print_tabbed(("averaged", name))
     for name in report.kept:
         output.print_tabbed(("kept", name))
+    for dropped in report.dropped:
+        output.print_tabbed(("dropped", dropped.key, dropped.reason))
 
 
 COMMAND = Command(

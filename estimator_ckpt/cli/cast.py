@@ -16,11 +16,9 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, require_choice
-from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
-    define_filter_flags,
     define_output_flags,
-    filters,
     print_facts,
     shape_text,
 )
@@ -33,8 +31,9 @@ SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET 
 the new checkpoint, of the same format.
 
 Values are rounded to the nearest, ties to even. Those that become infinite (overflow) or zero \
-(underflow) are counted, and their variables listed. Other types stay as they are. TensorFlow \
-restores TARGET into variables of the new type only."""
+(underflow) are counted, and their variables listed. Other types, and variables that --include \
+and --exclude don't choose, stay as they are. TensorFlow restores TARGET into variables of the new \
+type only."""
 _COLUMNS = (
     output.Column("name"),
     output.Column("shape"),
@@ -53,7 +52,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Type to cast to: from float32 to the first two, from these to float32. Required.",
         flag_values=values,
     )
-    define_filter_flags(values, "cast")
+    define_filter_flags(values)
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
 
 

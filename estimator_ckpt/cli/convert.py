@@ -5,7 +5,7 @@ Synopsis:
     estimator-ckpt convert model_dir/model.ckpt-500 tf2/ckpt-500 --to=tf2
     estimator-ckpt convert model_dir both/ckpt --to=dual --verbose
     estimator-ckpt convert tf2/ckpt-500 tf1/model.ckpt-500 --to=tf1 --copy --json
-    estimator-ckpt convert model_dir tf2_dir --to=tf2 --all
+    estimator-ckpt convert model_dir tf2_dir --to=tf2 --all --exclude=Adam
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command, require_choice
-from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
@@ -28,7 +28,9 @@ SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET 
 the new checkpoint.
 
 No tensor is read: the files that hold them are linked into place, or copied where the file \
-system cannot link. What is left out of the new checkpoint is always listed, with the reason."""
+system cannot link. What is left out of the new checkpoint is always listed, with the reason.
+
+{TAKEN} --rename and --drop then see what was chosen."""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -60,6 +62,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Regular expression, may be repeated: variables in whose name it is found are left out.",
         flag_values=values,
     )
+    define_filter_flags(values)
     flags.DEFINE_boolean(
         "all",
         False,
@@ -78,6 +81,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         "step": values.step or None,
         "rename": rename_rules(values),
         "drop": values.drop,
+        **filters(values),
     }
 
     from estimator_ckpt.conversion import convert

@@ -3,6 +3,7 @@
 Synopsis:
 
     estimator-ckpt drop model_dir small/ckpt --slots
+    estimator-ckpt drop model_dir small/ckpt --slots --exclude=Momentum
     estimator-ckpt drop model_dir small/ckpt --pattern='^head/' --nodry_run
 """
 
@@ -13,13 +14,15 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command, UsageError
-from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.filters import CHECKPOINT, OTHERS_STAY, define_filter_flags, filters
 from estimator_ckpt.cli.report import define_writing_flags, with_report
 
 _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
 the new checkpoint, of the same format. No \
 tensor is read: what is left out still takes its room in the data files, which are linked.
+
+{OTHERS_STAY}
 
 Without --nodry_run it only says what it would leave out."""
 
@@ -34,6 +37,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Regular expression, may be repeated: variables in whose name it is found are left out.",
         flag_values=values,
     )
+    define_filter_flags(values)
     define_writing_flags(values, dry_run=True)
 
 
@@ -46,7 +50,9 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     return with_report(
         values,
-        lambda **options: drop(source, target, values.pattern, slots=values.slots, **options),
+        lambda **options: drop(
+            source, target, values.pattern, slots=values.slots, **filters(values), **options
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 Synopsis:
 
     estimator-ckpt ema model_dir averaged/ckpt
-    estimator-ckpt ema model_dir averaged/ckpt --nodry_run
+    estimator-ckpt ema model_dir averaged/ckpt --exclude=^head/ --nodry_run
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command
-from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.report import define_writing_flags, with_report
 
 _DETAILS = f"""\
@@ -21,10 +21,14 @@ SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET 
 the new checkpoint, of the same format. No \
 tensor is read: each variable gets the bytes of its average, NAME/ExponentialMovingAverage.
 
+--include and --exclude choose by NAME. Other variables stay as they are, and so do their \
+averages.
+
 Without --nodry_run it only says what it would do, as the variables' own values are left out."""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
+    define_filter_flags(values)
     define_writing_flags(values, dry_run=True)
 
 
@@ -33,7 +37,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     from estimator_ckpt.tools.edit import ema
 
-    return with_report(values, lambda **options: ema(source, target, **options))
+    return with_report(values, lambda **options: ema(source, target, **filters(values), **options))
 
 
 COMMAND = Command(

@@ -15,12 +15,10 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
-from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
     define_file_flags,
-    define_filter_flags,
     define_output_flags,
-    filters,
     print_facts,
     print_left_out,
     print_tensors,
@@ -40,7 +38,7 @@ is always said, with the reason. Tensors are written in pieces: memory doesn't l
 
 def _define_flags(values: flags.FlagValues) -> None:
     define_file_flags(values)
-    define_filter_flags(values, "exported")
+    define_filter_flags(values)
     flags.DEFINE_boolean(
         "slots", True, "Export what belongs to optimizers, too.", flag_values=values
     )

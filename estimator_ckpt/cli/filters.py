@@ -1,26 +1,31 @@
-"""`--include` and `--exclude`, which all commands that look at variables have.
+"""`--include` and `--exclude`, which all commands have.
 
 Synopsis:
 
     define_filter_flags(values)
+    cast(source, target, to=to, **filters(values))
     wanted = name_filter(values)
     [row for row in rows if wanted(row.name)]
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Callable
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from estimator_ckpt.cli.command import UsageError
+if TYPE_CHECKING:
+    from estimator_ckpt.naming import NameFilter
 
 CHECKPOINT = (
     "a prefix (model_dir/model.ckpt-500), the path of its .index, a folder with a state file (its "
     "latest checkpoint), or a SavedModel's folder; local, or where tf.io.gfile reaches"
 )
+TAKEN = """\
+--include and --exclude choose by a variable's name in the source, and its slots by theirs. What \
+they don't choose is left out, which is said; the global step is left out only by --exclude."""
+OTHERS_STAY = """\
+Variables that --include and --exclude don't choose stay as they are."""
 
 
 def define_filter_flags(values: flags.FlagValues, noun: str = "variable") -> None:
@@ -41,26 +46,17 @@ def define_filter_flags(values: flags.FlagValues, noun: str = "variable") -> Non
     )
 
 
-def name_filter(values: flags.FlagValues) -> Callable[[str], bool]:
+def filters(values: flags.FlagValues) -> dict[str, Any]:
+    """Returns the arguments that the flags give."""
+    return {"include": values.include or ".*", "exclude": values.exclude}
+
+
+def name_filter(values: flags.FlagValues) -> NameFilter:
     """Returns what says of a name whether it is asked for.
 
     Raises:
-      UsageError: a value is no regular expression.
+      CheckpointArgumentError: a value is no regular expression.
     """
-    include = _compile("include", values.include)
-    exclude = _compile("exclude", values.exclude)
+    from estimator_ckpt.naming import NameFilter  # here: `--help` need not wait for it
 
-    def wanted(name: str) -> bool:
-        included = not include or any(pattern.search(name) for pattern in include)
-        return included and not any(pattern.search(name) for pattern in exclude)
-
-    return wanted
-
-
-def _compile(flag: str, patterns: Sequence[str] | None) -> list[re.Pattern[str]]:
-    try:
-        return [re.compile(pattern) for pattern in patterns or ()]
-    except re.error as error:
-        raise UsageError(
-            f"flag --{flag}: {error.pattern!r} is not a regular expression: {error}"
-        ) from error
+    return NameFilter(**filters(values))

@@ -15,11 +15,10 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.filters import define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
     define_file_flags,
-    define_filter_flags,
     define_output_flags,
-    filters,
     print_facts,
     print_left_out,
     print_tensors,
@@ -59,7 +58,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     define_file_flags(values)
-    define_filter_flags(values, "imported")
+    define_filter_flags(values, "array")
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
 
 

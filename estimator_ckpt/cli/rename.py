@@ -3,6 +3,7 @@ r"""`estimator-ckpt rename SOURCE TARGET`: gives variables other names.
 Synopsis:
 
     estimator-ckpt rename model_dir new/ckpt --rename=old_scope/=new_scope/ --rename=w=kernel
+    estimator-ckpt rename model_dir new/ckpt --rename=a/=b/ --exclude=Adam
     estimator-ckpt rename model_dir new/ckpt --rename='re:layer_(\d+)/=block_\1/' --dry_run -v
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import Command, UsageError
-from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.filters import CHECKPOINT, OTHERS_STAY, define_filter_flags, filters
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
@@ -24,7 +25,9 @@ from estimator_ckpt.cli.report import (
 _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
 the new checkpoint, of the same format. No \
-tensor is read: the data files are linked, the index is written anew."""
+tensor is read: the data files are linked, the index is written anew.
+
+{OTHERS_STAY}"""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -36,6 +39,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "name.",
         flag_values=values,
     )
+    define_filter_flags(values)
     define_writing_flags(values, dry_run=False)
 
 
@@ -49,7 +53,9 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     return with_report(
         values,
-        lambda **options: rename(source, target, rules, container=values.container, **options),
+        lambda **options: rename(
+            source, target, rules, container=values.container, **filters(values), **options
+        ),
     )
 
 

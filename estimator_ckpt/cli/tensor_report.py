@@ -2,7 +2,6 @@
 
 Synopsis:
 
-    define_filter_flags(values, "cast")
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
     print_left_out(report.left_out, values.verbose)
 """
@@ -10,7 +9,7 @@ Synopsis:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -28,29 +27,6 @@ TENSOR_COLUMNS = (
     output.Column("dtype"),
 )
 _FILTERED = "not asked for"  # such reasons say what the user has just said: they are counted
-
-
-def define_filter_flags(values: flags.FlagValues, done: str) -> None:
-    """Defines `--include` and `--exclude`; `done` is what is done to a variable, such as `cast`."""
-    flags.DEFINE_multi_string(
-        "include",
-        [],
-        f"Regular expression, may be repeated: variables in whose name one is found are {done}. "
-        "(default: all variables)",
-        flag_values=values,
-    )
-    flags.DEFINE_multi_string(
-        "exclude",
-        [],
-        f"Regular expression, may be repeated: variables in whose name one is found are not {done}."
-        " (default: none)",
-        flag_values=values,
-    )
-
-
-def filters(values: flags.FlagValues) -> dict[str, Any]:
-    """Returns the arguments that `--include` and `--exclude` give."""
-    return {"include": values.include or ".*", "exclude": values.exclude}
 
 
 def define_file_flags(values: flags.FlagValues) -> None:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from estimator_ckpt.naming.edit import Edit as Edit
 from estimator_ckpt.naming.edit import averages as averages
+from estimator_ckpt.naming.edit import choose as choose
 from estimator_ckpt.naming.edit import drop as drop
 from estimator_ckpt.naming.edit import rename as rename
+from estimator_ckpt.naming.filters import UNWANTED as UNWANTED
+from estimator_ckpt.naming.filters import NameFilter as NameFilter
 from estimator_ckpt.naming.layout import GLOBAL_STEP as GLOBAL_STEP
 from estimator_ckpt.naming.layout import SAVE_COUNTER as SAVE_COUNTER
 from estimator_ckpt.naming.layout import SAVE_COUNTER_KEY as SAVE_COUNTER_KEY

@@ -9,13 +9,12 @@ Names in, names out; `estimator_ckpt.conversion` makes a checkpoint of it.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
+from estimator_ckpt.naming.filters import UNWANTED, compiled, everything, matching
 from estimator_ckpt.naming.rules import rename_rules
 from estimator_ckpt.naming.slots import is_optimizer_state
 
@@ -52,14 +51,34 @@ class Edit:
         return not set(self.names) <= set(self.names.values()) | set(self.dropped)
 
 
+def choose(names: Collection[str], chosen: Callable[[str], bool]) -> Edit:
+    """Leaves out what isn't chosen.
+
+    Args:
+      names: of all variables.
+      chosen: says of a name whether it stays.
+
+    Returns:
+      The edit.
+
+    Raises:
+      CheckpointArgumentError: nothing would be left.
+    """
+    kept = {name: name for name in names if chosen(name)}
+    return _left(kept, {name: UNWANTED for name in names if name not in kept})
+
+
 def rename(
-    names: Collection[str], rules: Mapping[str, str] | Iterable[tuple[str, str]] | None
+    names: Collection[str],
+    rules: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    chosen: Callable[[str], bool] = everything,
 ) -> Edit:
     """Renames variables.
 
     Args:
       names: of all variables.
       rules: as for `rename_rules`.
+      chosen: says of a name whether the rules are for it.
 
     Returns:
       The edit.
@@ -68,17 +87,24 @@ def rename(
       CheckpointArgumentError: a rule is unusable, or matches nothing.
       NameClashError: two variables would get the same name.
     """
-    renamed = rename_rules(rules).apply_all(names)
+    renamed = rename_rules(rules).apply_all(names, chosen)
     return Edit({new: old for old, new in renamed.items()})
 
 
-def drop(names: Collection[str], patterns: Iterable[str] = (), *, slots: bool = False) -> Edit:
+def drop(
+    names: Collection[str],
+    patterns: Iterable[str] = (),
+    *,
+    slots: bool = False,
+    chosen: Callable[[str], bool] = everything,
+) -> Edit:
     """Leaves variables out.
 
     Args:
       names: of all variables.
       patterns: regular expressions; a variable is left out if one is found in its name.
       slots: also leave out what belongs to optimizers.
+      chosen: says of a name whether it may be left out.
 
     Returns:
       The edit.
@@ -88,31 +114,26 @@ def drop(names: Collection[str], patterns: Iterable[str] = (), *, slots: bool = 
         optimizer's variable although `slots` says so; or nothing would be left.
     """
     known = set(names)
+    asked = sorted(filter(chosen, known))
     reasons: dict[str, str] = {}
-    for pattern in patterns:
-        matching = [name for name in sorted(known) if _compiled(pattern).search(name)]
-        if not matching:
-            near = difflib.get_close_matches(pattern, known, 3, 0.5)
-            hint = f"; near names are {', '.join(near)}" if near else ""
-            raise CheckpointArgumentError(f"the pattern '{pattern}' matches no variable{hint}")
-        reasons.update(dict.fromkeys(matching, f"asked for: it matches '{pattern}'"))
+    for pattern in compiled(patterns):
+        reason = f"asked for: it matches '{pattern.pattern}'"
+        reasons.update(dict.fromkeys(matching(pattern, asked), reason))
     if slots:
-        state = [name for name in sorted(known) if is_optimizer_state(name, known)]
+        state = [name for name in asked if is_optimizer_state(name, known)]
         if not state:
             raise CheckpointArgumentError("there are no optimizer's variables to drop")
         for name in state:
             reasons.setdefault(name, "asked for: it belongs to an optimizer")
-    kept = {name: name for name in names if name not in reasons}
-    if not kept:
-        raise CheckpointArgumentError("nothing would be left; give patterns that match less")
-    return Edit(kept, reasons)
+    return _left({name: name for name in names if name not in reasons}, reasons)
 
 
-def averages(names: Collection[str]) -> Edit:
+def averages(names: Collection[str], chosen: Callable[[str], bool] = everything) -> Edit:
     """Takes the moving averages under the names of their variables.
 
     Args:
       names: of all variables.
+      chosen: says of a variable's name whether it gets its average.
 
     Returns:
       The edit: where `w/ExponentialMovingAverage` exists, `w` has its bytes, and both the old ones
@@ -126,7 +147,7 @@ def averages(names: Collection[str]) -> Edit:
     average_of: dict[str, str] = {}
     for name in sorted(known):
         owner = _averaged(name, known)
-        if owner is not None:
+        if owner is not None and chosen(owner):
             if owner in average_of:
                 raise NameClashError(
                     f"'{owner}' has two averages, '{average_of[owner]}' and '{name}'; "
@@ -135,7 +156,8 @@ def averages(names: Collection[str]) -> Edit:
             average_of[owner] = name
     if not average_of:
         raise CheckpointArgumentError(
-            f"there is no average: no variable's name ends in '/{_AVERAGE}'"
+            "there is no average of a variable that is asked for: no name is that of one with "
+            f"'/{_AVERAGE}' behind it"
         )
     taken = set(average_of.values())
     dropped = {
@@ -158,8 +180,7 @@ def _averaged(name: str, names: Collection[str]) -> str | None:
     return owner if owner in names else parent
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise CheckpointArgumentError(f"'{pattern}' is no regular expression: {error}") from error
+def _left(kept: Mapping[str, str], dropped: Mapping[str, str]) -> Edit:
+    if not kept:
+        raise CheckpointArgumentError("nothing would be left; give patterns that match less")
+    return Edit(kept, dropped)

@@ -9,12 +9,12 @@ A rule for a variable is also one for its slots.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
+from estimator_ckpt.naming.filters import everything, near
 from estimator_ckpt.naming.slots import slot_of
 
 _REGEX = "re:"
@@ -63,18 +63,24 @@ class Rename:
                 return new
         return name
 
-    def apply_all(self, names: Iterable[str]) -> dict[str, str]:
-        """Returns {old name: new name} for all variables.
+    def apply_all(
+        self, names: Iterable[str], chosen: Callable[[str], bool] = everything
+    ) -> dict[str, str]:
+        """Returns {old name: new name} for all variables; those not chosen keep their names.
 
         Raises:
           CheckpointArgumentError: a rule matches no name.
           NameClashError: two variables would get the same name.
         """
         known = set(names)
-        renamed = {name: self.apply(name, known) for name in sorted(known)}
+        asked = set(filter(chosen, known))
+        renamed = {
+            name: self.apply(name, known) if name in asked else name for name in sorted(known)
+        }
         for rule in self.rules:
-            if all(rule.apply(name, known) is None for name in known):
-                raise CheckpointArgumentError(_unmatched(rule, known))
+            if all(rule.apply(name, known) is None for name in asked):
+                shown = f"the rule '{rule.old}={rule.new}'"
+                raise CheckpointArgumentError(f"{shown} matches no variable{near(rule.old, asked)}")
         owners: dict[str, str] = {}
         for old, new in renamed.items():
             if new in owners:
@@ -120,9 +126,3 @@ def _require_usable(rule: Rule) -> None:
         raise CheckpointArgumentError(
             f"{shown} mixes a scope with a name; end both with '/', or neither"
         )
-
-
-def _unmatched(rule: Rule, names: Collection[str]) -> str:
-    near = difflib.get_close_matches(rule.old, names, 3, 0.5)
-    hint = f"; near names are {', '.join(near)}" if near else ""
-    return f"the rule '{rule.old}={rule.new}' matches no variable{hint}"

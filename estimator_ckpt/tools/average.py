@@ -3,6 +3,7 @@
     average(["job/model.ckpt-800", "job/model.ckpt-900"], "averaged/model.ckpt-900")
     report = average("job", "averaged/model.ckpt-900", last=5)
     print(report.averaged, report.kept)
+    average("job", "averaged/model.ckpt-900", last=5, exclude="Adam")
 
 Sums are in float64 (complex128 for complex numbers); each variable keeps its type. What can't be
 averaged (integers, bools, strings) and the global step are the newest checkpoint's, and so are
@@ -24,6 +25,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, TensorEntry, arrays, open_checkpoint
 from estimator_ckpt.bundle.checkpoint import find_listed, read_state
 from estimator_ckpt.bundle.files import Progress
+from estimator_ckpt.conversion import DroppedKey, plan
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointNotFoundError,
@@ -47,6 +49,7 @@ class AverageReport:
       step: its global step, or None where it has none.
       averaged: names of the variables that are averages, sorted.
       kept: names of those that are the newest checkpoint's, sorted.
+      dropped: keys of the newest checkpoint that were left out, and why.
       bytes_written: the size of the new checkpoint's files.
     """
 
@@ -57,6 +60,7 @@ class AverageReport:
     step: int | None
     averaged: tuple[str, ...]
     kept: tuple[str, ...]
+    dropped: tuple[DroppedKey, ...]
     bytes_written: int
 
 
@@ -65,6 +69,8 @@ def average(
     target: str | os.PathLike[str],
     *,
     last: int | None = None,
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> AverageReport:
@@ -74,6 +80,9 @@ def average(
       checkpoints: prefixes, or directories (their latest checkpoints); with `last`, a model_dir.
       target: the prefix of the new checkpoint.
       last: average this many checkpoints, the last that the model_dir's state file lists.
+      include: regular expressions; a variable is taken if one is found in its name, and so is the
+        global step in any case. Slots have names of their own.
+      exclude: regular expressions; a variable is not taken if one is found in its name.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
 
@@ -81,9 +90,12 @@ def average(
       What was averaged.
 
     Raises:
-      CheckpointArgumentError: there is nothing to average, or a checkpoint is given twice.
+      CheckpointArgumentError: there is nothing to average, a checkpoint is given twice, or a
+        pattern is no regular expression or matches no variable.
       CheckpointNotFoundError: there is no such checkpoint, or the state file lists fewer.
-      VariableMismatchError: the checkpoints don't have the same names, shapes and types.
+      VariableMismatchError: of what is taken, the checkpoints don't have the same names, shapes
+        and types.
+      NameClashError: not all is to be taken, and there is no name for each tensor.
       DamagedCheckpointError: one is damaged or incomplete.
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
@@ -96,8 +108,19 @@ def average(
             raise CheckpointArgumentError(f"'{prefix}' is given twice; it would count double")
     steps = [_step(each) for each in opened]
     newest = max(range(len(opened)), key=lambda at: (-1 if steps[at] is None else steps[at], at))
-    means = _Means(opened, newest)
-    written = rewrite(opened[newest], target, means, overwrite=overwrite, progress=progress)
+    wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
+    means = _Means(opened, newest, wanted)
+    conversion = None
+    if not wanted.takes_all:
+        conversion = plan(opened[newest], edit=lambda names: naming.choose(names, wanted))
+    written = rewrite(
+        opened[newest],
+        target,
+        means,
+        conversion=conversion,
+        overwrite=overwrite,
+        progress=progress,
+    )
     return AverageReport(
         os.fspath(target),
         naming.format_of(opened[newest].index.entries),
@@ -105,7 +128,8 @@ def average(
         prefixes[newest],
         steps[newest],
         tuple(sorted(means.averaged)),
-        tuple(sorted(set(means.names.values()) - means.averaged)),
+        tuple(sorted(set(filter(wanted, means.names.values())) - means.averaged)),
+        conversion.dropped if conversion else (),
         written,
     )
 
@@ -113,11 +137,15 @@ def average(
 class _Means:
     """What becomes of the newest checkpoint's tensors: the means of all, or nothing."""
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], newest: int):
+    def __init__(self, checkpoints: Sequence[Checkpoint], newest: int, wanted: naming.NameFilter):
         self._checkpoints = checkpoints
         self._newest = newest
         self.names = names_or_keys(checkpoints[newest])
-        self._entries = [_by_name(each) for each in checkpoints]
+        entries = [_by_name(each) for each in checkpoints]
+        wanted.checked({name: None for each in entries for name in each})
+        self._entries = [
+            {name: entry for name, entry in each.items() if wanted(name)} for each in entries
+        ]
         self.averaged: set[str] = set()
         _require_agreement(checkpoints, self._entries, newest)
 

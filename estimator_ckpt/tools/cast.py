@@ -23,7 +23,7 @@ from estimator_ckpt.bundle import Checkpoint, TensorEntry, arrays, dtypes, open_
 from estimator_ckpt.bundle.files import Progress
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.tools.rewrite import Change, rewrite
-from estimator_ckpt.tools.selection import NameFilter, names_or_keys
+from estimator_ckpt.tools.selection import names_or_keys
 
 _NUMBERS = {name: number for number, name in dtypes.DTYPE_NAMES.items()}
 # What is cast to each type.
@@ -129,7 +129,7 @@ def cast(
             f"to='{to}' can't be cast to; it is one of {', '.join(TYPES)}"
         )
     checkpoint = open_checkpoint(source)
-    casts = _Casts(checkpoint, to, NameFilter(include, exclude))
+    casts = _Casts(checkpoint, to, naming.NameFilter(include, exclude))
     written = rewrite(checkpoint, target, casts, overwrite=overwrite, progress=progress)
     return CastReport(
         os.fspath(target),
@@ -148,12 +148,13 @@ def cast(
 class _Casts:
     """What becomes of the tensors: another type, or nothing."""
 
-    def __init__(self, checkpoint: Checkpoint, to: str, wanted: NameFilter):
+    def __init__(self, checkpoint: Checkpoint, to: str, wanted: naming.NameFilter):
         self._checkpoint = checkpoint
         self._to = to
         self._names = names_or_keys(checkpoint)
         entries = checkpoint.index.entries
         self.entries = {name: entries[key] for key, name in self._names.items()}
+        wanted.checked(self.entries)
         self.kept: dict[str, str] = {}
         for name, entry in self.entries.items():
             if name == naming.GLOBAL_STEP:
@@ -161,7 +162,7 @@ class _Casts:
             elif entry.dtype_name not in _FROM[to]:
                 self.kept[name] = f"only {' and '.join(_FROM[to])} is cast to {to}"
             elif not wanted(name):
-                self.kept[name] = "not asked for (include, exclude)"
+                self.kept[name] = naming.UNWANTED
         self.cast = self.entries.keys() - self.kept.keys()
         if not self.cast:
             raise CheckpointArgumentError(

@@ -30,10 +30,9 @@ from estimator_ckpt.errors import (
 )
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_slot_key, parse_key
 from estimator_ckpt.tools import npz_file, safetensors_file
-from estimator_ckpt.tools.selection import NameFilter, why_not_variable
+from estimator_ckpt.tools.selection import why_not_variable
 from estimator_ckpt.tools.tensor_file import (
     NPZ,
-    UNWANTED,
     FileTensor,
     TransferredTensor,
     file_format_of,
@@ -108,13 +107,13 @@ def export_checkpoint(
     kind = file_format_of(path, file_format)
     if compress and kind != NPZ:
         raise CheckpointArgumentError(f"compress is for npz; {kind} has no compression")
-    wanted = NameFilter(include, exclude)
+    wanted = naming.NameFilter(include, exclude)
     checkpoint = open_checkpoint(source)
     if path in (index_path(checkpoint.prefix), *checkpoint.shard_paths):
         raise CheckpointArgumentError(f"'{path}' belongs to the checkpoint; give another target")
     _require_free(path, overwrite)
     keys = _keys_by_name(checkpoint)
-    left_out = _left_out(checkpoint, keys, wanted, slots)
+    left_out = _left_out(checkpoint, keys, wanted.checked(keys), slots)
     gone = {dropped.key for dropped in left_out}
     tensors = [
         _outgoing(checkpoint, name, key) for name, key in sorted(keys.items()) if key not in gone
@@ -184,7 +183,7 @@ def _path_name(key: str) -> str:
 
 
 def _left_out(
-    checkpoint: Checkpoint, keys: dict[str, str], wanted: NameFilter, slots: bool
+    checkpoint: Checkpoint, keys: dict[str, str], wanted: naming.NameFilter, slots: bool
 ) -> list[DroppedKey]:
     known = set(keys)
     left_out = [
@@ -194,7 +193,7 @@ def _left_out(
     ]
     for name, key in keys.items():
         if not wanted(name):
-            left_out.append(DroppedKey(key, UNWANTED))
+            left_out.append(DroppedKey(key, naming.UNWANTED))
         elif not slots and (is_slot_key(key) or naming.is_optimizer_state(name, known)):
             left_out.append(DroppedKey(key, _SLOT))
     return left_out

@@ -32,10 +32,9 @@ from estimator_ckpt.errors import (
     DamagedCheckpointError,
 )
 from estimator_ckpt.tools import npz_file, safetensors_file
-from estimator_ckpt.tools.selection import NameFilter
+from estimator_ckpt.tools.rewrite import put_added
 from estimator_ckpt.tools.tensor_file import (
     SAFETENSORS,
-    UNWANTED,
     FileTensor,
     TransferredTensor,
     file_format_of,
@@ -113,12 +112,13 @@ def import_checkpoint(
         raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
     path, prefix = os.fspath(source), os.fspath(target)
     kind = file_format_of(path, file_format)
-    wanted = NameFilter(include, exclude)
+    wanted = naming.NameFilter(include, exclude)
     layout = naming.Layout(container or "var_list", step)
     with _damage(path), _opened(path, kind) as found:
+        wanted.checked([tensor.name for tensor in found])
         asked = [tensor for tensor in found if wanted(tensor.name)]
         left_out = [
-            DroppedKey(tensor.name, UNWANTED) for tensor in found if not wanted(tensor.name)
+            DroppedKey(tensor.name, naming.UNWANTED) for tensor in found if not wanted(tensor.name)
         ]
         tensors, unsupported = supported(
             asked, _why_not_in_checkpoint, skip_unsupported, "a checkpoint"
@@ -192,12 +192,7 @@ def _write_checkpoint(
     entries = {tensor.name: _append(writer, tensor) for tensor in tensors}
     for key, name in conversion.sources.items():
         writer.put(key, entries[name])
-    for key, value in conversion.added.items():
-        if isinstance(value, bytes):
-            writer.put(key, writer.append_strings((), (value,)))
-        else:
-            data = value.to_bytes(8, "little", signed=True)
-            writer.put(key, writer.append(dtypes.INT64, (), (data,)))
+    put_added(writer, conversion.added)
 
 
 def _append(writer: BundleWriter, tensor: FileTensor) -> TensorEntry:

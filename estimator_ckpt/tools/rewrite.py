@@ -1,6 +1,7 @@
 """Writes a checkpoint like another one, with other values or types in some of its tensors.
 
     rewrite(checkpoint, "out/ckpt", changes)      # changes: what becomes of which tensor
+    rewrite(checkpoint, "out/ckpt", changes, conversion=plan(checkpoint, edit=edit))
 
 Format, layout and object graph stay as they are; keys of the same bytes still share them, and
 partitioned variables keep their parts. Tensors are read and written in pieces.
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Protocol
 
 from estimator_ckpt.bundle import BundleWriter, Checkpoint, TensorEntry, arrays, dtypes
 from estimator_ckpt.bundle.files import Progress
+from estimator_ckpt.conversion import Conversion
 from estimator_ckpt.errors import CheckpointArgumentError
 
 Change = Hashable
@@ -42,6 +44,7 @@ def rewrite(
     target: str | os.PathLike[str],
     changes: Changes,
     *,
+    conversion: Conversion | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> int:
@@ -51,6 +54,7 @@ def rewrite(
       checkpoint: the other one.
       target: the prefix of the new one.
       changes: what becomes of its tensors.
+      conversion: which keys the new one has; None for those of the other one.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
 
@@ -65,8 +69,10 @@ def rewrite(
     """
     prefix = os.fspath(target)
     require_other(checkpoint.prefix, prefix)
-    entries = checkpoint.index.entries
-    change_of = {key: changes.of(key, entry) for key, entry in entries.items()}
+    every = checkpoint.index.entries
+    conversion = conversion or Conversion({key: key for key in every}, (), {})
+    entries = {key: every[old] for key, old in conversion.sources.items()}
+    change_of = {key: changes.of(old, every[old]) for key, old in conversion.sources.items()}
     # What has to be written once: each place in the data files with what becomes of it there.
     pieces: dict[tuple[TensorEntry, Change], tuple[TensorEntry, int]] = {}
     for key, entry in entries.items():
@@ -90,7 +96,23 @@ def rewrite(
             change = change_of[key]
             written = [new[stored, change] for stored in entry.stored]
             writer.put(key, _in_parts(entry, written) if entry.parts else written[0])
+        put_added(writer, conversion.added)
         return writer.commit()
+
+
+def put_added(writer: BundleWriter, added: Mapping[str, bytes | int]) -> None:
+    """Writes the tensors that a conversion adds.
+
+    Args:
+      writer: of the new checkpoint.
+      added: {key: its value}.
+    """
+    for key, value in added.items():
+        if isinstance(value, bytes):
+            entry = writer.append_strings((), (value,))
+        else:
+            entry = writer.append(dtypes.INT64, (), (value.to_bytes(8, "little", signed=True),))
+        writer.put(key, entry)
 
 
 def require_other(source: str, target: str) -> None:

@@ -1,44 +1,16 @@
-"""Which tensors of a checkpoint a tool is about: what they are called, and which are asked for.
+"""Which tensors of a checkpoint are variables, and what they are called.
 
 names = names_or_keys(checkpoint)             # {key: name}
-wanted = NameFilter(include="^dnn/", exclude="Adam")
-[name for name in names.values() if wanted(name)]
+why_not_variable("_CHECKPOINTABLE_OBJECT_GRAPH")
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint
 from estimator_ckpt.conversion import names_by_key
-from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
+from estimator_ckpt.errors import NameClashError
 from estimator_ckpt.naming.layout import why_unnamed
-
-
-class NameFilter:
-    """Says whether a variable is asked for, by its name.
-
-    Args:
-      include: regular expressions; one of them has to be found in the name.
-      exclude: regular expressions; none of them may be.
-
-    Raises:
-      CheckpointArgumentError: one is no regular expression.
-    """
-
-    def __init__(
-        self, include: str | Sequence[str] = ".*", exclude: str | Sequence[str] | None = None
-    ):
-        self._include = _compiled(include)
-        self._exclude = _compiled(exclude or ())
-
-    def __call__(self, name: str) -> bool:
-        """Returns whether the variable of this name is asked for."""
-        return any(pattern.search(name) for pattern in self._include) and not any(
-            pattern.search(name) for pattern in self._exclude
-        )
 
 
 def names_or_keys(checkpoint: Checkpoint) -> dict[str, str]:
@@ -62,15 +34,3 @@ def why_not_variable(key: str) -> str | None:
     if key == naming.OBJECT_GRAPH_KEY or naming.is_object_key(key):
         return why_unnamed(key)
     return None
-
-
-def _compiled(patterns: str | Sequence[str]) -> list[re.Pattern[str]]:
-    found = []
-    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
-        try:
-            found.append(re.compile(pattern))
-        except re.error as error:
-            raise CheckpointArgumentError(
-                f"'{pattern}' is no regular expression: {error}"
-            ) from error
-    return found

@@ -18,7 +18,6 @@ NPZ = "npz"
 SAFETENSORS = "safetensors"
 FILE_FORMATS = (NPZ, SAFETENSORS)
 """The formats of files; a file's name ends in a dot and its format."""
-UNWANTED = "not asked for (include, exclude)"
 _MOST_LISTED = 5  # names in an error
 
 

@@ -75,7 +75,7 @@ def test_version(command):
         (("convert", "a", "--to=tf2"), "missing TARGET; expected SOURCE TARGET"),
         (("inspect",), "missing CHECKPOINT; expected CHECKPOINT"),
         (("inspect", "a", "b"), "unexpected argument 'b'; expected only CHECKPOINT"),
-        (("inspect", "a", "--include=("), "flag --include: '(' is not a regular expression"),
+        (("inspect", "a", "--include=("), "'(' is no regular expression"),
     ],
 )
 def test_wrong_usage_is_said_in_one_line(command, arguments, message):

@@ -174,7 +174,7 @@ def test_every_other_thing_that_a_file_can_not_hold(save_plain, tmp_path):
 def test_slots_and_patterns_choose(make_checkpoint, tmp_path):
     prefix, _ = make_checkpoint("ckpt", "dual")
     report = export_checkpoint(
-        prefix, tmp_path / "x.npz", slots=False, include=["^dnn/", "scalar"], exclude="nothing"
+        prefix, tmp_path / "x.npz", slots=False, include=["^dnn/", "scalar"], exclude="step"
     )
     assert load_npz(tmp_path / "x.npz").keys() == {"dnn/kernel", "scalar"}
     reasons = {row.key: row.reason for row in report.left_out}
@@ -475,8 +475,10 @@ def test_arguments_are_checked(make_checkpoint, tmp_path):
         export_checkpoint(prefix, tmp_path / "x.bin", file_format="csv")
     with pytest.raises(CheckpointArgumentError, match="compress is for npz"):
         export_checkpoint(prefix, tmp_path / "x.safetensors", compress=True)
-    with pytest.raises(CheckpointArgumentError, match="nothing to export"):
+    with pytest.raises(CheckpointArgumentError, match="matches no variable"):
         export_checkpoint(prefix, tmp_path / "y.npz", include="nothing")
+    with pytest.raises(CheckpointArgumentError, match="nothing to export"):
+        export_checkpoint(prefix, tmp_path / "y.npz", exclude=".")
     with pytest.raises(CheckpointArgumentError, match="belongs to the checkpoint"):
         export_checkpoint(prefix, prefix + ".index", file_format="npz", overwrite=True)
     with pytest.raises(CheckpointExistsError, match="overwrite"):
@@ -485,8 +487,10 @@ def test_arguments_are_checked(make_checkpoint, tmp_path):
         export_checkpoint(prefix, tmp_path, file_format="npz", include="dnn", overwrite=True)
     with pytest.raises(CheckpointArgumentError, match="one of tf1, tf2, dual"):
         import_checkpoint(tmp_path / "x.npz", tmp_path / "new", to="tf3")
-    with pytest.raises(CheckpointArgumentError, match="nothing to import"):
+    with pytest.raises(CheckpointArgumentError, match="matches no variable"):
         import_checkpoint(tmp_path / "x.npz", tmp_path / "new", to="tf1", include="nothing")
+    with pytest.raises(CheckpointArgumentError, match="nothing to import"):
+        import_checkpoint(tmp_path / "x.npz", tmp_path / "new", to="tf1", exclude="w")
     with pytest.raises(CheckpointNotFoundError, match="there is no file"):
         import_checkpoint(tmp_path / "no.npz", tmp_path / "new", to="tf1")
     with pytest.raises(CheckpointExistsError):
