@@ -15,8 +15,8 @@ from typing import Any
 
 from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.bundle import open_checkpoint
-from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
+from estimator_ckpt.variables import keys_by_name
 
 
 def assignment_map(

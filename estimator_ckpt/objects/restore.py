@@ -20,10 +20,10 @@ import tensorflow as tf
 from estimator_ckpt import naming
 from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.bundle import Checkpoint, TensorEntry, open_checkpoint
-from estimator_ckpt.conversion import keys_by_name, read_object_graph
 from estimator_ckpt.data_loss import told_as_damage
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError, VariableMismatchError
 from estimator_ckpt.live_objects import LiveObjects
+from estimator_ckpt.variables import keys_by_name, read_object_graph
 
 _BATCH_BYTES = 256 * 1024 * 1024
 _SHOWN = 10

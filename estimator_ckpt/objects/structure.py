@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import open_checkpoint
-from estimator_ckpt.conversion import read_object_graph
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live_objects import LiveObjects, LiveValue
 from estimator_ckpt.naming.object_graph import parse_object_graph
+from estimator_ckpt.variables import read_object_graph
 
 
 @dataclass(frozen=True)

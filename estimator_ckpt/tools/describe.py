@@ -20,9 +20,9 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, TensorEntry, checksums, open_checkpoint
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.bundle.files import Progress
-from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.errors import DamagedCheckpointError, NameClashError
 from estimator_ckpt.naming.paths import is_slot_key
+from estimator_ckpt.variables import keys_by_name
 
 if TYPE_CHECKING:
     from estimator_ckpt.tools.values import ValueSummary

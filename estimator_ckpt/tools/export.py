@@ -20,7 +20,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint, arrays, dtypes, files, open_checkpoint
 from estimator_ckpt.bundle.checkpoint import index_path
 from estimator_ckpt.bundle.files import Progress
-from estimator_ckpt.conversion import DroppedKey, names_by_key
+from estimator_ckpt.conversion import DroppedKey
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointError,
@@ -39,6 +39,7 @@ from estimator_ckpt.tools.tensor_file import (
     rows,
     supported,
 )
+from estimator_ckpt.variables import names_by_key
 
 _SLOT = "it belongs to an optimizer (slots=False)"
 

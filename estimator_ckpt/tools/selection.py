@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import Checkpoint
-from estimator_ckpt.conversion import names_by_key
 from estimator_ckpt.errors import NameClashError
 from estimator_ckpt.naming.layout import why_unnamed
+from estimator_ckpt.variables import names_by_key
 
 
 def names_or_keys(checkpoint: Checkpoint) -> dict[str, str]:

@@ -27,12 +27,12 @@ from estimator_ckpt import compat, wrap_model_fn
 from estimator_ckpt.bundle import open_checkpoint, staging
 from estimator_ckpt.bundle.checkpoint import read_state
 from estimator_ckpt.cli import main as command_line
-from estimator_ckpt.conversion import keys_by_name
 from estimator_ckpt.estimator import background
 from estimator_ckpt.estimator.ownership import OWNER_FILE
 from estimator_ckpt.examples import digits
 from estimator_ckpt.tools.doctor import doctor
 from estimator_ckpt.tools.verify import verify
+from estimator_ckpt.variables import keys_by_name
 
 compat.install()  # the process that this runs in imports no conftest
 _STEPS = 6
