@@ -378,7 +378,7 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
     }
     shards = [Shard(path=checkpoint.shard_paths[number]) for number in used]
     if conversion.added:
-        data, new_entries = _encode_added(conversion.added, len(shards))
+        data, new_entries = encode_added(conversion.added, len(shards))
         entries.update(new_entries)
         shards.append(Shard(data=data))
     return replace(checkpoint.index, entries=entries, num_shards=len(shards)), shards
@@ -394,9 +394,18 @@ def _why_dropped(key: str, to: str) -> str:
     return _OTHER_NAMES.format(to)
 
 
-def _encode_added(
-    added: Mapping[str, bytes | int], shard_id: int
+def encode_added(
+    added: Mapping[str, bytes | int], shard_id: int = 0
 ) -> tuple[bytes, dict[str, TensorEntry]]:
+    """Encodes the tensors that a conversion adds.
+
+    Args:
+      added: {key: its value}.
+      shard_id: number of the shard that they are for.
+
+    Returns:
+      The bytes of that shard, and {key: entry}.
+    """
     data, entries = b"", {}
     for key, value in added.items():
         if isinstance(value, bytes):

@@ -49,11 +49,11 @@ def _restored_by_name(prefix):
 
 
 def test_row_1_describe_lists_what_print_checkpoint_does(tf1_checkpoint):
-    description = estimator_ckpt.describe(tf1_checkpoint)
-    assert [(row.key, row.shape, row.dtype) for row in description.variables] == [
-        ("a", (), "float32"),
-        ("b", (), "float32"),
-        ("scoped/c", (), "float32"),
+    description = estimator_ckpt.describe(tf1_checkpoint, values=True)
+    assert [(row.key, row.shape, row.dtype, row.values.mean) for row in description.variables] == [
+        ("a", (), "float32", 1),
+        ("b", (), "float32", 2),
+        ("scoped/c", (), "float32", 3),
     ]
 
 
@@ -102,6 +102,14 @@ def test_row_16_a_tf2_checkpoint_saved_in_a_session_is_told_and_named(tf2_checkp
         "b": "var_list/b" + VALUE,
         "scoped/c": "var_list/scoped.Sc" + VALUE,
     }
+
+
+def test_row_16_a_tf2_checkpoint_loads_in_a_session(tf2_checkpoint):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        held = {name: tf1.get_variable(name, []) for name in ("a", "b", "scoped/c")}
+        report = estimator_ckpt.restore(tf.train.Checkpoint(var_list=held), tf2_checkpoint)
+        assert session.run(list(held.values())) == [1, 2, 3]
+        assert not report.left
 
 
 def test_row_17_tf1_to_tf2_loads_with_the_guides_container(tf1_checkpoint, tmp_path):

@@ -144,18 +144,22 @@ def filled(text: str, indent: str) -> str:
 
 @contextlib.contextmanager
 def progress_bars(verb: str) -> Iterator[Progress | None]:
-    """Gives a function that shows a progress bar a file on stderr; None where nobody watches."""
+    """Gives a function that shows a progress bar a file on stderr; None where it can't be seen."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich import console, progress  # here, so that `--help` need not wait for it
 
+    terminal = console.Console(stderr=True)
+    if terminal.is_dumb_terminal:
+        yield None
+        return
     bar = progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
         progress.DownloadColumn(binary_units=True),
         progress.TimeRemainingColumn(),
-        console=console.Console(stderr=True),
+        console=terminal,
         transient=True,
     )
     tasks: dict[str, progress.TaskID] = {}

@@ -160,11 +160,7 @@ def averages(names: Collection[str], chosen: Callable[[str], bool] = everything)
             f"'/{_AVERAGE}' behind it"
         )
     taken = set(average_of.values())
-    dropped = {
-        owner: f"replaced by its average, '{name}'"
-        for owner, name in average_of.items()
-        if owner in known
-    }
+    dropped = {owner: "replaced by its average" for owner in average_of if owner in known}
     kept = {name: name for name in names if name not in taken}
     return Edit({**kept, **average_of}, dropped)
 

@@ -32,7 +32,7 @@ from estimator_ckpt.errors import (
     DamagedCheckpointError,
 )
 from estimator_ckpt.tools import npz_file, safetensors_file
-from estimator_ckpt.tools.rewrite import put_added
+from estimator_ckpt.tools.rewrite import added_size, put_added
 from estimator_ckpt.tools.tensor_file import (
     SAFETENSORS,
     FileTensor,
@@ -127,7 +127,7 @@ def import_checkpoint(
         if not tensors:
             raise CheckpointArgumentError(f"there is nothing to import from '{path}'")
         conversion = _plan(prefix, tensors, to, layout)
-        total = sum(_size(tensor) for tensor in tensors)
+        total = sum(map(_size, tensors)) + added_size(conversion.added)
         with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
             _write_checkpoint(writer, tensors, conversion)
             written = writer.commit()

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from estimator_ckpt.bundle import BundleWriter, Checkpoint, TensorEntry, arrays, dtypes
 from estimator_ckpt.bundle.files import Progress
-from estimator_ckpt.conversion import Conversion
+from estimator_ckpt.conversion import Conversion, encode_added
 from estimator_ckpt.errors import CheckpointArgumentError
 
 Change = Hashable
@@ -80,6 +80,7 @@ def rewrite(
             pieces.setdefault((stored, change_of[key]), (entry, number))
     in_order = sorted(pieces, key=lambda piece: (piece[0].shard_id, piece[0].offset))
     total = sum(_new_size(stored, changes, change) for stored, change in in_order)
+    total += added_size(conversion.added)
     new: dict[tuple[TensorEntry, Change], TensorEntry] = {}
     with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
         for stored, change in in_order:
@@ -98,6 +99,11 @@ def rewrite(
             writer.put(key, _in_parts(entry, written) if entry.parts else written[0])
         put_added(writer, conversion.added)
         return writer.commit()
+
+
+def added_size(added: Mapping[str, bytes | int]) -> int:
+    """Returns the bytes that the tensors take which a conversion adds."""
+    return len(encode_added(added)[0])
 
 
 def put_added(writer: BundleWriter, added: Mapping[str, bytes | int]) -> None:

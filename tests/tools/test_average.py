@@ -258,3 +258,11 @@ def test_memory_is_bounded_by_pieces(large_checkpoint, tmp_path):
     expected = np.mean([source.astype(np.float64) for source in sources], axis=0)
     found = tf.train.load_variable(str(tmp_path / "mean"), "v3")
     np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+def test_progress_reaches_the_total_of_what_is_taken(make_checkpoint, tmp_path):
+    prefixes = [make_checkpoint(f"ckpt-{step}", "dual", step, step)[0] for step in (1, 2)]
+    calls = []
+    average(prefixes, tmp_path / "m", exclude="string", progress=lambda *call: calls.append(call))
+    path, done, total = calls[-1]
+    assert (path, done) == (str(tmp_path / "m"), total)

@@ -556,6 +556,9 @@ def test_progress_reaches_the_total(large_checkpoint, tmp_path, suffix):
     import_checkpoint(path, target, to="tf1", progress=lambda *call: calls.append(call))
     assert calls[-1] == (str(target), 16 << 20, 16 << 20)
     assert len(calls) > 10
+    dual = tmp_path / "dual"
+    import_checkpoint(path, dual, to="dual", progress=lambda *call: calls.append(call))
+    assert calls[-1][1] == calls[-1][2] > 16 << 20  # the object graph counts
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
