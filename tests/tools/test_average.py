@@ -20,7 +20,7 @@ from estimator_ckpt import (
     describe,
     wrap_model_fn,
 )
-from estimator_ckpt.bundle import files, open_checkpoint
+from estimator_ckpt.bundle import BundleWriter, files, open_checkpoint
 
 FLOATING = ("bfloat16", "dnn/kernel", "dnn/kernel/Adam", "double", "empty", "half", "parts")
 ALL_FLOATING = {*FLOATING, "complex", "name with spaces/größe.x", "scalar"}
@@ -266,3 +266,29 @@ def test_progress_reaches_the_total_of_what_is_taken(make_checkpoint, tmp_path):
     average(prefixes, tmp_path / "m", exclude="string", progress=lambda *call: calls.append(call))
     path, done, total = calls[-1]
     assert (path, done) == (str(tmp_path / "m"), total)
+
+
+@pytest.mark.slow
+def test_a_tensor_over_2_gb(tmp_path):
+    rows, columns = 520, 1 << 20  # 2.03 GiB of float32
+    tracemalloc.start()
+    try:
+        for name, value in (("c1", 1.0), ("c2", 3.0)):
+            row = np.full(columns, value, np.float32).tobytes()
+            with BundleWriter(str(tmp_path / name)) as writer:
+                writer.put("w", writer.append(1, (rows, columns), (row for _ in range(rows))))
+                writer.commit()
+        average([tmp_path / "c1", tmp_path / "c2"], tmp_path / "mean")
+        _, peak = tracemalloc.get_traced_memory()
+        (end,) = tf.raw_ops.RestoreV2(
+            prefix=str(tmp_path / "mean"),
+            tensor_names=["w"],
+            shape_and_slices=[f"{rows} {columns} {rows - 1},1:-"],
+            dtypes=[tf.float32],
+        )
+    finally:
+        tracemalloc.stop()
+        for path in tmp_path.glob("*.data-*"):  # pytest would keep them
+            path.unlink()
+    assert peak < 100 << 20
+    np.testing.assert_array_equal(end, np.full([1, columns], 2, np.float32))
