@@ -137,7 +137,9 @@ def test_a_reader_that_leaves_early_is_no_error(written):
 
 def test_an_interrupt_ends_it_with_130():
     code = (
-        "import sys, time; from estimator_ckpt.cli import main\n"
+        "import signal, sys, time; from estimator_ckpt.cli import main\n"
+        # A shell that starts pytest in the background has its children ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "main._dispatch = lambda argv: (print('ready', flush=True), time.sleep(60))\n"
         "sys.exit(main.main([]))"
     )
