@@ -165,13 +165,13 @@ class AsyncCheckpointSaverHook(tf.compat.v1.train.CheckpointSaverHook):
             write_meta_graph=self._save_graph_def,
             when_saved=lambda: self._after_save(session, step),
         )
-        return self._stops
-
-    def _after_save(self, session: Any, step: int) -> None:
-        log = tf.compat.v1.SessionLog
+        log = tf.compat.v1.SessionLog  # now, so that events have the order that they always have
         self._summary_writer.add_session_log(
             log(status=log.CHECKPOINT, checkpoint_path=self._save_path), step
         )
+        return self._stops
+
+    def _after_save(self, session: Any, step: int) -> None:
         for listener in self._listeners:
             if listener.after_save(session, step):
                 _log.info("The saving listener %s has asked to stop training", listener)
