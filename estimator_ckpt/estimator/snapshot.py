@@ -22,6 +22,7 @@ import tensorflow as tf
 from estimator_ckpt.bundle import BundleIndex, Extent, TensorEntry, TensorPart, dtypes
 from estimator_ckpt.bundle.arrays import numpy_dtype
 from estimator_ckpt.bundle.shard_writer import ShardWriter
+from estimator_ckpt.estimator.arena import Arena
 
 _COPIED_AT_ONCE = 8 << 20
 _WRITTEN_AT_ONCE = 1 << 20
@@ -65,6 +66,7 @@ class SnapshotOp:
           groups: what each data file of a checkpoint has, in the order of its bytes.
         """
         self._groups = groups
+        self._arena = Arena()
         self._copies: list[Any] = []
         tensors = [
             each.tensor for group in groups for each in group if not isinstance(each.tensor, bytes)
@@ -74,14 +76,22 @@ class SnapshotOp:
         self._done = outputs[0]
 
     def take(self, session: Any) -> Snapshot:
-        """Copies all tensors as they are now."""
+        """Copies all tensors as they are now; the snapshot before must have been written."""
         session.run(self._done)
         copies, self._copies = self._copies, []
-        return Snapshot(self._groups, copies)
+        return Snapshot(self._groups, copies, self._arena)
 
     def _copy(self, *arrays: Any) -> Any:
-        self._copies = [np.empty_like(array) for array in arrays]
-        pieces = [piece for pair in zip(self._copies, arrays) for piece in _pieces(*pair)]
+        plain = [array.dtype != object for array in arrays]
+        memory = iter(
+            self._arena.arrays([a.nbytes for a, is_plain in zip(arrays, plain) if is_plain])
+        )
+        self._copies = [
+            next(memory).view(array.dtype).reshape(array.shape) if is_plain else array.copy()
+            for array, is_plain in zip(arrays, plain)
+        ]
+        pairs = zip(self._copies, arrays, plain)
+        pieces = [piece for *pair, is_plain in pairs if is_plain for piece in _pieces(*pair)]
         if len(pieces) < 2 or sum(source.nbytes for _, source in pieces) < _COPIED_AT_ONCE:
             for target, source in pieces:
                 np.copyto(target, source)
@@ -95,9 +105,10 @@ class SnapshotOp:
 class Snapshot:
     """The values of one step."""
 
-    def __init__(self, groups: Sequence[Sequence[Saved]], arrays: list[Any]):
+    def __init__(self, groups: Sequence[Sequence[Saved]], arrays: list[Any], arena: Arena):
         self._groups = groups
         self._arrays = arrays[::-1]  # to be taken from the end
+        self._arena = arena
 
     def write(self, directory: str, prefix: str) -> tuple[BundleIndex, list[str]]:
         """Writes the data files of a checkpoint, as TensorFlow does, and forgets the values.
@@ -114,12 +125,16 @@ class Snapshot:
         """
         entries: dict[str, TensorEntry] = {}
         paths = []
-        for number, group in enumerate(self._groups):
-            paths.append(os.path.join(directory, f"data-{number:05d}"))
-            with ShardWriter(paths[-1], prefix, number) as shard:
-                for saved in group:
-                    self._append(shard, saved, entries)
-                shard.close()
+        try:
+            for number, group in enumerate(self._groups):
+                paths.append(os.path.join(directory, f"data-{number:05d}"))
+                with ShardWriter(paths[-1], prefix, number) as shard:
+                    for saved in group:
+                        self._append(shard, saved, entries)
+                    shard.close()
+        finally:
+            self._arrays.clear()
+            self._arena.give_back()
         return BundleIndex(entries, len(paths)), paths
 
     def _append(self, shard: ShardWriter, saved: Saved, entries: dict[str, TensorEntry]) -> None:
@@ -155,9 +170,6 @@ def _parse_slice_spec(spec: str) -> tuple[tuple[int, ...], tuple[Extent, ...]]:
 
 def _pieces(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
     """Yields pairs of flat arrays of a few megabytes, to be copied one to the other."""
-    if source.dtype == object:
-        yield target, source
-        return
     target, source = (array.reshape(-1).view(np.uint8) for array in (target, source))
     for start in range(0, source.size, _COPIED_AT_ONCE):
         part = slice(start, start + _COPIED_AT_ONCE)
