@@ -113,7 +113,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "and the most memory of the process; ratios are to plain TensorFlow's synchronous save.",
         ("data", "saved by", "pause", "worst", "of plain TF2", "steps/s", "of plain", "memory"),
     )
-    sizes = ((64, 10, 2),) if quick else ((64, 15, 3), (256, 24, 4), (1024, 60, 6))
+    sizes = ((64, 10, 2),) if quick else ((64, 9, 3), (256, 16, 4), (1024, 60, 6))
     for megabytes, seconds, every in sizes:
         found = {
             way: measure.in_own_process("async_save", "trains", way, megabytes, seconds, every)
