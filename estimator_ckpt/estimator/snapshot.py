@@ -93,8 +93,7 @@ class SnapshotOp:
         pairs = zip(self._copies, arrays, plain)
         pieces = [piece for *pair, is_plain in pairs if is_plain for piece in _pieces(*pair)]
         if len(pieces) < 2 or sum(source.nbytes for _, source in pieces) < _COPIED_AT_ONCE:
-            for target, source in pieces:
-                np.copyto(target, source)
+            _copy_all(pieces)
         else:
             per_thread = [pieces[number :: 4 * _THREADS] for number in range(4 * _THREADS)]
             with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
