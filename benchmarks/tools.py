@@ -26,8 +26,8 @@ def ours(task: str, prefix: str) -> measure.Run:
     """Times one of our tools; the first call in the process, its imports done before."""
     from estimator_ckpt import describe
     from estimator_ckpt.cli import main
-    from estimator_ckpt.tools.diff import diff
-    from estimator_ckpt.tools.verify import verify
+    from estimator_ckpt.operations.diff import diff
+    from estimator_ckpt.operations.verify import verify
 
     calls = {
         "verify": lambda: verify(prefix),

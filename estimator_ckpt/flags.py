@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from estimator_ckpt.bundle import files
+from estimator_ckpt.storage import files
 
 FORMATS = ("tf1", "tf2", "dual")
 _MODEL_DIR = "{model_dir}"

@@ -1,19 +1,29 @@
-"""What all tests share: a quiet TensorFlow, and checkpoints that other projects wrote."""
+"""What all tests share: TensorFlow as writer and reader, checkpoints that other projects wrote."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from estimator_ckpt import compat
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
-compat.install()  # tests say tf.estimator, whatever the version of TensorFlow
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
+
+
+_PURE = pathlib.Path(__file__).resolve().parent / "pure"
+
+
+def pytest_pycollect_makemodule(module_path: pathlib.Path) -> None:
+    """Puts tf.estimator in place for tests that say it; those in `pure` have no TensorFlow."""
+    if _PURE not in module_path.parents:
+        compat.install()
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +38,51 @@ def third_party() -> pathlib.Path:
 def versions_in_the_results(record_testsuite_property) -> None:
     """Says in a JUnit file what it is about: tests/support/versions.py makes a table of them."""
     record_testsuite_property("tensorflow", importlib.metadata.version("tensorflow"))
+
+
+@pytest.fixture(scope="session")
+def save():
+    """Writes a bundle of one shard with TensorFlow: save(prefix, {name: value}, {name: slice})."""
+    import tensorflow as tf
+
+    def save(prefix: Any, tensors: Mapping[Any, Any], slices: Mapping[Any, str] | None = None):
+        tf.raw_ops.SaveV2(
+            prefix=os.fspath(prefix),
+            tensor_names=list(tensors),
+            shape_and_slices=[(slices or {}).get(name, "") for name in tensors],
+            tensors=[tf.convert_to_tensor(value) for value in tensors.values()],
+        )
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def merge():
+    """Makes one bundle of several with TensorFlow: merge(prefixes, target)."""
+    import tensorflow as tf
+
+    def merge(prefixes: Any, target: Any):
+        tf.raw_ops.MergeV2Checkpoints(
+            checkpoint_prefixes=[os.fspath(prefix) for prefix in prefixes],
+            destination_prefix=os.fspath(target),
+            delete_old_dirs=False,
+        )
+
+    return merge
+
+
+@pytest.fixture(scope="session")
+def values():
+    """Reads all tensors of a checkpoint with TensorFlow, {key: list}; it checks their checksums."""
+    import tensorflow as tf
+
+    def values(prefix: Any) -> dict[str, Any]:
+        reader = tf.train.load_checkpoint(os.fspath(prefix))
+        return {
+            key: reader.get_tensor(key).tolist()
+            if hasattr(reader.get_tensor(key), "tolist")
+            else reader.get_tensor(key)
+            for key in reader.get_variable_to_shape_map()
+        }
+
+    return values

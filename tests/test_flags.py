@@ -35,7 +35,7 @@ def python(code):
 def test_importing_defines_no_flag_and_loads_no_tensorflow():
     code = (
         "import sys\nfrom absl import flags\nbefore = set(flags.FLAGS)\n"
-        "import estimator_ckpt.flags, estimator_ckpt.job_flags, estimator_ckpt.train\n"
+        "import estimator_ckpt.flags, estimator_ckpt.train.job_flags, estimator_ckpt.train\n"
         "from absl import app\n"
         "print('tensorflow' in sys.modules, 'checkpoint_format' in flags.FLAGS,"
         " 'model_fn' in flags.FLAGS)"

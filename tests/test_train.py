@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from estimator_ckpt import job_flags
-from estimator_ckpt.readback import bytes_of_checkpoints, global_step, read_back
+from estimator_ckpt.train import job_flags
+from estimator_ckpt.train.readback import bytes_of_checkpoints, global_step, read_back
 
 tf1 = tf.compat.v1
 

@@ -19,7 +19,7 @@ from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, f
 from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts, print_left_out
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.average import AverageReport
+    from estimator_ckpt.operations.average import AverageReport
 
 _DETAILS = f"""\
 Each CHECKPOINT is of any format: {CHECKPOINT}. With --last, the one CHECKPOINT is a folder with \
@@ -47,7 +47,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     *checkpoints, target = operands
 
-    from estimator_ckpt.tools.average import average
+    from estimator_ckpt.operations.average import average
 
     with output.progress_bars("averaging into") as progress:
         report = average(

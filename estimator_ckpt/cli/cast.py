@@ -24,7 +24,7 @@ from estimator_ckpt.cli.tensor_report import (
 )
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.cast import CastReport, CastVariable
+    from estimator_ckpt.operations.cast import CastReport, CastVariable
 
 _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
@@ -60,7 +60,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
     to = require_choice(values, "to")
 
-    from estimator_ckpt.tools.cast import cast
+    from estimator_ckpt.operations.cast import cast
 
     with output.progress_bars("casting into") as progress:
         report = cast(

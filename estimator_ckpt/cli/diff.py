@@ -23,7 +23,7 @@ from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_fil
 from estimator_ckpt.cli.report import define_rename_flag, rename_rules
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.diff import Difference, VariableChange
+    from estimator_ckpt.operations.diff import Difference, VariableChange
 
 _DIFFERENT = 1
 _DETAILS = f"""\
@@ -73,7 +73,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     wanted = name_filter(values)
     rules = rename_rules(values)
 
-    from estimator_ckpt.tools.diff import diff
+    from estimator_ckpt.operations.diff import diff
 
     with output.progress_bars("comparing") as progress:
         found = diff(

@@ -21,7 +21,7 @@ from estimator_ckpt.cli.command import Command
 from estimator_ckpt.cli.filters import define_filter_flags, name_filter
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.doctor import CheckpointRow, Diagnosis, Finding
+    from estimator_ckpt.operations.doctor import CheckpointRow, Diagnosis, Finding
 
 _UNHEALTHY = 1
 _DETAILS = """\
@@ -63,7 +63,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     wanted = name_filter(values)
 
-    from estimator_ckpt.tools.doctor import doctor
+    from estimator_ckpt.operations.doctor import doctor
 
     found = doctor(operands[0])
     found = dataclasses.replace(

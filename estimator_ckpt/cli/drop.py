@@ -46,7 +46,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     if not values.slots and not values.pattern:
         raise UsageError("nothing to drop; give --slots, or --pattern=REGEX once or more")
 
-    from estimator_ckpt.tools.edit import drop
+    from estimator_ckpt.conversion.editing import drop
 
     return with_report(
         values,

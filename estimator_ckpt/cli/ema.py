@@ -35,7 +35,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
 
-    from estimator_ckpt.tools.edit import ema
+    from estimator_ckpt.conversion.editing import ema
 
     return with_report(values, lambda **options: ema(source, target, **filters(values), **options))
 

@@ -25,7 +25,7 @@ from estimator_ckpt.cli.tensor_report import (
 )
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.export import ExportReport
+    from estimator_ckpt.interchange.export import ExportReport
 
 _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. FILE is the new file, \
@@ -49,7 +49,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
 
-    from estimator_ckpt.tools.export import export_checkpoint
+    from estimator_ckpt.interchange.export import export_checkpoint
 
     with output.progress_bars("exporting to") as progress:
         report = export_checkpoint(

@@ -25,7 +25,7 @@ from estimator_ckpt.cli.tensor_report import (
 )
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.import_ import ImportReport
+    from estimator_ckpt.interchange.import_ import ImportReport
 
 _DETAILS = """\
 FILE is a .npz (numpy) or .safetensors file; the names in it become the variables' names. TARGET \
@@ -66,7 +66,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
     to = require_choice(values, "to")
 
-    from estimator_ckpt.tools.import_ import import_checkpoint
+    from estimator_ckpt.interchange.import_ import import_checkpoint
 
     with output.progress_bars("importing into") as progress:
         report = import_checkpoint(

@@ -23,8 +23,8 @@ from estimator_ckpt.cli.command import Command
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_filter
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.describe import CheckpointDescription, VariableRow
-    from estimator_ckpt.tools.tree import TreeNode
+    from estimator_ckpt.operations.describe import CheckpointDescription, VariableRow
+    from estimator_ckpt.operations.tree import TreeNode
 
 _DETAILS = f"""\
 CHECKPOINT is {CHECKPOINT}.
@@ -79,7 +79,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     wanted = name_filter(values)
 
-    from estimator_ckpt.tools.describe import describe
+    from estimator_ckpt.operations.describe import describe
 
     with output.progress_bars("reading") as progress:
         whole = describe(operands[0], values=wanted if values.values else False, progress=progress)
@@ -119,7 +119,7 @@ def _print_summary(description: CheckpointDescription, shown: int) -> None:
 
 
 def _print_tree(whole: CheckpointDescription, shown: CheckpointDescription, json: bool) -> None:
-    from estimator_ckpt.tools.tree import tree
+    from estimator_ckpt.operations.tree import tree
 
     root = tree(shown)
     if json:

@@ -49,7 +49,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     if not rules:
         raise UsageError("no rule given; expected --rename=FROM=TO, once or more")
 
-    from estimator_ckpt.tools.edit import rename
+    from estimator_ckpt.conversion.editing import rename
 
     return with_report(
         values,

@@ -16,8 +16,8 @@ from absl import flags
 from estimator_ckpt.cli import output
 
 if TYPE_CHECKING:
-    from estimator_ckpt.conversion import DroppedKey
-    from estimator_ckpt.tools.tensor_file import TransferredTensor
+    from estimator_ckpt.conversion.planning import DroppedKey
+    from estimator_ckpt.interchange.tensor_file import TransferredTensor
 
 FILE_FORMATS = ("npz", "safetensors")
 TENSOR_COLUMNS = (

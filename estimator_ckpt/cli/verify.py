@@ -20,7 +20,7 @@ from estimator_ckpt.cli.command import Command
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_filter
 
 if TYPE_CHECKING:
-    from estimator_ckpt.tools.verify import Verification
+    from estimator_ckpt.operations.verify import Verification
 
 _DAMAGED = 1
 _DETAILS = f"""\
@@ -46,7 +46,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     wanted = name_filter(values)
 
-    from estimator_ckpt.tools.verify import verify
+    from estimator_ckpt.operations.verify import verify
 
     with output.progress_bars("checking") as progress:
         found = verify(operands[0], wanted=wanted, progress=progress)

@@ -21,13 +21,13 @@ import tensorflow as tf
 
 from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.estimator.async_save import WHEN_BUSY, add_async_saving
-from estimator_ckpt.estimator.emission import ON_ERROR
-from estimator_ckpt.estimator.hooks import Tf1CheckpointSaverHook
+from estimator_ckpt.estimator.background.hooks import WHEN_BUSY, add_async_saving
 from estimator_ckpt.estimator.listeners import SavingListenersHook
 from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, restoring_scaffold
+from estimator_ckpt.estimator.tf1_copies.emission import ON_ERROR
+from estimator_ckpt.estimator.tf1_copies.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
-from estimator_ckpt.tensorflow_internals import is_export_for_training
+from estimator_ckpt.live.tensorflow_internals import is_export_for_training
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt import tensorflow_internals as internals
+from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.naming.paths import variable_key
 
 _log = logging.getLogger(__name__)

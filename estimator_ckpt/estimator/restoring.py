@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from estimator_ckpt.bundle import Checkpoint
+from estimator_ckpt.checkpoint import Checkpoint
+from estimator_ckpt.checkpoint.names import keys_by_name
 from estimator_ckpt.errors import NameClashError, VariableMismatchError
-from estimator_ckpt.variables import keys_by_name
 
 _log = logging.getLogger(__name__)
 _SHOWN = 10  # names in an error message

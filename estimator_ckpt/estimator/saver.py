@@ -22,23 +22,18 @@ import numpy as np
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt import tensorflow_internals as internals
-from estimator_ckpt.bundle import (
-    BundleIndex,
-    Shard,
-    TensorEntry,
-    files,
-    open_checkpoint,
-    publish,
-)
-from estimator_ckpt.bundle.checkpoint import STATE_FILE, index_path
-from estimator_ckpt.data_loss import told_as_damage
-from estimator_ckpt.estimator.background import Background
+from estimator_ckpt.bundle import BundleIndex, TensorEntry
+from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path
+from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
+from estimator_ckpt.estimator.background.worker import Background
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
 from estimator_ckpt.estimator.restoring import find_keys
 from estimator_ckpt.estimator.saver_ops import OpsBuilder
-from estimator_ckpt.estimator.snapshot import Snapshot, SnapshotOp, why_impossible
+from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.live.data_loss import told_as_damage
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
+from estimator_ckpt.storage import files
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt import tensorflow_internals as internals
+from estimator_ckpt.estimator.background.snapshot import Saved
 from estimator_ckpt.estimator.restoring import Read, static_shape
-from estimator_ckpt.estimator.snapshot import Saved
+from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt import tensorflow_internals as internals
 from estimator_ckpt.estimator.job_saver import register_job_saver
 from estimator_ckpt.estimator.saver import CheckpointSaver
+from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.naming import GLOBAL_STEP
 
 _log = logging.getLogger(__name__)

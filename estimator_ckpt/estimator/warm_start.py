@@ -20,11 +20,11 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import Checkpoint, open_checkpoint
+from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
+from estimator_ckpt.checkpoint.names import keys_by_name
 from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
-from estimator_ckpt.tensorflow_internals import grouped_variables, slice_info
-from estimator_ckpt.variables import keys_by_name
+from estimator_ckpt.live.tensorflow_internals import grouped_variables, slice_info
 
 _log = logging.getLogger(__name__)
 

@@ -76,3 +76,17 @@ def test_a_dumb_terminal_gets_no_escapes_and_no_bar(two):
     table = shown("inspect", two / "mean", "--values", TERM="dumb")
     assert table.startswith(f"{two / 'mean'}: format dual")
     assert "\x1b" not in table
+
+
+def test_a_reader_that_leaves_early_is_no_error(written):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "estimator_ckpt.cli.main", "inspect", str(written / "tf1")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait() == 141
+    assert "BrokenPipe" not in err
+    assert "Traceback" not in err

@@ -4,7 +4,7 @@ import jobs
 import tensorflow as tf
 from scenarios import conformance_test, scenario
 
-from estimator_ckpt.tensorflow_internals import BulkSaverBuilder
+from estimator_ckpt.live.tensorflow_internals import BulkSaverBuilder
 
 tf1 = tf.compat.v1
 GROUP = "Non-variables"

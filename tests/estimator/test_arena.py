@@ -3,8 +3,8 @@ import mmap
 import numpy as np
 import pytest
 
-from estimator_ckpt.estimator import arena as arena_module
-from estimator_ckpt.estimator.arena import Arena
+from estimator_ckpt.estimator.background import arena as arena_module
+from estimator_ckpt.estimator.background.arena import Arena
 
 SIZES = [0, 1, 64, 65, 3_000_000]
 

@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt import verify, wrap_model_fn
-from estimator_ckpt.bundle import open_checkpoint
+from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
-from estimator_ckpt.estimator.async_save import AsyncCheckpointSaverHook
+from estimator_ckpt.estimator.background.hooks import AsyncCheckpointSaverHook
 from estimator_ckpt.estimator.saver import CheckpointSaver
 
 tf1 = tf.compat.v1

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from estimator_ckpt.estimator.background import Background
+from estimator_ckpt.estimator.background.worker import Background
 
 
 def test_one_thing_is_done_at_a_time_in_order():

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt import Tf1CheckpointListener, Tf1CheckpointSaverHook, convert, wrap_model_fn
-from estimator_ckpt.bundle import files
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
 from estimator_ckpt.estimator.saver import CheckpointSaver
+from estimator_ckpt.storage import files
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from estimator_ckpt import Tf1CheckpointListener, wrap_model_fn
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.estimator.ownership import OWNER_FILE, claim
+from estimator_ckpt.estimator.tf1_copies.ownership import OWNER_FILE, claim
 
 
 @pytest.fixture

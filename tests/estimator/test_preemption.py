@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from estimator_ckpt.estimator.preemption import PreemptionNotice
+from estimator_ckpt.estimator.background.preemption import PreemptionNotice
 
 
 def test_the_signal_is_noted_and_obeyed_later():
     code = (
         "import signal\n"
-        "from estimator_ckpt.estimator.preemption import PreemptionNotice\n"
+        "from estimator_ckpt.estimator.background.preemption import PreemptionNotice\n"
         "notice = PreemptionNotice()\n"
         "notice.watch()\n"
         "signal.raise_signal(signal.SIGTERM)\n"

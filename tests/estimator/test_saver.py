@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt import CheckpointSaver, DamagedCheckpointError, VariableMismatchError
-from estimator_ckpt.bundle import open_checkpoint
+from estimator_ckpt.checkpoint import open_checkpoint
 
 tf1 = tf.compat.v1
 
@@ -72,7 +72,7 @@ def test_a_failed_save_leaves_the_old_checkpoint_and_no_staging(session, tmp_pat
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("estimator_ckpt.bundle.files.rename", refuse)
+    monkeypatch.setattr("estimator_ckpt.storage.files.rename", refuse)
     session.run(a.assign(2))
     with pytest.raises(OSError, match="No space left"):
         saver.save(session, prefix)

@@ -31,12 +31,12 @@ from estimator_ckpt import (
     verify,
     warm_start_settings,
 )
-from estimator_ckpt.bundle import open_checkpoint
-from estimator_ckpt.bundle.arrays import read_array
 from estimator_ckpt.bundle.index import BundleIndex, Extent, TensorEntry, TensorPart, encode_index
 from estimator_ckpt.bundle.protos import TrackableObjectGraph
-from estimator_ckpt.bundle.tensors import string_scalar
-from estimator_ckpt.data_loss import DamagedTensorError
+from estimator_ckpt.bundle.strings import string_scalar
+from estimator_ckpt.checkpoint import open_checkpoint
+from estimator_ckpt.checkpoint.arrays import read_array
+from estimator_ckpt.live.data_loss import DamagedTensorError
 
 tf1 = tf.compat.v1
 FORMATS = ("tf1", "dual")

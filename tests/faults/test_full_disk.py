@@ -9,9 +9,9 @@ import jobs
 import pytest
 
 from estimator_ckpt import average, convert, wrap_model_fn
-from estimator_ckpt.bundle import open_checkpoint
+from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.errors import CheckpointWriteError
-from estimator_ckpt.tools.verify import verify
+from estimator_ckpt.operations.verify import verify
 
 pytestmark = pytest.mark.slow
 

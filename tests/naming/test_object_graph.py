@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from estimator_ckpt.bundle import BundleIndex, Shard, open_checkpoint, publish
-from estimator_ckpt.bundle.tensors import int64_scalar, string_scalar
+from estimator_ckpt.bundle import BundleIndex
+from estimator_ckpt.bundle.strings import int64_scalar, string_scalar
+from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY, Leaf, add_leaves, build_object_graph, full_names
 from estimator_ckpt.naming.object_graph import parse_object_graph

@@ -24,15 +24,16 @@ import strace
 import tensorflow as tf
 
 from estimator_ckpt import compat, wrap_model_fn
-from estimator_ckpt.bundle import open_checkpoint, staging
-from estimator_ckpt.bundle.checkpoint import read_state
+from estimator_ckpt.checkpoint import open_checkpoint
+from estimator_ckpt.checkpoint.names import keys_by_name
+from estimator_ckpt.checkpoint.opening import read_state
 from estimator_ckpt.cli import main as command_line
-from estimator_ckpt.estimator import background
-from estimator_ckpt.estimator.ownership import OWNER_FILE
+from estimator_ckpt.estimator.background import worker as background
+from estimator_ckpt.estimator.tf1_copies.ownership import OWNER_FILE
 from estimator_ckpt.examples import digits
-from estimator_ckpt.tools.doctor import doctor
-from estimator_ckpt.tools.verify import verify
-from estimator_ckpt.variables import keys_by_name
+from estimator_ckpt.operations.doctor import doctor
+from estimator_ckpt.operations.verify import verify
+from estimator_ckpt.storage import staging
 
 compat.install()  # the process that this runs in imports no conftest
 _STEPS = 6

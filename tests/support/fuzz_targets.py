@@ -25,8 +25,8 @@ from estimator_ckpt.bundle.index import (
     encode_index,
 )
 from estimator_ckpt.bundle.protos import BundleHeaderProto
+from estimator_ckpt.bundle.strings import decode_strings, encode_strings
 from estimator_ckpt.bundle.table import read_table, write_table
-from estimator_ckpt.bundle.tensors import decode_strings, encode_strings
 from estimator_ckpt.errors import CheckpointError
 from estimator_ckpt.naming.object_graph import Leaf, add_leaves, match_graphs, split_shared
 from estimator_ckpt.naming.paths import escape, is_object_key, parse_key, unescape

@@ -1,0 +1,280 @@
+"""One checkpoint on disk: its prefix, its index, its shards.
+
+    checkpoint = open_checkpoint("model_dir")           # the latest one, or give a prefix
+    checkpoint.prefix, checkpoint.index.entries, checkpoint.shard_paths
+
+Opening reads the index and looks at the shards' sizes; no tensor is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf import text_format
+
+from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index
+from estimator_ckpt.bundle.protos import CheckpointState
+from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
+from estimator_ckpt.storage import files
+
+_log = logging.getLogger(__name__)
+
+STATE_FILE = "checkpoint"
+INDEX_SUFFIX = ".index"
+_SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
+_FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
+_SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is complete: its index is readable and no shard is missing or short.
+
+    Attributes:
+      prefix: the path without `.index`.
+      index: what is in it.
+    """
+
+    prefix: str
+    index: BundleIndex
+
+    @functools.cached_property
+    def shard_paths(self) -> tuple[str, ...]:
+        """The data files, by shard number."""
+        count = self.index.num_shards
+        return tuple(shard_path(self.prefix, number, count) for number in range(count))
+
+    def read_bytes(self, entry: TensorEntry) -> bytes:
+        """Returns the stored bytes of a tensor that is not partitioned."""
+        return files.read(self.shard_paths[entry.shard_id], entry.offset, entry.size)
+
+
+def index_path(prefix: str) -> str:
+    """Returns the path of a checkpoint's index."""
+    return prefix + INDEX_SUFFIX
+
+
+def shard_path(prefix: str, number: int, count: int) -> str:
+    """Returns the path of one of a checkpoint's data files."""
+    return f"{prefix}.data-{number:05d}-of-{count:05d}"
+
+
+def file_of(path: str) -> str | None:
+    """Returns the prefix of a checkpoint if a path is called like one of its files, else None."""
+    stem = _FILE_SUFFIX.sub("", path)
+    return stem if stem != path else None
+
+
+def existing_shards(prefix: str) -> list[str]:
+    """Returns the data files of any count that there are for a prefix."""
+    directory, base = os.path.split(prefix)
+    pattern = glob_escape(base) + ".data-*-of-*"
+    return [path for path in files.glob(directory, pattern) if _SHARD_SUFFIX.search(path)]
+
+
+def glob_escape(name: str) -> str:
+    """Returns a glob pattern that matches just this name."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
+    """Opens a checkpoint and makes sure that it is complete.
+
+    Args:
+      checkpoint: a prefix such as `model_dir/model.ckpt-10`, or the path of its `.index`; or a
+        directory, which stands for the checkpoint that its state file names as the latest, or for
+        a SavedModel's variables.
+
+    Returns:
+      The checkpoint.
+
+    Raises:
+      CheckpointNotFoundError: there is none, or no longer; the message says what is there instead.
+      DamagedCheckpointError: the index can't be decoded, or a shard is missing or too short.
+    """
+    prefix = find_prefix(checkpoint)
+    try:
+        return _open(prefix)
+    except Exception as error:
+        is_lost = isinstance(error, DamagedCheckpointError) or files.is_refusal(error)
+        if is_lost and not files.exists(index_path(prefix)):
+            raise CheckpointNotFoundError(
+                f"the checkpoint '{prefix}' was removed while it was opened, as jobs do with their "
+                f"oldest{_what_is_there(prefix)}"
+            ) from error
+        raise
+
+
+def _open(prefix: str) -> Checkpoint:
+    path = index_path(prefix)
+    try:
+        index = decode_index(files.read(path))
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            f"the index '{path}' is damaged: {error}; "
+            "restore it from a copy, or use another checkpoint"
+        ) from error
+    opened = Checkpoint(prefix, index)
+    _require_shards(opened)
+    return opened
+
+
+def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
+    """Returns the prefix of the checkpoint that a path stands for.
+
+    Args:
+      checkpoint: as for `open_checkpoint`.
+
+    Returns:
+      A prefix whose index exists.
+
+    Raises:
+      CheckpointNotFoundError: there is none.
+    """
+    path = os.fspath(checkpoint)
+    if files.exists(index_path(path)):
+        return path
+    if files.is_directory(path):
+        return _latest_in(path)
+    if path.endswith(INDEX_SUFFIX) and files.exists(path):
+        return path[: -len(INDEX_SUFFIX)]
+    for suffix in (_SHARD_SUFFIX, re.compile(r"\.meta$")):
+        stem = suffix.sub("", path)
+        if stem != path and files.exists(index_path(stem)):
+            raise CheckpointNotFoundError(
+                f"'{path}' is one file of a checkpoint; give the checkpoint's prefix: '{stem}'"
+            )
+    raise CheckpointNotFoundError(f"there is no checkpoint '{path}'{_what_is_there(path)}")
+
+
+def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
+    """Reads a directory's state file.
+
+    Args:
+      directory: a model_dir.
+
+    Returns:
+      The prefix of the latest checkpoint (None where there is no state file) and those of all that
+      it lists; relative ones joined to the directory, as TensorFlow does.
+
+    Raises:
+      DamagedCheckpointError: the state file can't be parsed.
+    """
+    path = os.path.join(directory, STATE_FILE)
+    if not files.exists(path):
+        return None, ()
+    state = CheckpointState()
+    try:
+        text_format.Parse(files.read(path), state)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise DamagedCheckpointError(f"the state file '{path}' can't be parsed: {error}") from error
+    if not state.model_checkpoint_path:
+        return None, ()
+    for named in (state.model_checkpoint_path, *state.all_model_checkpoint_paths):
+        if "\0" in named:
+            raise DamagedCheckpointError(f"the state file '{path}' names {named!r}, no file's name")
+    return (
+        _joined(directory, state.model_checkpoint_path),
+        tuple(_joined(directory, each) for each in state.all_model_checkpoint_paths),
+    )
+
+
+def write_state(directory: str, latest: str, listed: Sequence[str]) -> None:
+    """Writes a directory's state file, atomically, with paths relative to the directory.
+
+    Args:
+      directory: a model_dir.
+      latest: prefix of the latest checkpoint.
+      listed: prefixes of all that the directory has, from the oldest to the newest.
+    """
+    state = CheckpointState(
+        model_checkpoint_path=os.path.relpath(latest, directory),
+        all_model_checkpoint_paths=[os.path.relpath(prefix, directory) for prefix in listed],
+    )
+    text = text_format.MessageToString(state)
+    files.write_atomically(os.path.join(directory, STATE_FILE), text.encode())
+
+
+def _joined(directory: str, path: str) -> str:
+    return path if os.path.isabs(path) or files.is_remote(path) else os.path.join(directory, path)
+
+
+def _latest_in(directory: str) -> str:
+    latest, _ = read_state(directory)
+    if latest is None:
+        for prefix in (os.path.join(directory, _SAVED_MODEL_PREFIX), os.path.join(directory, "")):
+            if files.exists(index_path(prefix)):
+                return prefix
+        raise CheckpointNotFoundError(
+            f"the directory '{directory}' has no state file '{STATE_FILE}', and is no SavedModel"
+            f"{_what_is_there(os.path.join(directory, ''))}"
+        )
+    return find_listed(directory, latest)
+
+
+def find_listed(directory: str, prefix: str) -> str:
+    """Finds a checkpoint that a state file names, also if the directory was moved since.
+
+    Args:
+      directory: where the state file is.
+      prefix: as `read_state` returns it.
+
+    Returns:
+      The prefix of an existing checkpoint: this, or the one of that name in the directory itself.
+
+    Raises:
+      CheckpointNotFoundError: there is neither.
+    """
+    if files.exists(index_path(prefix)):
+        return prefix
+    here = os.path.join(directory, os.path.basename(prefix))
+    if files.exists(index_path(here)):
+        _log.warning("The state file of '%s' names '%s'; reading '%s'", directory, prefix, here)
+        return here
+    raise CheckpointNotFoundError(
+        f"the state file of '{directory}' names '{prefix}', which does not exist"
+        f"{_what_is_there(here)}"
+    )
+
+
+def _what_is_there(path: str) -> str:
+    """Says which checkpoints a directory has instead, the nearest names first."""
+    directory, base = os.path.split(path)
+    if not files.is_directory(directory or "."):
+        return f"; the directory '{directory}' does not exist"
+    names = [
+        os.path.basename(found)[: -len(INDEX_SUFFIX)]
+        for found in files.glob(directory, "*" + INDEX_SUFFIX)
+    ]
+    if not names:
+        return f"; there is no checkpoint in '{directory or '.'}'"
+    near = difflib.get_close_matches(base, names, 3, 0.5) or names[-3:]
+    return f"; there is {', '.join(repr(os.path.join(directory, name)) for name in near)}"
+
+
+def _require_shards(checkpoint: Checkpoint) -> None:
+    needed: dict[int, int] = {}
+    for entry in checkpoint.index.entries.values():
+        for stored in entry.stored:
+            end = stored.offset + stored.size
+            if end > needed.get(stored.shard_id, -1):
+                needed[stored.shard_id] = end
+    for number, end in sorted(needed.items()):
+        path = shard_path(checkpoint.prefix, number, checkpoint.index.num_shards)
+        if not files.exists(path):
+            raise DamagedCheckpointError(
+                f"the checkpoint '{checkpoint.prefix}' lacks its data file '{path}'; "
+                "copy all files of a checkpoint, or use another one"
+            )
+        found = files.size(path)
+        if found < end:
+            raise DamagedCheckpointError(
+                f"the data file '{path}' has {found} bytes, but the index needs {end}; "
+                "it was cut short: restore it from a copy, or use another checkpoint"
+            )

@@ -1,0 +1,222 @@
+"""Puts a checkpoint in its place: shards first, the index last, by rename.
+
+    publish("out/model.ckpt-10", index, [Shard(path="in/model.ckpt-10.data-00000-of-00001")])
+
+A reader sees the whole new checkpoint or none of it; where one is replaced, the old or the new.
+That works because the shards of the new one never take the name of an existing file: they get
+another count (`-of-00002`, padded with an empty shard), and renaming the index switches over.
+The index is there before, under a temporary name: it tells whose shards are whose if the process is
+killed, and whoever publishes to that directory next removes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from estimator_ckpt.bundle.index import BundleIndex, encode_index
+from estimator_ckpt.checkpoint.leftovers import remove_leftovers
+from estimator_ckpt.checkpoint.opening import existing_shards, file_of, index_path, shard_path
+from estimator_ckpt.errors import (
+    CheckpointArgumentError,
+    CheckpointExistsError,
+    CheckpointWriteError,
+)
+from estimator_ckpt.storage import files
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One data file to be: an existing file to link, copy or move, or new bytes.
+
+    Attributes:
+      path: the file to take; None for new bytes.
+      data: the bytes to write, where there is no path.
+      move: whether the file leaves its old place (it is renamed).
+    """
+
+    path: str | None = None
+    data: bytes = b""
+    move: bool = False
+
+
+@dataclass(frozen=True)
+class PublishCost:
+    """What publishing took, in bytes.
+
+    Attributes:
+      linked: bytes of data files that were hard-linked or renamed: nothing was written for them.
+      copied: bytes of data files that were copied.
+      written: bytes of new data files and of the index.
+    """
+
+    linked: int = 0
+    copied: int = 0
+    written: int = 0
+
+
+def publish(
+    prefix: str,
+    index: BundleIndex,
+    shards: Sequence[Shard],
+    *,
+    overwrite: bool = False,
+    copy: bool = False,
+    progress: files.Progress | None = None,
+) -> PublishCost:
+    """Writes a checkpoint that consists of an index and existing or new shards.
+
+    Args:
+      prefix: where to.
+      index: what is in the shards; its `num_shards` is set here.
+      shards: the data files, by the shard numbers that the index uses.
+      overwrite: whether a checkpoint that has this prefix may be replaced.
+      copy: copy data files even where they could be linked.
+      progress: called while files are copied.
+
+    Returns:
+      What it took.
+
+    Raises:
+      CheckpointArgumentError: the prefix ends as the name of one of a checkpoint's files does.
+      CheckpointExistsError: files of the prefix exist, and `overwrite` is false.
+      CheckpointWriteError: the file system refused; what existed is unchanged.
+    """
+    _require_prefix(prefix)
+    directory = os.path.dirname(prefix)
+    remove_leftovers(directory)
+    stale = existing_shards(prefix)
+    if not overwrite:
+        _require_free(prefix, stale)
+    files.require_writable_directory(directory)
+    count = _free_count(prefix, max(1, len(shards)), stale)
+    encoded = encode_index(replace(index, num_shards=count))
+    made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
+    try:
+        cost = PublishCost(written=len(encoded))
+        staged = files.stage(index_path(prefix), encoded)
+        made.append((staged, None))
+        for number in range(count):
+            shard = shards[number] if number < len(shards) else Shard()
+            made.append((shard_path(prefix, number, count), shard.path if shard.move else None))
+            try:
+                cost = _place(shard, made[-1][0], copy, progress, cost)
+            except FileExistsError:
+                made.pop()  # another process has just made it, and needs it
+                raise
+        files.sync_directory(directory)
+        files.rename(staged, index_path(prefix))  # last: nothing is undone once it is in place
+    except BaseException as error:
+        left = [path for path, origin in reversed(made) if not _undo(path, origin)]
+        if files.is_refusal(error):
+            raise CheckpointWriteError(
+                f"can't write the checkpoint '{prefix}': {error}; "
+                + (f"remove what was left behind: {left}" if left else "nothing was left behind")
+            ) from error
+        raise
+    _tidy(prefix, stale)
+    return cost
+
+
+def remove_checkpoint(prefix: str) -> None:
+    """Removes a checkpoint; a reader finds all of it or none.
+
+    Where that is interrupted, whoever publishes to that directory next goes on with it.
+
+    Raises:
+      OSError: the file system refused (or what `tf.io.gfile` raises).
+    """
+    staged = files.staging_name(index_path(prefix))
+    files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
+    for path in existing_shards(prefix):
+        files.remove(path)
+    files.remove(staged)
+
+
+def require_free(prefix: str) -> None:
+    """Makes sure, before any work, that nothing has a checkpoint's prefix.
+
+    Raises:
+      CheckpointExistsError: files of the prefix exist.
+    """
+    remove_leftovers(os.path.dirname(prefix))
+    _require_free(prefix, existing_shards(prefix))
+
+
+def _undo(path: str, origin: str | None) -> bool:
+    """Removes a new file, or moves it back where it came from; returns whether it could."""
+    if origin is None:
+        return files.try_to_remove(path)
+    try:
+        if files.exists(path):
+            files.rename(path, origin)
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        _log.warning("'%s' can't be moved back to '%s': %s", path, origin, error)
+        return False
+    return True
+
+
+def _tidy(prefix: str, stale: Sequence[str]) -> None:
+    """Removes what a new checkpoint replaced; that it can't is no reason to call it a failure."""
+    try:
+        files.sync_directory(os.path.dirname(prefix))
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        _log.warning("'%s' is in place, but is maybe not on the disk yet: %s", prefix, error)
+        return  # then what it replaced is still of use
+    for path in stale:
+        files.try_to_remove(path)
+
+
+def _require_prefix(prefix: str) -> None:
+    stem = file_of(prefix)
+    if stem is not None:
+        raise CheckpointArgumentError(
+            f"'{prefix}' is called like one file of a checkpoint; "
+            f"give the new one's prefix: '{stem}'"
+        )
+
+
+def _require_free(prefix: str, stale: Sequence[str]) -> None:
+    if files.exists(index_path(prefix)):
+        raise CheckpointExistsError(
+            f"the checkpoint '{prefix}' exists; give another target, or say that it may be "
+            "overwritten (overwrite=True, --overwrite)"
+        )
+    if stale:
+        raise CheckpointExistsError(
+            f"there are data files of '{prefix}' without an index, such as "
+            f"'{stale[0]}'; remove them, give another target, or say that they may be overwritten "
+            "(overwrite=True, --overwrite)"
+        )
+
+
+def _free_count(prefix: str, count: int, stale: Sequence[str]) -> int:
+    """Returns a number of shards, `count` or more, whose file names are all free."""
+    taken = {int(path[-5:]) for path in stale}
+    while count in taken:
+        count += 1
+    return count
+
+
+def _place(
+    shard: Shard, target: str, copy: bool, progress: files.Progress | None, cost: PublishCost
+) -> PublishCost:
+    if shard.path is None:
+        with files.new_file(target) as file:
+            file.write(shard.data)
+        return replace(cost, written=cost.written + len(shard.data))
+    size = files.size(shard.path)
+    if shard.move:
+        files.rename(shard.path, target)
+    elif copy or not files.try_link(shard.path, target):
+        files.copy(shard.path, target, progress)
+        return replace(cost, copied=cost.copied + size)
+    return replace(cost, linked=cost.linked + size)

@@ -1,0 +1,57 @@
+"""Converts all checkpoints of a model_dir, its state file included.
+
+    reports = convert_all("job", "job_tf2", to="tf2")
+
+What a job's own readers find in the old directory by its state file, others find in the new one.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
+from estimator_ckpt.conversion.planning import ConversionReport, convert
+from estimator_ckpt.errors import CheckpointArgumentError, CheckpointNotFoundError
+
+
+def convert_all(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+    **options: Any,
+) -> tuple[ConversionReport, ...]:
+    """Converts each checkpoint that a state file lists, the oldest first.
+
+    Args:
+      source: a directory with a state file.
+      target: another directory; the checkpoints keep their names in it. Its state file is written
+        last, and lists what the source's lists.
+      dry_run: only say what would be done.
+      **options: as for `convert`.
+
+    Returns:
+      What was done for each.
+
+    Raises:
+      CheckpointArgumentError: source and target are the same directory.
+      CheckpointNotFoundError: the source has no state file, or that names no checkpoint.
+      CheckpointError: as `convert`. What was converted before stays, without a state file.
+    """
+    old, new = os.fspath(source), os.fspath(target)
+    if os.path.realpath(old) == os.path.realpath(new):
+        raise CheckpointArgumentError(f"'{old}' is both source and target; give another directory")
+    latest, listed = read_state(old)
+    if latest is None:
+        raise CheckpointNotFoundError(
+            f"'{old}' has no state file that lists its checkpoints; convert them one by one"
+        )
+    prefixes = [find_listed(old, prefix) for prefix in listed or (latest,)]
+    targets = [os.path.join(new, os.path.basename(prefix)) for prefix in prefixes]
+    reports = tuple(
+        convert(prefix, goal, dry_run=dry_run, **options) for prefix, goal in zip(prefixes, targets)
+    )
+    if not dry_run:
+        write_state(new, os.path.join(new, os.path.basename(latest)), targets)
+    return reports

@@ -1,0 +1,1 @@
+"""Saving while training goes on: hooks, the snapshot in memory, the thread that writes it."""

@@ -1,0 +1,244 @@
+"""Hooks that save a wrapped job's checkpoints while training goes on.
+
+    spec = add_async_saving(spec, config, when_busy="wait")      # what wrap_model_fn does
+
+At a save the variables are copied in memory between two steps; one thread then writes the files,
+commits them, updates the state file, applies retention, emits the TF1 checkpoint and calls the
+listeners, in the order that a save without this has.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import tensorflow as tf
+
+from estimator_ckpt.estimator.background.preemption import PreemptionNotice
+from estimator_ckpt.estimator.job_saver import job_saver
+from estimator_ckpt.estimator.listeners import is_multi_worker
+from estimator_ckpt.estimator.saver import CheckpointSaver
+
+_log = logging.getLogger(__name__)
+WHEN_BUSY = ("wait", "skip")
+
+
+def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
+    """Gives a training EstimatorSpec the hooks that save while training goes on.
+
+    Where that can't be, it says why, and the job saves as it does without.
+
+    Args:
+      spec: its graph is the default one, whose job has a saver.
+      config: the RunConfig.
+      when_busy: what to do if the save before is still being written: "wait" or "skip".
+
+    Returns:
+      The spec, changed.
+    """
+    hooks = [*(spec.training_hooks or ()), *(spec.training_chief_hooks or ())]
+    if any(isinstance(hook, BackgroundSavingHook) for hook in hooks):
+        return spec  # of a model_fn that calls a wrapped one
+    reason = None
+    if not isinstance(job_saver(), CheckpointSaver):
+        reason = f"its saver, a {type(job_saver()).__name__}, is of its own kind"
+    elif any(isinstance(hook, tf.compat.v1.train.CheckpointSaverHook) for hook in hooks):
+        reason = "it brings a CheckpointSaverHook of its own"
+    if reason is not None:
+        _log.warning(
+            "This job saves while training stands still, in spite of async_save: %s", reason
+        )
+        return spec
+    job_saver().async_save = True
+    # A chief among workers in step has a saving hook that no model_fn can replace.
+    is_driven = bool(config.cluster_spec) and is_multi_worker()
+    saves = config.save_checkpoints_secs or config.save_checkpoints_steps
+    chief_hooks = list(spec.training_chief_hooks or ())
+    if saves and not is_driven:
+        saving = AsyncCheckpointSaverHook(
+            config.model_dir,
+            save_secs=config.save_checkpoints_secs,
+            save_steps=config.save_checkpoints_steps,
+            save_graph_def=config.checkpoint_save_graph_def,
+            when_busy=when_busy,
+        )
+        chief_hooks.insert(0, saving)  # where Estimator has its own
+    return spec._replace(
+        training_hooks=[*(spec.training_hooks or ()), BackgroundSavingHook(all_saves=is_driven)],
+        training_chief_hooks=chief_hooks,
+    )
+
+
+class AsyncCheckpointSaverHook(tf.compat.v1.train.CheckpointSaverHook):
+    """Saves when a CheckpointSaverHook does; of the saving itself, only a copy in memory is made.
+
+    Estimator takes it for its own, and gives it the listeners. Of what it inherits it uses
+    `_saver`, `_listeners`, `_save_path`, `_save_graph_def`, `_summary_writer` and
+    `_global_step_tensor`.
+    """
+
+    def __init__(
+        self,
+        checkpoint_dir: str,
+        *,
+        save_secs: float | None = None,
+        save_steps: int | None = None,
+        save_graph_def: bool = True,
+        when_busy: str = "wait",
+    ):
+        """Creates a hook, for the chief.
+
+        Args:
+          checkpoint_dir: the model_dir.
+          save_secs: save every so many seconds.
+          save_steps: or every so many steps.
+          save_graph_def: whether the graph is saved, too.
+          when_busy: what to do if the save before is still being written: "wait" or "skip". The
+            final save always waits.
+        """
+        super().__init__(checkpoint_dir, save_secs, save_steps, save_graph_def=save_graph_def)
+        self._skips = when_busy == "skip"
+        self._is_starting = True
+        self._others_save = False
+        self._first: int | None = None  # the step to save once every hook has begun
+        self._saved: int | None = None
+        self._stops = False
+
+    def begin(self) -> None:
+        """Finds the job's saver."""
+        super().begin()
+        self._saver = job_saver()
+        self._saver.before_save.append(self._notice)
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        """Writes the graph; the first checkpoint is saved before the first step."""
+        self._is_starting = True
+        super().after_create_session(session, coord)
+
+    def before_run(self, run_context: Any) -> Any:
+        """Saves the first checkpoint, unless a hook of the job's own has done that by now."""
+        if self._is_starting:
+            self._is_starting = False
+            if self._others_save:
+                _log.warning(
+                    "A CheckpointSaverHook of the job's own saves its checkpoints: it does that "
+                    "while training stands still, in spite of async_save"
+                )
+            elif self._first is not None:
+                self._save(run_context.session, self._first)
+        return super().before_run(run_context)
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        """Saves if it is time to; stops training if a listener has asked for that."""
+        if not self._others_save:
+            super().after_run(run_context, run_values)
+        if self._stops:
+            run_context.request_stop()
+
+    def end(self, session: Any) -> None:
+        """Saves the final checkpoint, and waits for it."""
+        step = session.run(self._global_step_tensor)
+        self._saver.wait()
+        if step != self._saved and not self._others_save:
+            self._is_starting = False
+            self._save(session, step)
+            self._saver.wait()
+        for listener in self._listeners:
+            listener.end(session, step)
+
+    def _save(self, session: Any, step: int) -> bool:
+        if self._is_starting:
+            self._first = step
+            return False
+        if self._skips and self._saver.is_saving:
+            _log.warning("No checkpoint for step %d: the one before is still being written", step)
+            return False
+        self._saver.wait()
+        self._saved = step
+        for listener in self._listeners:
+            listener.before_save(session, step)
+        _log.info("Saving checkpoints for %d into %s.", step, self._save_path)
+        self._saver.save_in_background(
+            session,
+            self._save_path,
+            step,
+            write_meta_graph=self._save_graph_def,
+            when_saved=lambda: self._after_save(session, step),
+        )
+        log = tf.compat.v1.SessionLog  # now, so that events have the order that they always have
+        self._summary_writer.add_session_log(
+            log(status=log.CHECKPOINT, checkpoint_path=self._save_path), step
+        )
+        return self._stops
+
+    def _after_save(self, session: Any, step: int) -> None:
+        for listener in self._listeners:
+            if listener.after_save(session, step):
+                _log.info("The saving listener %s has asked to stop training", listener)
+                self._stops = True
+
+    def _notice(self, session: Any, step: int) -> None:
+        del session
+        self._others_save |= self._is_starting and step is not None
+
+
+class BackgroundSavingHook(tf.compat.v1.train.SessionRunHook):
+    """Stops training if a save has failed, and has whatever ends it wait for the last one."""
+
+    def __init__(self, *, all_saves: bool):
+        """Creates a hook, for `training_hooks`.
+
+        Args:
+          all_saves: whether all saves of the job's saver go on in the background; for workers in
+            step, who must then stop together, too.
+        """
+        self._all_saves = all_saves
+        self._notice = PreemptionNotice()
+
+    def begin(self) -> None:
+        """Finds the job's saver."""
+        self._saver = job_saver()
+        self._saver.saves_in_background = self._all_saves
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        """Begins to watch for SIGTERM, and has the end of the session wait."""
+        del session
+        self._notice.watch()
+        coord.register_thread(_LastSave(self._saver, self._notice))
+
+    def before_run(self, run_context: Any) -> None:
+        """Raises what went wrong in the background."""
+        del run_context
+        self._saver.check()
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        """Stops training after a SIGTERM."""
+        del run_values
+        if not self._notice.is_given:
+            return
+        if self._all_saves:  # the others still train: there can't be one more save
+            self._saver.wait()
+            self._notice.obey()
+        run_context.request_stop()
+
+
+class _LastSave:
+    """What a Coordinator takes for a thread that it has to wait for.
+
+    It asks whether a thread is alive when the session is about to be closed, however training
+    has ended, and gives up on one after two minutes. This one answers when all is written.
+    """
+
+    name = "checkpoint writer"
+
+    def __init__(self, saver: CheckpointSaver, notice: PreemptionNotice):
+        self._saver = saver
+        self._notice = notice
+
+    def is_alive(self) -> bool:
+        """Waits for the checkpoint that is being written, and returns False."""
+        try:
+            self._saver.wait()
+        finally:
+            self._notice.obey()
+        return False

@@ -1,0 +1,202 @@
+"""Makes a checkpoint of the arrays in a .npz or a safetensors file.
+
+    report = import_checkpoint("weights.safetensors", "job/model.ckpt-0", to="dual")
+    print(report.tensors, report.left_out)
+
+The names in the file become the variables' names, and in `tf2` and `dual` also the keys of
+`Checkpoint(var_list={name: variable})`. Arrays are read and written in pieces, never all at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from estimator_ckpt import naming
+from estimator_ckpt.bundle import BundleIndex, TensorEntry, dtypes
+from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
+from estimator_ckpt.conversion.added import added_size, put_added
+from estimator_ckpt.conversion.planning import FORMATS, Conversion, DroppedKey, plan
+from estimator_ckpt.errors import (
+    CheckpointArgumentError,
+    CheckpointNotFoundError,
+    DamagedCheckpointError,
+)
+from estimator_ckpt.interchange import npz_file, safetensors_file
+from estimator_ckpt.interchange.tensor_file import (
+    SAFETENSORS,
+    FileTensor,
+    TransferredTensor,
+    file_format_of,
+    rows,
+    supported,
+)
+from estimator_ckpt.storage import files
+from estimator_ckpt.storage.files import Progress
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was imported.
+
+    Attributes:
+      prefix: of the checkpoint that was written.
+      format: its format.
+      source: the file.
+      tensors: what is in the checkpoint, sorted by name.
+      left_out: names in the file that are not in the checkpoint, and why.
+      added: keys of the checkpoint that the file had nothing for (object graph, save_counter).
+      bytes_written: the size of the checkpoint's files.
+    """
+
+    prefix: str
+    format: str
+    source: str
+    tensors: tuple[TransferredTensor, ...]
+    left_out: tuple[DroppedKey, ...]
+    added: tuple[str, ...]
+    bytes_written: int
+
+
+def import_checkpoint(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    to: str,
+    file_format: str | None = None,
+    container: str | None = None,
+    step: str | None = "step",
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
+    skip_unsupported: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Writes a checkpoint from the arrays of a .npz or a safetensors file.
+
+    Args:
+      source: the file; the names in it become the variables' names.
+      target: the prefix of the new checkpoint. Directories are made as needed.
+      to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both).
+      file_format: "npz" or "safetensors"; None to tell it from the file's name.
+      container: for tf2 and dual, the attribute of the root object that holds the variables by
+        name; `Checkpoint(var_list={name: variable})` by default.
+      step: for tf2 and dual, the attribute that holds `global_step`, if the file has one; None
+        leaves it in the container.
+      include: regular expressions; an array is imported if one is found in its name.
+      exclude: regular expressions; an array is not imported if one is found in its name.
+      skip_unsupported: leave out what a checkpoint can't hold, instead of refusing.
+      overwrite: whether `target` may be replaced.
+      progress: called with (target, bytes written, bytes in all).
+
+    Returns:
+      What was imported.
+
+    Raises:
+      CheckpointArgumentError: an argument is unusable, or the checkpoint can't hold a tensor.
+      CheckpointNotFoundError: there is no file at `source`.
+      DamagedCheckpointError: the file is damaged, or is none of this format.
+      NameClashError: two tensors would get the same key.
+      CheckpointExistsError: `target` exists and `overwrite` is false.
+      CheckpointWriteError: the file system refused to write the target.
+    """
+    if to not in FORMATS:
+        raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
+    path, prefix = os.fspath(source), os.fspath(target)
+    kind = file_format_of(path, file_format)
+    wanted = naming.NameFilter(include, exclude)
+    layout = naming.Layout(container or "var_list", step)
+    with _damage(path), _opened(path, kind) as found:
+        wanted.checked([tensor.name for tensor in found])
+        asked = [tensor for tensor in found if wanted(tensor.name)]
+        left_out = [
+            DroppedKey(tensor.name, naming.UNWANTED) for tensor in found if not wanted(tensor.name)
+        ]
+        tensors, unsupported = supported(
+            asked, _why_not_in_checkpoint, skip_unsupported, "a checkpoint"
+        )
+        left_out += [DroppedKey(name, reason) for name, reason in unsupported]
+        if not tensors:
+            raise CheckpointArgumentError(f"there is nothing to import from '{path}'")
+        conversion = _plan(prefix, tensors, to, layout)
+        total = sum(map(_size, tensors)) + added_size(conversion.added)
+        with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
+            _write_checkpoint(writer, tensors, conversion)
+            written = writer.commit()
+    key_of = {name: key for key, name in reversed(list(conversion.sources.items()))}
+    if to != "tf2":
+        key_of = {name: name for name in key_of}
+    return ImportReport(
+        prefix,
+        to,
+        path,
+        rows(tensors, key_of),
+        tuple(sorted(left_out, key=lambda dropped: dropped.key)),
+        tuple(sorted(conversion.added)),
+        written,
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: str, kind: str) -> Iterator[list[FileTensor]]:
+    if not files.exists(path) or files.is_directory(path):
+        raise CheckpointNotFoundError(f"there is no file '{path}'")
+    if kind == SAFETENSORS:
+        yield list(safetensors_file.read(path))
+        return
+    with files.open_file(path) as file:
+        yield list(npz_file.read(file))
+
+
+@contextlib.contextmanager
+def _damage(path: str) -> Iterator[None]:
+    try:
+        yield
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            f"the file '{path}' can't be imported: {error}; use another copy of it"
+        ) from error
+
+
+def _why_not_in_checkpoint(tensor: FileTensor) -> str | None:
+    if tensor.why_not is not None:
+        return tensor.why_not
+    if not tensor.name or tensor.name.startswith("\0"):
+        return "a checkpoint keeps this name for itself"
+    try:
+        tensor.name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if tensor.name == naming.OBJECT_GRAPH_KEY or naming.is_object_key(tensor.name):
+        return "it is a key of an object-based checkpoint, not a variable's name"
+    return None
+
+
+def _plan(prefix: str, tensors: Sequence[FileTensor], to: str, layout: naming.Layout) -> Conversion:
+    """Plans the keys, as for a conversion from a name-based checkpoint of these tensors."""
+    entries = {tensor.name: TensorEntry(tensor.dtype or 0, tensor.shape) for tensor in tensors}
+    return plan(Checkpoint(prefix, BundleIndex(entries)), to, layout=layout)
+
+
+def _write_checkpoint(
+    writer: BundleWriter, tensors: Iterable[FileTensor], conversion: Conversion
+) -> None:
+    entries = {tensor.name: _append(writer, tensor) for tensor in tensors}
+    for key, name in conversion.sources.items():
+        writer.put(key, entries[name])
+    put_added(writer, conversion.added)
+
+
+def _append(writer: BundleWriter, tensor: FileTensor) -> TensorEntry:
+    if tensor.dtype == dtypes.STRING:
+        strings = [value for chunk in tensor.chunks() for value in chunk]
+        return writer.append_strings(tensor.shape, strings)
+    chunks = (chunk.tobytes() for chunk in tensor.chunks())
+    return writer.append(tensor.dtype or 0, tensor.shape, chunks)
+
+
+def _size(tensor: FileTensor) -> int:
+    return math.prod(tensor.shape) * (dtypes.element_size(tensor.dtype or 0) or 0)

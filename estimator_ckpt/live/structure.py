@@ -1,0 +1,137 @@
+"""Compares the objects of a checkpoint with live ones, before anything is loaded.
+
+    for row in structure_diff("ckpt-1", tf.train.Checkpoint(foo=[a, b])).rows:
+        print(row.kind, row.key, row.detail)
+
+Object-based loading goes by structure alone: where that differs, values are left out, or end up in
+another variable than they came from, and TensorFlow says nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from estimator_ckpt import naming
+from estimator_ckpt.checkpoint import open_checkpoint
+from estimator_ckpt.checkpoint.names import read_object_graph
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.live.objects import LiveObjects, LiveValue
+from estimator_ckpt.naming.object_graph import parse_object_graph
+
+
+@dataclass(frozen=True)
+class StructureRow:
+    """One difference.
+
+    Attributes:
+      kind: "only in checkpoint", "only in target", "shape", "dtype", or "other variable" (what the
+        target would load here was saved from a variable that it has elsewhere).
+      key: of the value.
+      detail: what is different.
+    """
+
+    kind: str
+    key: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class StructureDiff:
+    """How the objects of a checkpoint differ from live ones.
+
+    Attributes:
+      rows: the differences.
+      matched: how many values have a place on both sides.
+      hint: what would fit better, if something simple would; else "".
+    """
+
+    rows: tuple[StructureRow, ...]
+    matched: int
+    hint: str = ""
+
+    @property
+    def compatible(self) -> bool:
+        """Whether each value has its place on both sides, and goes where it came from."""
+        return not self.rows
+
+
+def structure_diff(checkpoint: str | os.PathLike[str], target: Any) -> StructureDiff:
+    """Finds what differs between a checkpoint's objects and a live Checkpoint, module or model.
+
+    Args:
+      checkpoint: a prefix or a model_dir, object-based or dual.
+      target: a `tf.train.Checkpoint`, `tf.Module` or Keras model.
+
+    Returns:
+      The differences. `save_counter` doesn't count.
+
+    Raises:
+      CheckpointNotFoundError: there is no checkpoint.
+      DamagedCheckpointError: it is damaged or incomplete.
+      CheckpointArgumentError: it is name-based, and has no objects.
+    """
+    opened = open_checkpoint(checkpoint)
+    graph = read_object_graph(opened)
+    if graph is None:
+        raise CheckpointArgumentError(
+            f"'{opened.prefix}' is name-based and has no objects to compare; "
+            "estimator_ckpt.restore loads it by name, and estimator_ckpt.convert gives it objects"
+        )
+    live = LiveObjects(target)
+    matches = live.matches(graph)
+    saved_names = naming.full_names(graph)
+    live_names = {value.name for value in live.values.values() if value.name}
+    rows = []
+    for key, value in sorted(live.values.items()):
+        if key in matches:
+            entry = opened.index.entries.get(matches[key])
+            rows += _differences(value, matches[key], entry, saved_names, live_names)
+        elif key != naming.SAVE_COUNTER_KEY:
+            rows.append(StructureRow("only in target", key, "the checkpoint has nothing here"))
+    taken = set(matches.values()) | {naming.SAVE_COUNTER_KEY}
+    for node in parse_object_graph(graph).nodes:
+        for attribute in node.attributes:
+            if attribute.checkpoint_key not in taken:
+                detail = f"saved from '{attribute.full_name}'" if attribute.full_name else "saved"
+                rows.append(StructureRow("only in checkpoint", attribute.checkpoint_key, detail))
+    return StructureDiff(tuple(rows), len(matches), _hint(graph, live) if rows else "")
+
+
+def _differences(
+    value: LiveValue, key: str, entry: Any, saved_names: dict[str, str], live_names: set[str]
+) -> list[StructureRow]:
+    if entry is None or value.variable is None:
+        return []
+    rows = []
+    variable = value.variable
+    if not variable.shape.is_compatible_with(entry.shape):
+        detail = f"{variable.shape} here, {tf.TensorShape(entry.shape)} in the checkpoint"
+        rows.append(StructureRow("shape", value.key, detail))
+    if int(variable.dtype.base_dtype.as_datatype_enum) != entry.dtype:
+        detail = f"{variable.dtype.base_dtype.name} here, {entry.dtype_name} in the checkpoint"
+        rows.append(StructureRow("dtype", value.key, detail))
+    saved = saved_names.get(key, "")
+    if saved != value.name and saved in live_names:
+        detail = f"'{value.name}' here, saved from '{saved}', which the target has elsewhere"
+        rows.append(StructureRow("other variable", value.key, detail))
+    return rows
+
+
+def _hint(graph: bytes, live: LiveObjects) -> str:
+    """Says whether the target would fit one level further down or up."""
+    paths = [path for path in naming.node_paths(graph) if len(path) == 1]
+    best, name = 0, ""
+    for (child,) in paths:
+        found = len(naming.match_graphs(live.graph, naming.subgraph(graph, child)))
+        if found > best:
+            best, name = found, child
+    if best > len(live.matches(graph)):
+        return (
+            f"{best} values have their place below '{name}': load into "
+            f"tf.train.Checkpoint({name}=target)"
+        )
+    return ""

@@ -1,1 +1,0 @@
-"""What plain TensorFlow 2 code uses: restore, structure_diff, assignment_map."""

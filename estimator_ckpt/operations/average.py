@@ -1,0 +1,268 @@
+"""Averages the variables of several checkpoints.
+
+    average(["job/model.ckpt-800", "job/model.ckpt-900"], "averaged/model.ckpt-900")
+    report = average("job", "averaged/model.ckpt-900", last=5)
+    print(report.averaged, report.kept)
+    average("job", "averaged/model.ckpt-900", last=5, exclude="Adam")
+
+Sums are in float64 (complex128 for complex numbers); each variable keeps its type. What can't be
+averaged (integers, bools, strings) and the global step are the newest checkpoint's, and so are
+format and layout. Tensors are read in pieces, of all checkpoints side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from estimator_ckpt import naming
+from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
+from estimator_ckpt.checkpoint.opening import find_listed, read_state
+from estimator_ckpt.checkpoint.selection import names_or_keys
+from estimator_ckpt.conversion.planning import DroppedKey, plan
+from estimator_ckpt.errors import (
+    CheckpointArgumentError,
+    CheckpointNotFoundError,
+    VariableMismatchError,
+)
+from estimator_ckpt.operations.rewrite import Change, require_other, rewrite
+from estimator_ckpt.storage.files import Progress
+
+_MOST_DIFFERENCES = 5  # that an error lists
+
+
+@dataclass(frozen=True)
+class AverageReport:
+    """What was averaged.
+
+    Attributes:
+      prefix: of the checkpoint that was written.
+      format: its format, that of the newest source.
+      sources: the prefixes of the checkpoints that were averaged, in the order of the sums.
+      newest: the one that gave all that isn't averaged: that of the highest global step.
+      step: its global step, or None where it has none.
+      averaged: names of the variables that are averages, sorted.
+      kept: names of those that are the newest checkpoint's, sorted.
+      dropped: keys of the newest checkpoint that were left out, and why.
+      bytes_written: the size of the new checkpoint's files.
+    """
+
+    prefix: str
+    format: str
+    sources: tuple[str, ...]
+    newest: str
+    step: int | None
+    averaged: tuple[str, ...]
+    kept: tuple[str, ...]
+    dropped: tuple[DroppedKey, ...]
+    bytes_written: int
+
+
+def average(
+    checkpoints: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    target: str | os.PathLike[str],
+    *,
+    last: int | None = None,
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> AverageReport:
+    """Writes the average of checkpoints, which may be of different formats.
+
+    Args:
+      checkpoints: prefixes, or directories (their latest checkpoints); with `last`, a model_dir.
+      target: the prefix of the new checkpoint.
+      last: average this many checkpoints, the last that the model_dir's state file lists.
+      include: regular expressions; a variable is taken if one is found in its name, and so is the
+        global step in any case. Slots have names of their own.
+      exclude: regular expressions; a variable is not taken if one is found in its name.
+      overwrite: whether `target` may be replaced.
+      progress: called with (target, bytes written, bytes in all).
+
+    Returns:
+      What was averaged.
+
+    Raises:
+      CheckpointArgumentError: there is nothing to average, a checkpoint is given twice, or a
+        pattern is no regular expression or matches no variable.
+      CheckpointNotFoundError: there is no such checkpoint, or the state file lists fewer.
+      VariableMismatchError: of what is taken, the checkpoints don't have the same names, shapes
+        and types.
+      NameClashError: not all is to be taken, and there is no name for each tensor.
+      DamagedCheckpointError: one is damaged or incomplete.
+      CheckpointExistsError: `target` exists and `overwrite` is false.
+      CheckpointWriteError: the file system refused to write the target.
+    """
+    opened = [open_checkpoint(each) for each in _sources(checkpoints, last)]
+    prefixes = [each.prefix for each in opened]
+    for prefix in prefixes:
+        require_other(prefix, os.fspath(target))
+        if prefixes.count(prefix) > 1:
+            raise CheckpointArgumentError(f"'{prefix}' is given twice; it would count double")
+    steps = [_step(each) for each in opened]
+    newest = max(range(len(opened)), key=lambda at: (-1 if steps[at] is None else steps[at], at))
+    wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
+    means = _Means(opened, newest, wanted)
+    conversion = None
+    if not wanted.takes_all:
+        conversion = plan(opened[newest], edit=lambda names: naming.choose(names, wanted))
+    written = rewrite(
+        opened[newest],
+        target,
+        means,
+        conversion=conversion,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return AverageReport(
+        os.fspath(target),
+        naming.format_of(opened[newest].index.entries),
+        tuple(prefixes),
+        prefixes[newest],
+        steps[newest],
+        tuple(sorted(means.averaged)),
+        tuple(sorted(set(filter(wanted, means.names.values())) - means.averaged)),
+        conversion.dropped if conversion else (),
+        written,
+    )
+
+
+class _Means:
+    """What becomes of the newest checkpoint's tensors: the means of all, or nothing."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], newest: int, wanted: naming.NameFilter):
+        self._checkpoints = checkpoints
+        self._newest = newest
+        self.names = names_or_keys(checkpoints[newest])
+        entries = [_by_name(each) for each in checkpoints]
+        wanted.checked({name: None for each in entries for name in each})
+        self._entries = [
+            {name: entry for name, entry in each.items() if wanted(name)} for each in entries
+        ]
+        self.averaged: set[str] = set()
+        _require_agreement(checkpoints, self._entries, newest)
+
+    def of(self, key: str, entry: TensorEntry) -> Change:
+        name = self.names.get(key)
+        if name is None or name == naming.GLOBAL_STEP or not arrays.is_floating(entry.dtype):
+            return None
+        self.averaged.add(name)
+        found = [entries[name] for entries in self._entries]
+        found[self._newest] = entry
+        return tuple(found)
+
+    def dtype(self, change: Change, entry: TensorEntry) -> int:
+        return entry.dtype
+
+    def chunks(self, change: Change, entry: TensorEntry, part: int) -> Iterator[bytes]:
+        found = cast("tuple[TensorEntry, ...]", change)
+        dtype = arrays.numpy_dtype(entry.dtype)
+        wide = np.complex128 if dtype is not None and dtype.kind == "c" else np.float64
+        streams = [
+            _part_chunks(checkpoint, each, entry, part)
+            for checkpoint, each in zip(self._checkpoints, found)
+        ]
+        # Infinities and what overflows a narrow type are results, not mistakes.
+        with np.errstate(all="ignore"):
+            for pieces in itertools.zip_longest(
+                *streams
+            ):  # to the end of each: it is checked there
+                total = pieces[0].astype(wide)
+                for piece in pieces[1:]:
+                    total += piece
+                total /= len(pieces)
+                yield total.astype(dtype).tobytes()
+
+
+def _part_chunks(
+    checkpoint: Checkpoint, entry: TensorEntry, whole: TensorEntry, part: int
+) -> Iterator[Any]:
+    """Reads what one part of a partitioned `whole` is in `entry`, which may have other parts."""
+    if _cuts(entry) == _cuts(whole):
+        return arrays.array_chunks(checkpoint, entry.stored[part])
+    array = arrays.read_array(checkpoint, entry)
+    if whole.parts:
+        array = array[arrays.slices(whole.parts[part].extents)]
+    return arrays.split(array)
+
+
+def _cuts(entry: TensorEntry) -> list[Any]:
+    return [part.extents for part in entry.parts]
+
+
+def _sources(checkpoints: Any, last: int | None) -> list[str | os.PathLike[str]]:
+    is_one = isinstance(checkpoints, (str, os.PathLike))
+    if last is None:
+        if is_one:
+            raise CheckpointArgumentError(
+                f"'{os.fspath(checkpoints)}' alone is nothing to average; give several "
+                "checkpoints, or say how many of a model_dir's last ones (last=N, --last=N)"
+            )
+        if not checkpoints:
+            raise CheckpointArgumentError("there is nothing to average; give checkpoints")
+        return list(checkpoints)
+    given = [checkpoints] if is_one else list(checkpoints)
+    if len(given) != 1 or last < 1:
+        raise CheckpointArgumentError(
+            f"last={last} is for one model_dir and a number of 1 or more; {len(given)} were given"
+        )
+    directory = os.fspath(given[0])
+    _, listed = read_state(directory)
+    if len(listed) < last:
+        raise CheckpointNotFoundError(
+            f"the state file of '{directory}' lists {len(listed)} checkpoints, not {last}; give a "
+            "smaller number, or the checkpoints one by one"
+        )
+    return [find_listed(directory, prefix) for prefix in listed[-last:]]
+
+
+def _step(checkpoint: Checkpoint) -> int | None:
+    for key, name in names_or_keys(checkpoint).items():
+        entry = checkpoint.index.entries[key]
+        if name in (naming.GLOBAL_STEP, naming.Layout().key(naming.GLOBAL_STEP)):
+            if entry.parts or entry.shape or entry.dtype_name not in ("int32", "int64"):
+                return None
+            width = "<q" if entry.size == 8 else "<i"
+            return int(struct.unpack(width, b"".join(arrays.byte_chunks(checkpoint, entry)))[0])
+    return None
+
+
+def _by_name(checkpoint: Checkpoint) -> dict[str, TensorEntry]:
+    names = names_or_keys(checkpoint)
+    return {name: checkpoint.index.entries[key] for key, name in names.items()}
+
+
+def _require_agreement(
+    checkpoints: Sequence[Checkpoint], entries: Sequence[dict[str, TensorEntry]], newest: int
+) -> None:
+    expected = entries[newest]
+    for checkpoint, found in zip(checkpoints, entries):
+        if differences := list(_differences(expected, found)):
+            more = len(differences) - _MOST_DIFFERENCES
+            raise VariableMismatchError(
+                f"'{checkpoint.prefix}' and '{checkpoints[newest].prefix}' can't be averaged: "
+                f"the first {'; '.join(differences[:_MOST_DIFFERENCES])}"
+                + (f"; and {more} more differences" if more > 0 else "")
+            )
+
+
+def _differences(expected: dict[str, TensorEntry], found: dict[str, TensorEntry]) -> Iterator[str]:
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"lacks '{name}'"
+        elif name not in expected:
+            yield f"also has '{name}'"
+        elif found[name][:2] != expected[name][:2]:
+            yield f"has '{name}' as {_said(found[name])} instead of {_said(expected[name])}"
+
+
+def _said(entry: TensorEntry) -> str:
+    return f"{entry.dtype_name} {list(entry.shape)}"

@@ -1,0 +1,231 @@
+"""Casts float32 variables of a checkpoint to a shorter type, or shorter ones back.
+
+    report = cast("job", "small/model.ckpt-10", to="bfloat16", exclude="BatchNorm")
+    for variable in report.cast:
+        print(variable.name, variable.overflows)
+
+Values are rounded to the nearest, ties to even. Types other than these, and variables that aren't
+asked for, keep their bytes. Format and layout stay; tensors are read and written in pieces.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from estimator_ckpt import naming
+from estimator_ckpt.bundle import TensorEntry, dtypes
+from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
+from estimator_ckpt.checkpoint.selection import names_or_keys
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.operations.rewrite import Change, rewrite
+from estimator_ckpt.storage.files import Progress
+
+_NUMBERS = {name: number for number, name in dtypes.DTYPE_NAMES.items()}
+# What is cast to each type.
+_FROM: dict[str, tuple[str, ...]] = {
+    "bfloat16": ("float32",),
+    "float16": ("float32",),
+    "float32": ("bfloat16", "float16"),
+}
+TYPES = tuple(_FROM)
+"""The types that can be cast to."""
+
+
+@dataclass(frozen=True)
+class CastVariable:
+    """One variable that was cast.
+
+    Attributes:
+      name: as in a name-based checkpoint; its key where there is no such name.
+      shape: size of each dimension.
+      old_dtype: the type that it had.
+      new_dtype: the type that it has.
+      overflows: how many of its values were finite and are infinite now.
+      underflows: how many were not zero and are zero now.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    old_dtype: str
+    new_dtype: str
+    overflows: int
+    underflows: int
+
+
+@dataclass(frozen=True)
+class KeptVariable:
+    """A variable that was not cast, and why."""
+
+    name: str
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CastReport:
+    """What was cast.
+
+    Attributes:
+      prefix: of the checkpoint that was written.
+      format: its format, that of the source.
+      cast: the variables that were, sorted by name.
+      kept: the variables that were not, sorted by name.
+      bytes_before: the size of all variables in the source.
+      bytes_after: their size now.
+      bytes_written: the size of the new checkpoint's files.
+    """
+
+    prefix: str
+    format: str
+    cast: tuple[CastVariable, ...]
+    kept: tuple[KeptVariable, ...]
+    bytes_before: int
+    bytes_after: int
+    bytes_written: int
+
+
+def cast(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    to: str,
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> CastReport:
+    """Writes a checkpoint with its floating-point variables cast to another type.
+
+    Variables of the new type are needed to read it: TensorFlow doesn't cast when it restores.
+
+    Args:
+      source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
+      target: the prefix of the new checkpoint, of the same format and layout.
+      to: "bfloat16" or "float16", for what is float32; "float32", for what is either.
+      include: regular expressions; a variable is cast if one is found in its name.
+      exclude: regular expressions; a variable is not cast if one is found in its name.
+      overwrite: whether `target` may be replaced.
+      progress: called with (target, bytes written, bytes in all).
+
+    Returns:
+      What was cast, with the number of values that overflowed in each variable.
+
+    Raises:
+      CheckpointArgumentError: the type can't be cast to, a pattern is no regular expression, or
+        there is nothing to cast, or TensorFlow couldn't read the result (partitioned variables
+        as float16 in an object-based checkpoint).
+      CheckpointNotFoundError: there is no checkpoint at `source`.
+      DamagedCheckpointError: the source is damaged or incomplete.
+      CheckpointExistsError: `target` exists and `overwrite` is false.
+      CheckpointWriteError: the file system refused to write the target.
+    """
+    if to not in _FROM:
+        raise CheckpointArgumentError(
+            f"to='{to}' can't be cast to; it is one of {', '.join(TYPES)}"
+        )
+    checkpoint = open_checkpoint(source)
+    casts = _Casts(checkpoint, to, naming.NameFilter(include, exclude))
+    written = rewrite(checkpoint, target, casts, overwrite=overwrite, progress=progress)
+    return CastReport(
+        os.fspath(target),
+        naming.format_of(checkpoint.index.entries),
+        casts.rows(),
+        tuple(
+            KeptVariable(name, casts.entries[name].dtype_name, reason)
+            for name, reason in sorted(casts.kept.items())
+        ),
+        sum(entry.bytes for entry in casts.entries.values()),
+        sum(casts.new_bytes(name) for name in casts.entries),
+        written,
+    )
+
+
+class _Casts:
+    """What becomes of the tensors: another type, or nothing."""
+
+    def __init__(self, checkpoint: Checkpoint, to: str, wanted: naming.NameFilter):
+        self._checkpoint = checkpoint
+        self._to = to
+        self._names = names_or_keys(checkpoint)
+        entries = checkpoint.index.entries
+        self.entries = {name: entries[key] for key, name in self._names.items()}
+        wanted.checked(self.entries)
+        self.kept: dict[str, str] = {}
+        for name, entry in self.entries.items():
+            if name == naming.GLOBAL_STEP:
+                self.kept[name] = "the global step"
+            elif entry.dtype_name not in _FROM[to]:
+                self.kept[name] = f"only {' and '.join(_FROM[to])} is cast to {to}"
+            elif not wanted(name):
+                self.kept[name] = naming.UNWANTED
+        self.cast = self.entries.keys() - self.kept.keys()
+        if not self.cast:
+            raise CheckpointArgumentError(
+                f"there is nothing to cast to {to} in '{checkpoint.prefix}': no variable that is "
+                f"asked for is {' or '.join(_FROM[to])}"
+            )
+        self._require_readable()
+        # By what is stored, as variables may share it, and a partitioned one has several.
+        self._overflows: Counter[TensorEntry] = Counter()
+        self._underflows: Counter[TensorEntry] = Counter()
+
+    def _require_readable(self) -> None:
+        """Makes sure that TensorFlow can read what is to be in parts.
+
+        It reads a float16 variable that is in parts only by the same parts, as a Saver of the same
+        partitioned variable does, and never as a whole, as a tf.train.Checkpoint does.
+        """
+        if self._to != "float16" or naming.format_of(self._checkpoint.index.entries) == "tf1":
+            return
+        for name in sorted(self.cast):
+            if self.entries[name].parts:
+                raise CheckpointArgumentError(
+                    f"'{name}' is in {len(self.entries[name].parts)} parts, which TensorFlow can't "
+                    "read into an object if they are float16; cast to bfloat16, or leave it out "
+                    "(exclude, --exclude)"
+                )
+
+    def rows(self) -> tuple[CastVariable, ...]:
+        """Returns what was cast, once it was."""
+        return tuple(
+            CastVariable(
+                name,
+                entry.shape,
+                entry.dtype_name,
+                self._to,
+                sum(self._overflows[stored] for stored in entry.stored),
+                sum(self._underflows[stored] for stored in entry.stored),
+            )
+            for name, entry in sorted(self.entries.items())
+            if name in self.cast
+        )
+
+    def new_bytes(self, name: str) -> int:
+        """Returns the size that a variable gets."""
+        entry = self.entries[name]
+        if name in self.kept:
+            return entry.bytes
+        return math.prod(entry.shape) * (dtypes.element_size(_NUMBERS[self._to]) or 0)
+
+    def of(self, key: str, entry: TensorEntry) -> Change:
+        return self._to if self._names.get(key) in self.cast else None
+
+    def dtype(self, change: Change, entry: TensorEntry) -> int:
+        return _NUMBERS[self._to]
+
+    def chunks(self, change: Change, entry: TensorEntry, part: int) -> Iterator[bytes]:
+        stored = entry.stored[part]
+        dtype = arrays.numpy_dtype(_NUMBERS[self._to])
+        for chunk in arrays.array_chunks(self._checkpoint, stored):
+            with np.errstate(all="ignore"):  # overflows are counted
+                narrow = chunk.astype(dtype)
+            overflows = np.isinf(narrow) & np.isfinite(chunk)
+            self._overflows[stored] += int(np.count_nonzero(overflows))
+            self._underflows[stored] += int(np.count_nonzero((narrow == 0) & (chunk != 0)))
+            yield narrow.tobytes()

@@ -1,0 +1,130 @@
+"""Writes a checkpoint like another one, with other values or types in some of its tensors.
+
+    rewrite(checkpoint, "out/ckpt", changes)      # changes: what becomes of which tensor
+    rewrite(checkpoint, "out/ckpt", changes, conversion=plan(checkpoint, edit=edit))
+
+Format, layout and object graph stay as they are; keys of the same bytes still share them, and
+partitioned variables keep their parts. Tensors are read and written in pieces.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Hashable, Iterable
+from typing import Protocol
+
+from estimator_ckpt.bundle import TensorEntry, dtypes
+from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, arrays
+from estimator_ckpt.conversion.added import added_size, put_added
+from estimator_ckpt.conversion.planning import Conversion
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.storage.files import Progress
+
+Change = Hashable
+"""What becomes of a tensor, in a tool's own terms; None if it stays as it is.
+
+Keys that share bytes share the new ones if their changes are equal.
+"""
+
+
+class Changes(Protocol):
+    """What a tool does to the tensors of a checkpoint."""
+
+    def of(self, key: str, entry: TensorEntry) -> Change:
+        """Returns the change to the tensor of a key; None to keep it."""
+
+    def dtype(self, change: Change, entry: TensorEntry) -> int:
+        """Returns the new element type of a tensor that changes."""
+
+    def chunks(self, change: Change, entry: TensorEntry, part: int) -> Iterable[bytes]:
+        """Returns the new bytes of a tensor that changes, or of one of its parts."""
+
+
+def rewrite(
+    checkpoint: Checkpoint,
+    target: str | os.PathLike[str],
+    changes: Changes,
+    *,
+    conversion: Conversion | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Writes a checkpoint that is another one but for some values.
+
+    Args:
+      checkpoint: the other one.
+      target: the prefix of the new one.
+      changes: what becomes of its tensors.
+      conversion: which keys the new one has; None for those of the other one.
+      overwrite: whether `target` may be replaced.
+      progress: called with (target, bytes written, bytes in all).
+
+    Returns:
+      The bytes that were written.
+
+    Raises:
+      CheckpointArgumentError: the target is the checkpoint itself.
+      CheckpointExistsError: the target exists, and `overwrite` is false.
+      CheckpointWriteError: the file system refused.
+      DamagedCheckpointError: a checksum of the checkpoint is wrong.
+    """
+    prefix = os.fspath(target)
+    require_other(checkpoint.prefix, prefix)
+    every = checkpoint.index.entries
+    conversion = conversion or Conversion({key: key for key in every}, (), {})
+    entries = {key: every[old] for key, old in conversion.sources.items()}
+    change_of = {key: changes.of(old, every[old]) for key, old in conversion.sources.items()}
+    # What has to be written once: each place in the data files with what becomes of it there.
+    pieces: dict[tuple[TensorEntry, Change], tuple[TensorEntry, int]] = {}
+    for key, entry in entries.items():
+        for number, stored in enumerate(entry.stored):
+            pieces.setdefault((stored, change_of[key]), (entry, number))
+    in_order = sorted(pieces, key=lambda piece: (piece[0].shard_id, piece[0].offset))
+    total = sum(_new_size(stored, changes, change) for stored, change in in_order)
+    total += added_size(conversion.added)
+    new: dict[tuple[TensorEntry, Change], TensorEntry] = {}
+    with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
+        for stored, change in in_order:
+            new[stored, change] = (
+                _copied(writer, checkpoint, stored)
+                if change is None
+                else writer.append(
+                    changes.dtype(change, stored),
+                    stored.shape,
+                    changes.chunks(change, *pieces[stored, change]),
+                )
+            )
+        for key, entry in entries.items():
+            change = change_of[key]
+            written = [new[stored, change] for stored in entry.stored]
+            writer.put(key, _in_parts(entry, written) if entry.parts else written[0])
+        put_added(writer, conversion.added)
+        return writer.commit()
+
+
+def require_other(source: str, target: str) -> None:
+    """Makes sure that a target is not the source.
+
+    Raises:
+      CheckpointArgumentError: it is.
+    """
+    if os.path.normpath(source) == os.path.normpath(target):
+        raise CheckpointArgumentError(f"'{target}' is both source and target; give another target")
+
+
+def _copied(writer: BundleWriter, checkpoint: Checkpoint, stored: TensorEntry) -> TensorEntry:
+    chunks = arrays.byte_chunks(checkpoint, stored)
+    return writer.append(stored.dtype, stored.shape, chunks, stored.crc32c)
+
+
+def _in_parts(entry: TensorEntry, written: list[TensorEntry]) -> TensorEntry:
+    parts = tuple(part._replace(entry=new) for part, new in zip(entry.parts, written))
+    return entry._replace(dtype=written[0].dtype, shard_id=0, parts=parts)
+
+
+def _new_size(stored: TensorEntry, changes: Changes, change: Change) -> int:
+    if change is None:
+        return stored.size
+    element = dtypes.element_size(changes.dtype(change, stored)) or 0
+    return math.prod(stored.shape) * element

@@ -1,0 +1,147 @@
+"""What killed processes leave: removed if it is certainly nobody's, else left alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.leftovers import remove_leftovers
+from estimator_ckpt.checkpoint.publishing import remove_checkpoint
+from estimator_ckpt.storage import files, staging
+
+OLD, NEW = {"w": [1.0, 2.0]}, {"w": [3.0, 4.0, 5.0]}
+SHARD = "ckpt.data-00000-of-00001"
+
+
+@pytest.fixture(scope="module")
+def gone():
+    """Names a staged file as a process that has ended would have."""
+    with subprocess.Popen(["true"]) as process:
+        pass
+
+    def name(path):
+        beginning, _, end = staging.staging_name(str(path)).rpartition(f"-{os.getpid()}-")
+        return f"{beginning}-{process.pid}-{end}"
+
+    return name
+
+
+@pytest.fixture
+def unfinished(save, tmp_path, gone):
+    """A directory in which a process was killed when it had placed data files, but no index."""
+    save(tmp_path / "ckpt", NEW)
+    os.rename(tmp_path / "ckpt.index", gone(tmp_path / "ckpt.index"))
+    time.sleep(0.02)  # to another tick of the file system's clock
+    return tmp_path
+
+
+def names(directory):
+    return sorted(os.listdir(directory))
+
+
+def test_staged_files_and_directories_of_a_process_that_is_gone_are_removed(tmp_path, gone, caplog):
+    (tmp_path / "checkpoint").write_bytes(b"state")
+    state = gone(tmp_path / "checkpoint")
+    shutil.copy(tmp_path / "checkpoint", state)
+    folder = tmp_path / gone("model.ckpt-2")
+    folder.mkdir()
+    (folder / "model.ckpt-2.data-00000-of-00001").write_bytes(b"half")
+    remove_leftovers(str(tmp_path))
+    assert names(tmp_path) == ["checkpoint"]
+    assert f"Removing '{state}'" in caplog.text
+
+
+def test_what_this_process_and_others_stage_stays(tmp_path):
+    kept = [tmp_path / "a.staging-0123abcd", tmp_path / "b.staging-00000000-7-0123456789ab"]
+    kept.append(tmp_path / os.path.basename(staging.staging_name("ckpt.index")))
+    for path in kept:
+        path.write_bytes(b"")
+    remove_leftovers(str(tmp_path))
+    assert len(names(tmp_path)) == len(kept)
+
+
+def test_data_files_of_an_unfinished_checkpoint_are_removed_with_its_index(unfinished):
+    (unfinished / "other.data-00000-of-00001").write_bytes(b"not of this one")
+    (unfinished / "ckpt.data-00000-of-00002").write_bytes(b"not of this one either")
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == ["ckpt.data-00000-of-00002", "other.data-00000-of-00001"]
+
+
+def test_the_checkpoint_that_was_to_be_replaced_stays(unfinished, save, values):
+    (staged,) = unfinished.glob("*.staging-*")
+    kept = staged.read_bytes()
+    save(unfinished / "ckpt", OLD)  # in one data file, as the unfinished one
+    staged.write_bytes(kept)
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == [SHARD, "ckpt.index"]
+    assert values(unfinished / "ckpt") == OLD
+
+
+def test_nothing_is_removed_that_a_damaged_index_may_name(unfinished):
+    (unfinished / "ckpt.index").write_bytes(b"damaged")
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == [SHARD, "ckpt.index"]
+
+
+def test_an_index_that_was_not_finished_has_no_data_files(unfinished):
+    (staged,) = unfinished.glob("*.staging-*")
+    staged.write_bytes(staged.read_bytes()[:20])
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == [SHARD]
+
+
+def test_data_files_that_another_process_has_just_made_stay(unfinished, monkeypatch):
+    monkeypatch.setattr(files, "changed", lambda path: 1.0)  # as late as the claim, or later
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == [SHARD]
+
+
+def test_what_can_t_be_removed_is_said_and_tried_again(unfinished, monkeypatch, caplog):
+    def refused(path):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove", refused)
+        remove_leftovers(str(unfinished))
+    assert "can't be removed: [Errno 13]" in caplog.text
+    assert len(names(unfinished)) == 2
+    # It is this process's by now; to another one it is a leftover as before.
+    monkeypatch.setattr(staging, "is_abandoned", lambda path: True)
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == []
+
+
+def test_a_killed_command_can_be_run_again(unfinished, save, values, tmp_path):
+    (tmp_path / "source").mkdir()
+    save(tmp_path / "source" / "ckpt", NEW)
+    source = open_checkpoint(tmp_path / "source" / "ckpt")
+    publish(str(unfinished / "ckpt"), source.index, [Shard(path=source.shard_paths[0])])
+    assert values(unfinished / "ckpt") == NEW
+    assert names(unfinished) == [SHARD, "ckpt.index", "source"]
+
+
+def test_a_removal_that_is_interrupted_is_gone_on_with(save, tmp_path, monkeypatch):
+    save(tmp_path / "ckpt", NEW)
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            remove_checkpoint(str(tmp_path / "ckpt"))
+    assert not (tmp_path / "ckpt.index").exists()
+    assert (tmp_path / SHARD).exists()
+    monkeypatch.setattr(staging, "is_abandoned", lambda path: True)
+    remove_leftovers(str(tmp_path))
+    assert names(tmp_path) == []
+
+
+def test_a_directory_that_is_not_there_has_none(tmp_path):
+    remove_leftovers(str(tmp_path / "absent"))

@@ -1,0 +1,174 @@
+"""The file system, local and `ram://` (which has no hard links, as remote ones don't)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+import tensorflow as tf
+
+from estimator_ckpt.errors import CheckpointWriteError
+from estimator_ckpt.storage import files
+
+
+@pytest.fixture(params=["local", "ram"])
+def folder(request, tmp_path):
+    """An empty directory, of either file system."""
+    if request.param == "local":
+        yield str(tmp_path)
+        return
+    path = f"ram://files{tmp_path}"
+    tf.io.gfile.makedirs(path)
+    yield path
+    tf.io.gfile.rmtree(path)
+
+
+def refuse(code):
+    def refused(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    return refused
+
+
+def names(folder):
+    return sorted(os.path.basename(path) for path in files.glob(folder, "*"))
+
+
+def test_what_was_written_is_read_whole_or_in_part(folder):
+    path = os.path.join(folder, "file")
+    assert not files.exists(path)
+    files.write(path, b"0123456789")
+    assert files.exists(path)
+    assert files.size(path) == 10
+    assert files.read(path) == b"0123456789"
+    assert files.read(path, 3, 4) == b"3456"
+    assert files.read(path, 8) == b"89"
+    assert files.modified(path) == pytest.approx(tf.io.gfile.stat(path).mtime_nsec / 1e9)
+
+
+def test_directories_are_told_from_files(folder):
+    below = os.path.join(folder, "a", "b")
+    files.make_directory(below)
+    files.make_directory(below)
+    files.write(os.path.join(below, "file"), b"")
+    assert files.is_directory(below)
+    assert not files.is_directory(os.path.join(below, "file"))
+    files.remove_tree(os.path.join(folder, "a"))
+    files.remove_tree(os.path.join(folder, "a"))
+    assert not files.exists(below)
+
+
+def test_removing_what_is_not_there_is_no_error(folder):
+    path = os.path.join(folder, "file")
+    files.write(path, b"")
+    files.remove(path)
+    files.remove(path)
+    assert names(folder) == []
+
+
+def test_glob_is_sorted_and_takes_the_directory_literally(folder):
+    strange = os.path.join(folder, "a[1]*")
+    files.make_directory(strange)
+    for name in ("b.index", "a.index", "c.data", "[x].index"):
+        files.write(os.path.join(strange, name), b"")
+    assert names(strange) == ["[x].index", "a.index", "b.index", "c.data"]
+    assert files.glob(strange, "?.index") == [f"{strange}/a.index", f"{strange}/b.index"]
+    assert files.glob(os.path.join(folder, "absent"), "*") == []
+
+
+def test_an_atomic_write_replaces_a_file_and_leaves_nothing_else(folder):
+    path = os.path.join(folder, "file")
+    files.write_atomically(path, b"old")
+    files.write_atomically(path, b"new")
+    assert files.read(path) == b"new"
+    assert names(folder) == ["file"]
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_file_alone(folder, monkeypatch):
+    path = os.path.join(folder, "file")
+    files.write(path, b"old")
+    monkeypatch.setattr(files, "rename", refuse(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        files.write_atomically(path, b"new")
+    assert files.read(path) == b"old"
+    assert names(folder) == ["file"]
+
+
+def test_a_copy_has_the_bytes_and_is_no_link(folder):
+    source, target = os.path.join(folder, "source"), os.path.join(folder, "target")
+    files.write(source, b"bytes")
+    files.copy(source, target)
+    files.write(source, b"changed")
+    assert files.read(target) == b"bytes"
+
+
+def test_a_copy_takes_no_existing_file_s_place(folder):
+    source, target = os.path.join(folder, "source"), os.path.join(folder, "target")
+    files.write(source, b"bytes")
+    files.write(target, b"other")
+    with pytest.raises((OSError, tf.errors.AlreadyExistsError)):
+        files.copy(source, target)
+    assert files.read(target) == b"other"
+
+
+def test_progress_is_told_for_each_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_CHUNK", 4)
+    (tmp_path / "source").write_bytes(b"0123456789")
+    told = []
+    target = str(tmp_path / "target")
+    files.copy(str(tmp_path / "source"), target, lambda *said: told.append(said))
+    assert told == [(target, 4, 10), (target, 8, 10), (target, 10, 10)]
+    assert (tmp_path / "target").read_bytes() == b"0123456789"
+
+
+def test_a_link_shares_the_bytes(tmp_path):
+    (tmp_path / "source").write_bytes(b"bytes")
+    assert files.try_link(str(tmp_path / "source"), str(tmp_path / "target"))
+    assert (tmp_path / "target").samefile(tmp_path / "source")
+
+
+def test_a_link_to_a_symbolic_link_is_one_to_the_file(tmp_path):
+    (tmp_path / "real").write_bytes(b"bytes")
+    (tmp_path / "symbolic").symlink_to("real")
+    assert files.try_link(str(tmp_path / "symbolic"), str(tmp_path / "target"))
+    assert not (tmp_path / "target").is_symlink()
+    assert (tmp_path / "target").samefile(tmp_path / "real")
+
+
+@pytest.mark.parametrize("code", ["EXDEV", "EPERM", "EOPNOTSUPP", "EMLINK", "ENOSYS"])
+def test_a_file_system_without_links_is_no_error(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(os, "link", refuse(getattr(errno, code)))
+    assert files.try_link(str(tmp_path / "source"), str(tmp_path / "target")) is False
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EIO", "ENOENT"])
+def test_any_other_refusal_of_a_link_is_one(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(os, "link", refuse(getattr(errno, code)))
+    with pytest.raises(OSError, match=os.strerror(getattr(errno, code))):
+        files.try_link(str(tmp_path / "source"), str(tmp_path / "target"))
+
+
+def test_nothing_remote_is_linked(tmp_path):
+    assert files.try_link("ram://files/source", str(tmp_path / "target")) is False
+    assert files.try_link(str(tmp_path / "source"), "ram://files/target") is False
+
+
+def test_a_writable_directory_is_made_and_left_empty(folder):
+    path = os.path.join(folder, "new", "directory")
+    files.require_writable_directory(path)
+    assert files.is_directory(path)
+    assert names(path) == []
+
+
+def test_a_directory_below_a_file_is_refused_by_name(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    path = str(tmp_path / "file" / "below")
+    with pytest.raises(CheckpointWriteError, match=r"can't write to the directory .*give a target"):
+        files.require_writable_directory(path)
+
+
+def test_the_current_directory_is_named_as_a_dot(monkeypatch):
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse(errno.EACCES))
+    with pytest.raises(CheckpointWriteError, match=r"'\.': Permission denied"):
+        files.require_writable_directory("")
