@@ -8,7 +8,23 @@ r"""Trains, evaluates, predicts with or exports any Estimator model, told by fla
 After training it reads the checkpoints back with plain TensorFlow and prints a short summary.
 """
 
-from estimator_ckpt.train.job import cli
+from __future__ import annotations
+
+from absl import app
+from absl import flags as absl_flags
+
+from estimator_ckpt import flags
+from estimator_ckpt.train import job, job_flags
+
+
+def run() -> None:
+    """Defines the flags, parses the command line and exits with the job's code."""
+    flags.define_checkpoint_flags()
+    job_flags.define_job_flags()
+    for module in (flags, job_flags):  # for --help, which shows the flags of the main module
+        absl_flags.adopt_module_key_flags(module)
+    app.run(job.main)
+
 
 if __name__ == "__main__":
-    cli()
+    run()

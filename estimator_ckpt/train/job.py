@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from absl import app, flags
+from absl import flags
 from absl import logging as absl_logging
 
 from estimator_ckpt import compat
@@ -28,9 +28,6 @@ from estimator_ckpt.train import job_flags
 
 if TYPE_CHECKING:
     from estimator_ckpt.train.readback import ReaderResult
-
-
-_FLAG_MODULES = (checkpoint_flags, job_flags)
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def _write_flags(model_dir: str, flag_values: flags.FlagValues) -> None:
     tf.io.gfile.makedirs(model_dir)
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(f"# Repeats the run: python -m estimator_ckpt.train --flagfile={path}\n")
-        file.write(checkpoint_flags.flags_as_flagfile(_FLAG_MODULES, flag_values))
+        file.write(checkpoint_flags.flags_as_flagfile((checkpoint_flags, job_flags), flag_values))
 
 
 def _run_training(job: Job) -> int:
@@ -345,12 +342,3 @@ def _quieten(flag_values: flags.FlagValues) -> None:
 def _is_no_deprecation(record: logging.LogRecord) -> bool:
     """Tells TensorFlow's warnings that a TF1 API is deprecated from those that matter here."""
     return "deprecated" not in str(record.msg)
-
-
-def cli() -> None:
-    """Defines the flags, parses the command line and exits with `main`'s code."""
-    checkpoint_flags.define_checkpoint_flags()
-    job_flags.define_job_flags()
-    for module in _FLAG_MODULES:  # for --help, which shows the flags of the main module
-        flags.adopt_module_key_flags(module)
-    app.run(main)
