@@ -1,12 +1,12 @@
 """The public names, listed once: `__init__.py` finds each here, when it is first used."""
 
 from estimator_ckpt._version import __version__ as __version__
+from estimator_ckpt.conversion.converting import convert as convert
 from estimator_ckpt.conversion.editing import drop as drop
 from estimator_ckpt.conversion.editing import ema as ema
 from estimator_ckpt.conversion.editing import rename as rename
 from estimator_ckpt.conversion.model_dir import convert_all as convert_all
-from estimator_ckpt.conversion.planning import ConversionReport as ConversionReport
-from estimator_ckpt.conversion.planning import convert as convert
+from estimator_ckpt.conversion.report import ConversionReport as ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError as CheckpointArgumentError
 from estimator_ckpt.errors import CheckpointError as CheckpointError
 from estimator_ckpt.errors import CheckpointExistsError as CheckpointExistsError

@@ -42,6 +42,7 @@ DTYPE_NAMES: dict[int, str] = {
     32: "uint2",
     33: "float4_e2m1fn",
 }
+INT32 = 3
 INT64 = 9
 STRING = 7
 VARIANT = 21

@@ -97,3 +97,10 @@ def int64_scalar(value: int, shard_id: int, offset: int) -> tuple[bytes, TensorE
     data = struct.pack("<q", value)
     crc = checksums.masked_crc32c(data)
     return data, TensorEntry(dtypes.INT64, (), shard_id, offset, len(data), crc)
+
+
+def int32_scalar(value: int, shard_id: int, offset: int) -> tuple[bytes, TensorEntry]:
+    """Encodes a scalar int32; arguments and results as for `string_scalar`."""
+    data = struct.pack("<i", value)
+    crc = checksums.masked_crc32c(data)
+    return data, TensorEntry(dtypes.INT32, (), shard_id, offset, len(data), crc)

@@ -84,8 +84,8 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         **filters(values),
     }
 
+    from estimator_ckpt.conversion.converting import convert
     from estimator_ckpt.conversion.model_dir import convert_all
-    from estimator_ckpt.conversion.planning import convert
 
     do = convert_all if values.all else convert
     return with_report(values, lambda **options: do(source, target, **settings, **options))

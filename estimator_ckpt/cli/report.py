@@ -17,7 +17,7 @@ from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import UsageError
 
 if TYPE_CHECKING:
-    from estimator_ckpt.conversion.planning import ConversionReport, KeyChange
+    from estimator_ckpt.conversion.report import ConversionReport, KeyChange
 
 
 def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:

@@ -16,7 +16,7 @@ from absl import flags
 from estimator_ckpt.cli import output
 
 if TYPE_CHECKING:
-    from estimator_ckpt.conversion.planning import DroppedKey
+    from estimator_ckpt.conversion.report import DroppedKey
     from estimator_ckpt.interchange.tensor_file import TransferredTensor
 
 FILE_FORMATS = ("npz", "safetensors")

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from estimator_ckpt.bundle import TensorEntry, dtypes
-from estimator_ckpt.bundle.strings import int64_scalar, string_scalar
+from estimator_ckpt.bundle.strings import int32_scalar, int64_scalar, string_scalar
 from estimator_ckpt.checkpoint import BundleWriter
+
+
+class Int32(int):
+    """An integer that is to be stored as int32, not as int64."""
 
 
 def encode_added(
@@ -28,6 +32,8 @@ def encode_added(
     for key, value in added.items():
         if isinstance(value, bytes):
             encoded, entries[key] = string_scalar(value, shard_id, len(data))
+        elif isinstance(value, Int32):
+            encoded, entries[key] = int32_scalar(value, shard_id, len(data))
         else:
             encoded, entries[key] = int64_scalar(value, shard_id, len(data))
         data += encoded
@@ -50,5 +56,7 @@ def put_added(writer: BundleWriter, added: Mapping[str, bytes | int]) -> None:
         if isinstance(value, bytes):
             entry = writer.append_strings((), (value,))
         else:
-            entry = writer.append(dtypes.INT64, (), (value.to_bytes(8, "little", signed=True),))
+            is_short = isinstance(value, Int32)
+            data = value.to_bytes(4 if is_short else 8, "little", signed=True)
+            entry = writer.append(dtypes.INT32 if is_short else dtypes.INT64, (), (data,))
         writer.put(key, entry)

@@ -10,17 +10,19 @@ No tensor is read; data files are linked, so what is dropped still takes its roo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from estimator_ckpt import naming
-from estimator_ckpt.conversion.planning import ConversionReport, apply, plan
+from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.planning import plan
+from estimator_ckpt.conversion.report import ConversionReport
 
 
 def rename(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    rules: Mapping[str, str] | Iterable[tuple[str, str]],
+    rules: naming.Rules,
     *,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
@@ -32,13 +34,13 @@ def rename(
     Args:
       source: a checkpoint of any format.
       target: the prefix of the new checkpoint, of the same format.
-      rules: old to new names; scopes end in `/`, `re:` starts a regular expression. The first that
-        says something about a name decides.
+      rules: old to new names, or their text; scopes end in `/`, `re:` starts a regular expression.
+        The first that says something about a name decides; one that begins with `+` goes on.
       include: regular expressions; the rules are for variables in whose name one is found.
       exclude: regular expressions; they are not for variables in whose name one is found.
       container: the attribute of the root object that is to hold the variables by name; None to
         keep the source's.
-      **options: `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+      **options: `names`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
 
     Returns:
       What was done.
@@ -49,14 +51,16 @@ def rename(
       CheckpointError: as `convert`.
     """
     wanted = naming.NameFilter(include, exclude)
-    ordered = tuple(rules.items() if isinstance(rules, Mapping) else rules)
+    ordered = naming.rename_rules(rules)
     layout = None if container is None else naming.Layout(container)
     return apply(
         source,
         target,
-        lambda checkpoint: plan(
-            checkpoint,
-            edit=lambda names: naming.rename(names, ordered, wanted.checked(names)),
+        lambda account: plan(
+            account,
+            edit=lambda held: naming.rename(
+                held.key_of, ordered, wanted.checked(held.key_of), held.roles
+            ),
             layout=layout,
         ),
         **options,
@@ -82,7 +86,7 @@ def drop(
       slots: leave out what belongs to optimizers.
       include: regular expressions; only variables in whose name one is found may be left out.
       exclude: regular expressions; variables in whose name one is found stay.
-      **options: `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+      **options: `names`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
 
     Returns:
       What was done; `dropped` has each key with the reason.
@@ -96,9 +100,14 @@ def drop(
     return apply(
         source,
         target,
-        lambda checkpoint: plan(
-            checkpoint,
-            edit=lambda names: naming.drop(names, gone, slots=slots, chosen=wanted.checked(names)),
+        lambda account: plan(
+            account,
+            edit=lambda held: naming.drop(
+                held.key_of,
+                gone,
+                roles=held.roles if slots else None,
+                chosen=wanted.checked(held.key_of),
+            ),
         ),
         **options,
     )
@@ -119,7 +128,7 @@ def ema(
       target: the prefix of the new checkpoint, of the same format and layout.
       include: regular expressions; a variable gets its average if one is found in its own name.
       exclude: regular expressions; a variable stays, and its average, if one is found in it.
-      **options: `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+      **options: `names`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
 
     Returns:
       What was done.
@@ -132,8 +141,8 @@ def ema(
     return apply(
         source,
         target,
-        lambda checkpoint: plan(
-            checkpoint, edit=lambda names: naming.averages(names, wanted.checked(names))
+        lambda account: plan(
+            account, edit=lambda held: naming.averages(held.roles, wanted.checked(held.key_of))
         ),
         **options,
     )

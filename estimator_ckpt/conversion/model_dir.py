@@ -11,7 +11,8 @@ import os
 from typing import Any
 
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
-from estimator_ckpt.conversion.planning import ConversionReport, convert
+from estimator_ckpt.conversion.converting import convert
+from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointNotFoundError
 
 

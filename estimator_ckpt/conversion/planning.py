@@ -1,72 +1,41 @@
-"""Converts checkpoints between TF1 and TF2 by rewriting the index; no tensor is read.
+"""Works out which keys a converted checkpoint has, and from where; nothing is written.
 
-    report = convert("model_dir", "converted/model.ckpt-10", to="tf2")
-    print(report)
+    conversion = plan(open_account("model_dir"), "tf2")
+    conversion.sources, conversion.dropped, conversion.notes
 
-`tf1` is name-based, `tf2` object-based; a `dual` checkpoint has both sets of keys, on the same
-bytes. The data files of the source are hard-linked where the file system can, else copied.
+A dry run is this plan. Whatever the target does not have was asked for, has another key of the same
+bytes there, or is of no use in that format; `plan` makes sure of it, so that no tensor is lost.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import BundleIndex, TensorEntry
-from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
-from estimator_ckpt.checkpoint.names import keys_by_name, names_by_key, read_object_graph
-from estimator_ckpt.conversion.added import encode_added
+from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming.layout import why_unnamed
-from estimator_ckpt.storage.files import Progress
+from estimator_ckpt.naming.layout import reason_without_name
+from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf
+from estimator_ckpt.naming.paths import is_object_key
 
 FORMATS = ("tf1", "tf2", "dual")
 _OTHER_NAMES = "another name of the same bytes; a {} checkpoint has no use for it"
+_EMPTY_GRAPH = "an empty object graph, in which no variable is: the same as none"
+_NO_LAYOUT = (
+    "the variables are held by name, as tf.train.Checkpoint({}={{name: variable}}) does: the "
+    "source tells of no objects; like= or container= (--container) gives others"
+)
+_LOST_LAYOUT = (
+    "the places of {} tensors among the objects, such as '{}', are not kept by name; "
+    "converted back to tf2, give like= (or container=), or they are held in 'var_list'"
+)
+_SHOWN = 3
 
-
-class KeyChange(NamedTuple):
-    """A key of the source and one that its bytes have in the target.
-
-    (A NamedTuple, as are the other rows of which there may be 100,000.)
-    """
-
-    source: str
-    target: str
-
-
-class DroppedKey(NamedTuple):
-    """A key of the source that the target doesn't have, and why."""
-
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ConversionReport:
-    """What a conversion did.
-
-    Attributes:
-      prefix: of the checkpoint that was written.
-      format: its format.
-      keys: each key of the source with its key in the target; twice where it has two (`dual`).
-      dropped: keys of the source that the target doesn't have.
-      added: keys of the target that the source had nothing for (object graph, save_counter).
-      bytes_linked: bytes of data files that were hard-linked.
-      bytes_copied: bytes of data files that were copied.
-      bytes_written: bytes written anew: the index, and the small shard with what was added.
-    """
-
-    prefix: str
-    format: str
-    keys: tuple[KeyChange, ...]
-    dropped: tuple[DroppedKey, ...]
-    added: tuple[str, ...]
-    bytes_linked: int
-    bytes_copied: int
-    bytes_written: int
+Edit = Callable[[Account], naming.Edit]
 
 
 @dataclass(frozen=True)
@@ -74,156 +43,23 @@ class Conversion:
     """What a conversion would do: the keys of the target, and where each is from.
 
     Attributes:
-      sources: {key of the target: key of the source}.
+      sources: {key of the target: key of the source whose bytes it has}.
       dropped: what is left out of the target.
       added: tensors that the source doesn't have: {key: its value}.
+      notes: what else there is to know of it.
     """
 
     sources: Mapping[str, str]
     dropped: tuple[DroppedKey, ...]
     added: Mapping[str, bytes | int]
-
-
-def convert(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    *,
-    to: str | None = None,
-    rename: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
-    drop: Iterable[str] = (),
-    include: str | Sequence[str] = ".*",
-    exclude: str | Sequence[str] | None = None,
-    container: str | None = None,
-    step: str | None = "step",
-    like: Any = None,
-    overwrite: bool = False,
-    copy: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-) -> ConversionReport:
-    """Converts a checkpoint to a format, or changes its names, without reading a tensor.
-
-    Args:
-      source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
-      target: the prefix of the new checkpoint. Directories are made as needed.
-      to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both); None for the
-        format of the source.
-      rename: old to new names or scopes, as `estimator_ckpt.naming.rename_rules` takes them.
-      drop: regular expressions; variables in whose new name one is found are left out.
-      include: regular expressions; a variable is taken if one is found in its name in the source,
-        and so is the global step in any case. Slots have names of their own.
-      exclude: regular expressions; a variable is not taken if one is found in that name.
-      container: for tf2 and dual, the attribute of the root object that holds the variables by
-        name; `Checkpoint(var_list={name: variable})` by default. A source that is object-based
-        keeps its own layout unless a container is given.
-      step: for tf2 and dual, the attribute that holds the global step; None leaves it in the
-        container as `global_step`.
-      like: for tf2 and dual, a live `tf.train.Checkpoint`, module or Keras model that is built: the
-        target has exactly the keys that it would save, each from the variable of that name, slots
-        of optimizers from the corresponding ones. What it does not have is dropped.
-      overwrite: whether `target` may be replaced.
-      copy: copy the data files even where they could be linked.
-      dry_run: only say what would be done, write nothing.
-      progress: called with (path, bytes done, bytes in all) while data files are copied.
-
-    Returns:
-      What was done.
-
-    Raises:
-      CheckpointNotFoundError: there is no checkpoint at `source`.
-      DamagedCheckpointError: the source is damaged or incomplete.
-      NameClashError: two tensors would get the same name.
-      CheckpointExistsError: `target` exists and `overwrite` is false.
-      CheckpointWriteError: the file system refused to write the target.
-      VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
-      CheckpointArgumentError: an argument is unusable, or a pattern or rule matches no variable.
-    """
-    if like is not None and (container is not None or to == "tf1"):
-        raise CheckpointArgumentError(
-            "like= gives the layout of objects: it goes with to='tf2' or to='dual', "
-            "and not with container="
-        )
-    patterns = tuple(drop)
-    wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
-
-    def edit(names: Mapping[str, str]) -> naming.Edit:
-        changed = naming.choose(names, wanted.checked(names))
-        if rename:
-            changed = changed.then(naming.rename, rename)
-        return changed.then(naming.drop, patterns) if patterns else changed
-
-    layout = None if container is None else naming.Layout(container, step)
-    return apply(
-        source,
-        target,
-        lambda checkpoint: plan(
-            checkpoint,
-            to,
-            edit=edit if rename or patterns or not wanted.takes_all else None,
-            layout=layout,
-            default=naming.Layout(step=step),
-            like=like,
-        ),
-        overwrite=overwrite,
-        copy=copy,
-        dry_run=dry_run,
-        progress=progress,
-    )
-
-
-def apply(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    planned: Callable[[Checkpoint], Conversion],
-    *,
-    overwrite: bool = False,
-    copy: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-) -> ConversionReport:
-    """Carries out a conversion.
-
-    Args:
-      source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
-      target: the prefix of the new checkpoint.
-      planned: makes the plan for the source.
-      overwrite: whether `target` may be replaced.
-      copy: copy the data files even where they could be linked.
-      dry_run: only say what would be done.
-      progress: called while data files are copied.
-
-    Returns:
-      What was done. After a dry run, no bytes.
-
-    Raises:
-      CheckpointError: as `convert`.
-    """
-    prefix = os.fspath(target)
-    checkpoint = open_checkpoint(source)
-    if checkpoint.prefix == prefix:
-        raise CheckpointArgumentError(f"'{prefix}' is both source and target; give another target")
-    conversion = planned(checkpoint)
-    index, shards = rebuild(checkpoint, conversion)
-    cost = PublishCost()
-    if not dry_run:
-        cost = publish(prefix, index, shards, overwrite=overwrite, copy=copy, progress=progress)
-    return ConversionReport(
-        prefix,
-        naming.format_of(index.entries),
-        tuple(KeyChange(key, new) for new, key in sorted(conversion.sources.items())),
-        conversion.dropped,
-        tuple(sorted(conversion.added)),
-        cost.linked,
-        cost.copied,
-        cost.written,
-    )
+    notes: tuple[str, ...] = ()
 
 
 def plan(
-    checkpoint: Checkpoint,
+    account: Account,
     to: str | None = None,
     *,
-    edit: Callable[[Mapping[str, str]], naming.Edit] | None = None,
+    edit: Edit | None = None,
     layout: naming.Layout | None = None,
     default: naming.Layout = naming.Layout(),
     like: Any = None,
@@ -231,9 +67,9 @@ def plan(
     """Works out which keys the target has.
 
     Args:
-      checkpoint: the source.
+      account: of the source.
       to: the format of the target; None for that of the source.
-      edit: says, for the names of the variables, what becomes of them.
+      edit: says, given the account, what becomes of the tensors.
       layout: where variables go in the object graph; None to keep the source's.
       default: the layout for a source that has none.
       like: a live object whose keys the target has; None for a layout by name.
@@ -245,20 +81,22 @@ def plan(
       NameClashError: two tensors would get the same name.
       CheckpointArgumentError: the format does not exist, or new names don't fit the objects.
     """
-    entries = checkpoint.index.entries
-    to = to or naming.format_of(entries)
+    to = to or account.format
     if to not in FORMATS:
-        raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
-    has_objects = naming.OBJECT_GRAPH_KEY in entries
-    keeps_objects = to != "tf1" and layout is None and like is None and has_objects
-    if keeps_objects and to == "tf2" and edit is None:  # then no variable needs a name
-        kept = {key: key for key in entries if _belongs_to_objects(key)}
-        return _conversion(entries, kept, {}, to, {})
-    keys = keys_by_name(checkpoint)
-    edited = edit(keys) if edit else naming.Edit.nothing(keys)
+        raise CheckpointArgumentError(
+            f"to='{to}' must be {', '.join(map(repr, FORMATS[:-1]))} or '{FORMATS[-1]}'"
+        )
+    keeps_objects = to != "tf1" and layout is None and like is None and account.has_objects
+    if keeps_objects and edit is None and not _without_objects(account):
+        target = _Target(account, to)
+        target.take(key for key in account.entries if _belongs_to_objects(key))
+        if to == "dual":
+            target.add_names({name: name for name in account.key_of})
+        return target.conversion()
+    edited = edit(account) if edit else naming.Edit.nothing(account.key_of)
     if keeps_objects and edit:
         # Where the objects hold variables by name, their graph is made anew rather than read.
-        layout = naming.layout_of(entries)
+        layout = naming.layout_of(account.entries)
         keeps_objects = layout is None
         if keeps_objects and edited.renames:
             raise CheckpointArgumentError(
@@ -266,122 +104,166 @@ def plan(
                 "Checkpoint(var_list={name: variable}) does, so a new name would fit none of them; "
                 "give a container to lay them out by name"
             )
-    sources: dict[str, str] = {}
-    added: dict[str, bytes | int] = {}
+    target = _Target(account, to, edited)
     if to != "tf1":
         if keeps_objects:
-            sources, added = _same_objects(checkpoint, keys, edited)
+            target.add_same_objects(default)
         elif like is not None:
-            from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
-
-            found = LiveObjects(like).find_sources(edited.names, entries, keys)
-            sources, added = dict(found.sources), {naming.OBJECT_GRAPH_KEY: found.graph}
-            added.update(dict.fromkeys(found.counters, 1))
+            target.add_objects_like(like)
         else:
-            sources, added = _new_objects(entries, keys, edited, layout or default)
+            target.add_new_objects(layout or default)
+            if layout is None:
+                target.notes.append(_NO_LAYOUT.format(default.container))
+    elif account.has_objects and naming.layout_of(account.entries) is None:
+        paths = [key for key in account.name_of if is_object_key(key)]
+        if paths:
+            target.notes.append(_LOST_LAYOUT.format(len(paths), paths[0]))
     if to != "tf2":
-        sources.update({name: keys[old] for name, old in edited.names.items()})
-    dropped_keys = {keys[name]: reason for name, reason in edited.dropped.items()}
-    return _conversion(entries, sources, added, to, dropped_keys)
+        target.add_names(edited.names)
+    return target.conversion()
 
 
-def _conversion(
-    entries: Mapping[str, TensorEntry],
-    sources: Mapping[str, str],
-    added: Mapping[str, bytes | int],
-    to: str,
-    reasons: Mapping[str, str],
-) -> Conversion:
-    used = set(sources.values()) | set(added)
-    dropped = tuple(
-        DroppedKey(key, reasons.get(key) or _why_dropped(key, to))
-        for key in sorted(entries)
-        if key not in used
-    )
-    return Conversion(sources, dropped, added)
+@dataclass
+class _Target:
+    """A plan in the making."""
 
+    account: Account
+    to: str
+    edited: naming.Edit = field(default_factory=lambda: naming.Edit({}))
+    sources: dict[str, str] = field(default_factory=dict)
+    added: dict[str, bytes | int] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
-def _same_objects(
-    checkpoint: Checkpoint, keys: Mapping[str, str], edited: naming.Edit
-) -> tuple[dict[str, str], dict[str, bytes | int]]:
-    """Keeps the objects of the source, less those whose variable is dropped."""
-    sources: dict[str, str] = {}
-    gone = set()
-    names = names_by_key(checkpoint)
-    for key in filter(_belongs_to_objects, checkpoint.index.entries):
-        name = names.get(key)
-        old = name if name is None else edited.names.get(name)
-        if name is not None and old is None:
-            gone.add(key)
-        else:
-            sources[key] = key if old is None or old == name else keys[old]
-    if not gone:
-        return sources, {}
-    del sources[naming.OBJECT_GRAPH_KEY]
-    return sources, {
-        naming.OBJECT_GRAPH_KEY: naming.prune(read_object_graph(checkpoint) or b"", gone)
-    }
+    def take(self, keys: Any) -> None:
+        """Takes keys as they are."""
+        self.sources.update((key, key) for key in keys)
 
+    def add_names(self, names: Mapping[str, str]) -> None:
+        """Adds name-based keys, {new name: old one}."""
+        key_of = self.account.key_of
+        self.sources.update({name: key_of[old] for name, old in names.items()})
+        by_path = self.account.by_path
+        odd = [name for name, old in names.items() if old in by_path]
+        if odd:
+            shown = ", ".join(f"'{name}' ({by_path[names[name]]})" for name in odd[:_SHOWN])
+            more = f" and {len(odd) - _SHOWN:,} more" if len(odd) > _SHOWN else ""
+            self.notes.append(f"called by their paths among the objects: {shown}{more}")
 
-def _new_objects(
-    entries: Mapping[str, TensorEntry],
-    keys: Mapping[str, str],
-    edited: naming.Edit,
-    layout: naming.Layout,
-) -> tuple[dict[str, str], dict[str, bytes | int]]:
-    """Lays the variables out anew."""
-    sources: dict[str, str] = {}
-    for name, old in edited.names.items():
-        key = layout.key(name)
-        if key in sources or key == naming.SAVE_COUNTER_KEY:
-            raise NameClashError(
-                f"'{name}' would get the key '{key}', which another tensor has; "
-                "give another container"
+    def add_same_objects(self, default: naming.Layout) -> None:
+        """Keeps the objects of the source, less those whose variable is dropped."""
+        account, edited = self.account, self.edited
+        gone = set()
+        for key in filter(_belongs_to_objects, account.entries):
+            name = account.name_of.get(key)
+            old = name if name is None else edited.names.get(name)
+            if name is not None and old is None:
+                gone.add(key)
+            else:
+                self.sources[key] = key if old is None or old == name else account.key_of[old]
+        homeless = [name for name in _without_objects(account) if name in edited.names]
+        if not gone and not homeless:
+            return
+        graph = account.graph
+        if graph is None:
+            return
+        container = naming.Layout(default.container, None)
+        leaves = [Leaf(container.path(name), name, container.key(name)) for name in homeless]
+        for leaf, name in zip(leaves, homeless):
+            if leaf.key in self.sources:
+                raise NameClashError(
+                    f"'{name}' belongs to no object, and '{leaf.key}' is another tensor's key; "
+                    "give another container"
+                )
+            self.sources[leaf.key] = account.key_of[edited.names[name]]
+        if homeless:
+            self.notes.append(
+                f"{len(homeless)} tensors that no object of the source holds, such as "
+                f"'{homeless[0]}', are held in '{container.container}'"
             )
-        sources[key] = keys[old]
-    counted = naming.SAVE_COUNTER_KEY in entries
-    new = naming.OBJECT_GRAPH_KEY not in entries
-    graph = layout.object_graph(edited.names, save_counter=counted or new)
-    added: dict[str, bytes | int] = {naming.OBJECT_GRAPH_KEY: graph}
-    if counted:
-        sources[naming.SAVE_COUNTER_KEY] = naming.SAVE_COUNTER_KEY
-    elif new:
-        added[naming.SAVE_COUNTER_KEY] = 1
-    return sources, added
+        del self.sources[OBJECT_GRAPH_KEY]
+        self.added[OBJECT_GRAPH_KEY] = graph.without(gone).with_leaves(leaves).data
+
+    def add_objects_like(self, like: Any) -> None:
+        """Adds the keys of live objects."""
+        from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
+
+        found = LiveObjects(like).find_sources(self.account, self.edited.names)
+        self.sources.update(found.sources)
+        self.added[OBJECT_GRAPH_KEY] = found.graph.data
+        self.added.update(found.added)
+        self.reasons.update(found.unused)
+        self.notes += found.notes
+
+    def add_new_objects(self, layout: naming.Layout) -> None:
+        """Lays the variables out anew."""
+        account, names = self.account, self.edited.names
+        for name, old in names.items():
+            key = layout.key(name)
+            if key in self.sources or key == naming.SAVE_COUNTER_KEY:
+                raise NameClashError(
+                    f"'{name}' would get the key '{key}', which another tensor has; "
+                    "give another container"
+                )
+            self.sources[key] = account.key_of[old]
+        counted = naming.SAVE_COUNTER_KEY in account.entries
+        graph = layout.object_graph(names, save_counter=counted or not account.has_objects)
+        self.added[OBJECT_GRAPH_KEY] = graph.data
+        if counted:
+            self.sources[naming.SAVE_COUNTER_KEY] = naming.SAVE_COUNTER_KEY
+        elif not account.has_objects:
+            self.added[naming.SAVE_COUNTER_KEY] = 1
+
+    def conversion(self) -> Conversion:
+        """Returns the plan, in which each key that is dropped has its reason."""
+        account = self.account
+        asked = {
+            key: reason
+            for name, reason in self.edited.dropped.items()
+            for key in account.keys_of.get(name, ())
+        }
+        used = set(self.sources.values()) | set(self.added)
+        kept: set[TensorEntry] | None = None
+        dropped = []
+        for key in sorted(account.entries):
+            if key in used:
+                continue
+            reason = asked.get(key) or self.reasons.get(key) or self._reason_of_format(key)
+            if reason is None:
+                kept = (
+                    {account.entries[each] for each in self.sources.values()}
+                    if kept is None
+                    else kept
+                )
+                if account.entries[key] not in kept:
+                    raise CheckpointArgumentError(
+                        f"'{key}' has no place in a {self.to} checkpoint of this layout, and would "
+                        "be lost; give container= (--container), or leave it out (--exclude)"
+                    )
+                reason = _OTHER_NAMES.format(self.to)
+            dropped.append(DroppedKey(key, reason))
+        return Conversion(self.sources, tuple(dropped), self.added, tuple(self.notes))
+
+    def _reason_of_format(self, key: str) -> str | None:
+        if key == OBJECT_GRAPH_KEY and not self.account.has_objects:
+            return _EMPTY_GRAPH
+        if key == OBJECT_GRAPH_KEY and self.to != "tf1":
+            return "replaced by that of the new layout"
+        return reason_without_name(key) if _belongs_to_objects(key) else None
 
 
-def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex, list[Shard]]:
-    """Makes the index of the target and names the shards that it needs.
-
-    Args:
-      checkpoint: the source.
-      conversion: what is wanted of it.
-
-    Returns:
-      The index, and the data files for its shard numbers: those of the source that it uses, then
-      a small new one with what was added.
-    """
-    entries = {key: checkpoint.index.entries[old] for key, old in conversion.sources.items()}
-    used = sorted({stored.shard_id for entry in entries.values() for stored in entry.stored})
-    numbers = {old: new for new, old in enumerate(used)}
-    moved = any(old != new for old, new in numbers.items())
-    entries = {
-        key: entry.in_shards(numbers) if moved or entry.parts else entry
-        for key, entry in entries.items()
-    }
-    shards = [Shard(path=checkpoint.shard_paths[number]) for number in used]
-    if conversion.added:
-        data, new_entries = encode_added(conversion.added, len(shards))
-        entries.update(new_entries)
-        shards.append(Shard(data=data))
-    return replace(checkpoint.index, entries=entries, num_shards=len(shards)), shards
+def _without_objects(account: Account) -> list[str]:
+    """Returns the names of tensors that no object of a checkpoint holds."""
+    if account.format != "dual":
+        return []
+    held = {entry for key, entry in account.entries.items() if is_object_key(key)}
+    homeless = [
+        key
+        for key, entry in account.entries.items()
+        if not is_object_key(key) and key != OBJECT_GRAPH_KEY and entry not in held
+    ]
+    return [account.name_of[key] for key in homeless] if homeless else []
 
 
 def _belongs_to_objects(key: str) -> bool:
-    return key == naming.OBJECT_GRAPH_KEY or naming.is_object_key(key)
-
-
-def _why_dropped(key: str, to: str) -> str:
-    if _belongs_to_objects(key) and (reason := why_unnamed(key)):
-        return reason
-    return _OTHER_NAMES.format(to)
+    return key == OBJECT_GRAPH_KEY or is_object_key(key)

@@ -30,16 +30,17 @@ class OwnLayout:
 
     def __init__(self, checkpoint: Any):
         self._saveables, stored = internals.frozen_saveables(checkpoint)
-        self._names = naming.full_names(stored)
-        self._graph, self._step_keys = naming.split_shared(stored, naming.GLOBAL_STEP)
+        graph = naming.ObjectGraph.parse(stored)
+        self._names = graph.full_names
+        self._graph, self._step_keys = graph.split_shared(naming.GLOBAL_STEP)
         counters = [
             naming.Leaf(path, naming.GLOBAL_STEP, variable_key(*path))
-            for path in _untracked_counters(checkpoint, stored)
+            for path in _untracked_counters(checkpoint, graph)
         ]
         self._step_keys += [leaf.key for leaf in counters]
         # As in the default layout: without the node of save_counter, assert_consumed() would fail.
         leaves = [*counters, naming.Leaf((naming.SAVE_COUNTER,))]
-        self._graph = naming.add_leaves(self._graph, leaves)
+        self._graph = self._graph.with_leaves(leaves)
 
     def add_untracked_by_name(self, var_list: Any) -> Any:
         """Adds what the Checkpoint saves and a name-based Saver would not, under its own keys."""
@@ -62,7 +63,7 @@ class OwnLayout:
         keys: ObjectKeys = {name: reached[name] for name in names if name in reached}
         lost = [name for name in names if name not in keys]
         if not lost:
-            return keys, self._graph
+            return keys, self._graph.data
         _log.warning(
             "The tf.train.Checkpoint of this job reaches %d of its %d variables; "
             "these are saved %s: %s",
@@ -72,14 +73,14 @@ class OwnLayout:
             ", ".join(lost[:_SHOWN]),
         )
         if to == "dual":
-            return keys, self._graph
+            return keys, self._graph.data
         layout = naming.Layout(step=None)
         keys.update({name: (layout.key(name),) for name in lost})
         leaves = [naming.Leaf(layout.path(name), name, layout.key(name)) for name in lost]
-        return keys, naming.add_leaves(self._graph, leaves)
+        return keys, self._graph.with_leaves(leaves).data
 
 
-def _untracked_counters(checkpoint: Any, graph: bytes) -> list[tuple[str, ...]]:
+def _untracked_counters(checkpoint: Any, graph: naming.ObjectGraph) -> list[tuple[str, ...]]:
     """Returns where eager optimizers look for their steps that are counted in the global step."""
     if isinstance(checkpoint, tf.compat.v1.train.Saver):
         return []  # it does not tell its objects
@@ -87,7 +88,7 @@ def _untracked_counters(checkpoint: Any, graph: bytes) -> list[tuple[str, ...]]:
     objects = tf.train.TrackableView(checkpoint).descendants()  # in the order of the graph's nodes
     return [
         (*path, "iter")
-        for trackable, path in zip(objects, naming.node_paths(graph))
+        for trackable, path in zip(objects, graph.paths)
         if internals.counts_in(trackable, step)
         and all(child is not step for child in tf.train.TrackableView.children(trackable).values())
     ]

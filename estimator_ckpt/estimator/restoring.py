@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from estimator_ckpt.checkpoint import Checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name
-from estimator_ckpt.errors import NameClashError, VariableMismatchError
+from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.fitting import misfit
+from estimator_ckpt.errors import VariableMismatchError
+from estimator_ckpt.naming.slots import without_averages
 
 _log = logging.getLogger(__name__)
 _SHOWN = 10  # names in an error message
@@ -106,20 +108,27 @@ class KeyFinder:
     def by_name(self) -> dict[str, str]:
         """{name: key} by the checkpoint's own object graph."""
         if self._own is None:
-            try:
-                self._own = keys_by_name(self._checkpoint)
-            except NameClashError as error:
-                _log.warning("In '%s', %s", self._checkpoint.prefix, error)
-                self._own = {}
+            account = Account(self._checkpoint)
+            # A path among objects is no name that a variable of a graph could mean.
+            self._own = {
+                name: key for name, key in account.key_of.items() if name not in account.by_path
+            }
+            if account.by_path:
+                _log.warning(
+                    "In '%s', %d tensors have no name of their own, and can't be restored by name",
+                    self._checkpoint.prefix,
+                    len(account.by_path),
+                )
         return self._own
 
 
 def _require_equal_shapes(checkpoint: Checkpoint, keys: KeyFinder, reads: Sequence[Read]) -> None:
     wrong = {}
     for read in reads:
-        shape = checkpoint.index.entries[keys.find(read.name) or ""].shape
-        if not read.shape.is_compatible_with(shape):
-            wrong[read.name] = f"'{read.name}' is {read.shape}, in the checkpoint {shape}"
+        entry = checkpoint.index.entries[keys.find(read.name) or ""]
+        shape = None if read.shape.rank is None else read.shape.as_list()
+        if (reason := misfit(entry, shape)) is not None:
+            wrong[read.name] = f"'{read.name}': {reason}"
     if wrong:
         raise ShapeMismatchError(
             f"the checkpoint '{checkpoint.prefix}' has other shapes than the graph: "
@@ -136,9 +145,16 @@ def _missing_message(
     near = {
         name: close[0] for name in missing if (close := difflib.get_close_matches(name, unused, 1))
     }
-    shown = [f"'{name}'" + (f" (near: '{near[name]}')" if name in near else "") for name in missing]
+    shown = [
+        f"'{name}'"
+        + (
+            without_averages(name, keys.by_name)
+            or (f" (near: '{near[name]}')" if name in near else "")
+        )
+        for name in missing
+    ]
     message = f"the checkpoint '{checkpoint.prefix}' lacks {len(missing)} of the {len(wanted)} "
-    message += f"variables of the graph: {_listed(shown)}. "
+    message += f"variables of the graph: {_listed(shown)} (not found in checkpoint). "
     if unused:
         message += f"It has {len(unused)} that the graph lacks: {_listed(unused)}. "
     return message + (

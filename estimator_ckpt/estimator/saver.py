@@ -99,7 +99,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             self._object_keys, self._graph_bytes = own.keys_and_graph(names, self._format)
         else:
             self._object_keys = {name: (self._layout.key(name),) for name in names}
-            self._graph_bytes = self._layout.object_graph(names, save_counter=False)
+            self._graph_bytes = self._layout.object_graph(names, save_counter=False).data
         if self.async_save:
             self._snapshot = self._make_snapshot_op()
 

@@ -17,23 +17,26 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from estimator_ckpt import naming
-from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name
+from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.fitting import misfit
 from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
-from estimator_ckpt.live.tensorflow_internals import grouped_variables, slice_info
+from estimator_ckpt.live.objects import dtype_of, named_by_name, offered_roles, shape_of
+from estimator_ckpt.live.tensorflow_internals import grouped_variables
+from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.roles import Role
 
 _log = logging.getLogger(__name__)
+_SHOWN = 10
 
 
 def warm_start_settings(
     checkpoint: str | os.PathLike[str],
     *,
     include: str = ".*",
-    rename: Mapping[str, str] | None = None,
+    rename: naming.Rules = None,
+    on_mismatch: str = "error",
     with_slots: bool = False,
     with_step: bool = False,
     vocab_info: Mapping[str, Any] | None = None,
@@ -46,9 +49,12 @@ def warm_start_settings(
     Args:
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel, in any format.
       include: a regular expression, searched for in the names of the new model's variables.
-      rename: old to new names, `{"old": "new"}`, or scopes, `{"old_scope/": "new_scope/"}`; the
-        first that matches decides, and slots follow their variable.
-      with_slots: also take over optimizers' variables (slots, `beta1_power`).
+      rename: old to new names, `{"old": "new"}`, or scopes, `{"old_scope/": "new_scope/"}`, or the
+        text of rules; the first that matches decides, and slots follow their variable.
+      on_mismatch: what to do about a variable whose shape is another in the checkpoint: "error", or
+        "skip" it, which the table says.
+      with_slots: also take over optimizers' variables (slots, `beta1_power`) and moving averages,
+        those of another optimizer where they mean the same.
       with_step: also take over the global step.
       vocab_info: `tf.estimator.VocabInfo` by the variables' new names, to remap embeddings.
 
@@ -68,17 +74,19 @@ def warm_start_settings(
         raise CheckpointArgumentError(
             f"include='{include}' is no regular expression: {error}"
         ) from error
-    opened = open_checkpoint(checkpoint)
-    keys = keys_by_name(opened)
-    rules = naming.rename_rules(rename)
-    renamed = {new: keys[old] for old, new in rules.apply_all(keys).items()}
+    if on_mismatch not in ("error", "skip"):
+        raise CheckpointArgumentError(f"on_mismatch='{on_mismatch}' must be 'error' or 'skip'")
+    account = open_account(checkpoint)
+    renamed_all = naming.rename_rules(rename).apply_all(account.key_of, roles=account.roles)
+    names = {new: old for old, new in renamed_all.items()}
+    renamed = {new: account.key_of[old] for new, old in names.items()}
     settings = GraphWarmStartSettings(
-        ckpt_to_initialize_from=opened.prefix,
+        ckpt_to_initialize_from=account.checkpoint.prefix,
         vars_to_warm_start=[include],
         var_name_to_vocab_info=dict(vocab_info or {}),
         var_name_to_prev_var_name=renamed,
     )
-    settings.choice = _Choice(opened, included, with_slots, with_step)
+    settings.choice = _Choice(account, names, included, with_slots, with_step, on_mismatch)
     return settings
 
 
@@ -96,19 +104,18 @@ class GraphWarmStartSettings(tf_estimator.WarmStartSettings):
     def __iter__(self) -> Iterator[Any]:
         """Unpacks as the arguments of `tf.compat.v1.train.warm_start`, for the default graph."""
         prefix, keys, vocab_info = self[0], self[3], self[2]
-        chosen, rows = self.choice.choose(keys, vocab_info)
+        chosen, rows = self.choice.choose(vocab_info)
         _log.warning("%s", _table(prefix, rows))
-        variables = [variable for parts in chosen.values() for variable in parts]
-        if not variables:
+        if not chosen:
             raise VariableMismatchError(
                 f"nothing of the checkpoint '{prefix}' fits the variables of this graph; it has "
                 f"{', '.join(sorted(keys)[:10])}; give rename={{old: new}} or another include"
             )
         yield from (
             prefix,
-            variables,
+            [variable for _, parts in chosen.values() for variable in parts],
             {name: info for name, info in vocab_info.items() if name in chosen},
-            {name: keys[name] for name in chosen},
+            {name: key for name, (key, _) in chosen.items()},
         )
 
 
@@ -116,61 +123,73 @@ class _Choice:
     """Which variables of a graph are wanted from a checkpoint."""
 
     def __init__(
-        self, checkpoint: Checkpoint, include: re.Pattern[str], with_slots: bool, with_step: bool
+        self,
+        account: Account,
+        names: Mapping[str, str],
+        include: re.Pattern[str],
+        with_slots: bool,
+        with_step: bool,
+        on_mismatch: str,
     ):
-        self._entries = checkpoint.index.entries
+        self._account = account
+        self._names = names  # {new name: name in the checkpoint}
         self._include = include
         self._with_slots = with_slots
         self._with_step = with_step
+        self._on_mismatch = on_mismatch
 
     def choose(
-        self, keys: Mapping[str, str], vocab_info: Mapping[str, Any]
-    ) -> tuple[dict[str, list[Any]], list[tuple[str, str]]]:
-        """Returns {name: variables to warm-start (more than one for a partitioned one)}, and what
-        to say of each variable of the graph.
+        self, vocab_info: Mapping[str, Any]
+    ) -> tuple[dict[str, tuple[str, list[Any]]], list[tuple[str, str]]]:
+        """Returns {name: (key, variables to warm-start; more than one for a partitioned one)}, and
+        what to say of each variable of the graph.
+
+        Raises:
+          VariableMismatchError: variables have other shapes in the checkpoint.
         """
         variables = grouped_variables()
         _require_known(vocab_info, variables)
-        rows = []
-        chosen = {}
+        roles = named_by_name({name: parts[0] for name, parts in variables.items()})
+        matches = correspond(roles, offered_roles(self._account, self._names))
+        rows: list[tuple[str, str]] = []
+        chosen: dict[str, tuple[str, list[Any]]] = {}
+        misfits: list[str] = []
         for name, parts in sorted(variables.items()):
-            reason = self._why_not(name, parts, keys, variables, vocab_info)
-            if reason is None:
-                chosen[name] = parts
-            old = keys.get(name)
-            rows.append((name, reason or f"from {old}"))
+            match = matches[name]
+            reason = self._reason_kept(name, roles[name], match)
+            if reason is None and match.name is not None:
+                old = self._names[match.name]
+                entry = self._account.entry(old)
+                key = self._account.key_of[old]
+                wrong = misfit(entry, shape_of(parts[0]), dtype_of(parts[0]))
+                if wrong is None or name in vocab_info:
+                    chosen[name] = key, parts
+                else:
+                    misfits.append(f"'{name}': {wrong}, as '{key}'")
+                    reason = f"skipped: {wrong}"
+                note = f" ({match.reason})" if match.reason else ""
+                rows.append((name, reason or f"from {key}{note}"))
+            else:
+                rows.append((name, reason or ""))
+        if misfits and self._on_mismatch == "error":
+            raise VariableMismatchError(
+                f"{len(misfits)} variables of the graph don't fit the checkpoint: "
+                f"{'; '.join(misfits[:_SHOWN])}; leave them out with include, give "
+                "on_mismatch='skip', or vocab_info to remap the rows of an embedding"
+            )
         return chosen, rows
 
-    def _why_not(
-        self,
-        name: str,
-        parts: list[Any],
-        keys: Mapping[str, str],
-        variables: Mapping[str, Any],
-        vocab_info: Mapping[str, Any],
-    ) -> str | None:
-        if name == naming.GLOBAL_STEP:
+    def _reason_kept(self, name: str, role: Role, match: Match) -> str | None:
+        if role.kind == "global_step":
             if not self._with_step:
                 return "kept: the step is taken over only with with_step"
-        elif not self._with_slots and naming.is_optimizer_state(name, variables):
+        elif role.is_training_state and not self._with_slots:
             return "kept: optimizers' variables are taken over only with with_slots"
-        elif not self._include.search(name):
+        if role.kind != "global_step" and not self._include.search(name):
             return "kept: include does not match"
-        if name not in keys:
-            return "kept: the checkpoint lacks it"
-        if name not in vocab_info:
-            self._require_equal_shape(name, parts, keys[name])
+        if match.name is None:
+            return f"kept: the checkpoint lacks it: {match.reason}"
         return None
-
-    def _require_equal_shape(self, name: str, parts: list[Any], key: str) -> None:
-        info = slice_info(parts[0])
-        shape = tf.TensorShape(info.full_shape if info is not None else parts[0].shape)
-        found = self._entries[key].shape
-        if not shape.is_compatible_with(found):
-            raise VariableMismatchError(
-                f"'{name}' is {shape} in the graph, and {tf.TensorShape(found)} in the checkpoint "
-                f"as '{key}'; leave it out with include, or give vocab_info to remap its rows"
-            )
 
 
 def _require_known(vocab_info: Mapping[str, Any], variables: Mapping[str, Any]) -> None:

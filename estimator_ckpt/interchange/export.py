@@ -18,17 +18,15 @@ from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import dtypes
-from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
-from estimator_ckpt.checkpoint.names import names_by_key
+from estimator_ckpt.checkpoint import Checkpoint, arrays
+from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.opening import index_path
-from estimator_ckpt.checkpoint.selection import why_not_variable
-from estimator_ckpt.conversion.planning import DroppedKey
+from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointError,
     CheckpointExistsError,
     CheckpointWriteError,
-    NameClashError,
 )
 from estimator_ckpt.interchange import npz_file, safetensors_file
 from estimator_ckpt.interchange.tensor_file import (
@@ -39,7 +37,7 @@ from estimator_ckpt.interchange.tensor_file import (
     rows,
     supported,
 )
-from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_slot_key, parse_key
+from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -75,6 +73,7 @@ def export_checkpoint(
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
     slots: bool = True,
+    names: str = "auto",
     skip_unsupported: bool = False,
     compress: bool = False,
     overwrite: bool = False,
@@ -89,14 +88,15 @@ def export_checkpoint(
       include: regular expressions; a variable is exported if one is found in its name.
       exclude: regular expressions; a variable is not exported if one is found in its name.
       slots: whether what belongs to optimizers is exported, too.
+      names: "auto", by name, and by the path among the objects (`model/dense/kernel`) where a
+        tensor has no name of its own; or "path", all by their paths.
       skip_unsupported: leave out what the file can't hold, instead of refusing.
       compress: deflate the arrays of a .npz.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
 
     Returns:
-      What was exported. Where not every variable of an object-based checkpoint has a name, all are
-      named by their path: `model/dense/kernel`.
+      What was exported.
 
     Raises:
       CheckpointArgumentError: an argument is unusable, or the file can't hold a tensor.
@@ -111,12 +111,13 @@ def export_checkpoint(
     if compress and kind != NPZ:
         raise CheckpointArgumentError(f"compress is for npz; {kind} has no compression")
     wanted = naming.NameFilter(include, exclude)
-    checkpoint = open_checkpoint(source)
+    account = open_account(source, names)
+    checkpoint = account.checkpoint
     if path in (index_path(checkpoint.prefix), *checkpoint.shard_paths):
         raise CheckpointArgumentError(f"'{path}' belongs to the checkpoint; give another target")
     _require_free(path, overwrite)
-    keys = _keys_by_name(checkpoint)
-    left_out = _left_out(checkpoint, keys, wanted.checked(keys), slots)
+    keys = account.key_of
+    left_out = _left_out(account, wanted.checked(keys), slots)
     gone = {dropped.key for dropped in left_out}
     tensors = [
         _outgoing(checkpoint, name, key) for name, key in sorted(keys.items()) if key not in gone
@@ -159,45 +160,13 @@ def _why_not(kind: str) -> Callable[[FileTensor], str | None]:
     return why_not
 
 
-def _keys_by_name(checkpoint: Checkpoint) -> dict[str, str]:
-    """Returns {name: key}, of two keys for the same bytes the first; by paths if names clash."""
-    keys: dict[str, str] = {}
-    try:
-        for key, name in names_by_key(checkpoint).items():  # name-based keys come first
-            keys.setdefault(name, key)
-        return keys
-    except NameClashError:
-        pass
-    for key in checkpoint.index.entries:
-        if why_not_variable(key) is None:
-            other = keys.setdefault(_path_name(key), key)
-            if other != key:
-                raise NameClashError(
-                    f"'{other}' and '{key}' would both be called '{_path_name(key)}'"
-                )
-    return keys
-
-
-def _path_name(key: str) -> str:
-    if not naming.is_object_key(key):
-        return key
-    path, attribute = parse_key(key)
-    return "/".join(path if attribute == VARIABLE_VALUE else (*path, attribute))
-
-
-def _left_out(
-    checkpoint: Checkpoint, keys: dict[str, str], wanted: naming.NameFilter, slots: bool
-) -> list[DroppedKey]:
-    known = set(keys)
-    left_out = [
-        DroppedKey(key, reason)
-        for key in checkpoint.index.entries
-        if (reason := why_not_variable(key)) is not None
-    ]
-    for name, key in keys.items():
+def _left_out(account: Account, wanted: naming.NameFilter, slots: bool) -> list[DroppedKey]:
+    left_out = [DroppedKey(key, reason_without_name(key) or "") for key in account.others]
+    roles = {} if slots else account.roles
+    for name, key in account.key_of.items():
         if not wanted(name):
             left_out.append(DroppedKey(key, naming.UNWANTED))
-        elif not slots and (is_slot_key(key) or naming.is_optimizer_state(name, known)):
+        elif not slots and roles[name].is_training_state:
             left_out.append(DroppedKey(key, _SLOT))
     return left_out
 

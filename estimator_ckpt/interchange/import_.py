@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.conversion.added import added_size, put_added
-from estimator_ckpt.conversion.planning import FORMATS, Conversion, DroppedKey, plan
+from estimator_ckpt.conversion.planning import FORMATS, Conversion, plan
+from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointNotFoundError,
@@ -178,7 +180,7 @@ def _why_not_in_checkpoint(tensor: FileTensor) -> str | None:
 def _plan(prefix: str, tensors: Sequence[FileTensor], to: str, layout: naming.Layout) -> Conversion:
     """Plans the keys, as for a conversion from a name-based checkpoint of these tensors."""
     entries = {tensor.name: TensorEntry(tensor.dtype or 0, tensor.shape) for tensor in tensors}
-    return plan(Checkpoint(prefix, BundleIndex(entries)), to, layout=layout)
+    return plan(Account(Checkpoint(prefix, BundleIndex(entries))), to, layout=layout)
 
 
 def _write_checkpoint(

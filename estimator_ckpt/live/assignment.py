@@ -13,8 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from estimator_ckpt.checkpoint import open_checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name
+from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
 
@@ -43,7 +42,7 @@ def assignment_map(
       VariableMismatchError: a name is in neither the checkpoint nor the graph.
       CheckpointArgumentError: a form is none of these.
     """
-    keys = keys_by_name(open_checkpoint(checkpoint))
+    keys = open_account(checkpoint).key_of
     graph = _variables_by_name()
     found: dict[str, Any] = {}
     for old, new in mapping.items():

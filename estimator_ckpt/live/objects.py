@@ -1,14 +1,16 @@
-"""What a live object would save: its keys, its variables, its object graph.
+"""What a live object would save: its keys, its variables, its object graph, the roles of all.
 
     live = LiveObjects(tf.train.Checkpoint(model=model))
     live.values["model/kernel/.ATTRIBUTES/VARIABLE_VALUE"].name        # "dense/kernel"
+    live.roles["Adam/dense/kernel/m"].of                               # "dense/kernel"
 
-Nothing is saved or read; the keys are those that TensorFlow gives these objects.
+Nothing is saved or read; the keys are those that TensorFlow gives these objects. A Keras 3 model is
+one of them as any other: its variables hold variables of TensorFlow.
 """
 
 from __future__ import annotations
 
-import difflib
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +19,19 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.fitting import Shape, misfit
+from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
-from estimator_ckpt.naming.object_graph import parse_object_graph
+from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
+from estimator_ckpt.naming.roles import Named, Role, tell_roles
 
 _log = logging.getLogger(__name__)
 _SHOWN = 10
+_COUNTS = ("counter", "global_step")
+_INT32, _INT64 = 3, 9
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,21 @@ class LiveValue:
       key: under which.
       name: its name-based name; "" if it has none.
       variable: the variable, or None for what is none (a table, an iterator, Python state).
-      belongs_to_optimizer: whether it is a slot, or an optimizer's own variable.
     """
 
     key: str
     name: str
     variable: Any
-    belongs_to_optimizer: bool
+
+    @property
+    def shape(self) -> Shape:
+        """Of the variable, or of the whole that it is a part of; None where it is not known."""
+        return shape_of(self.variable)
+
+    @property
+    def dtype(self) -> int | None:
+        """Number of the variable's element type; None for what is no variable."""
+        return None if self.variable is None else dtype_of(self.variable)
 
 
 @dataclass(frozen=True)
@@ -49,13 +65,64 @@ class FoundSources:
 
     Attributes:
       sources: {key of a live value: key in the checkpoint}.
-      graph: the objects' serialized graph, without the optimizers' values that were not found.
-      counters: keys of `save_counter`, which no checkpoint by name has.
+      graph: the objects' graph, without the optimizers' values that were not found.
+      added: {key of a live value: what the checkpoint has it not as it is for}.
+      unused: {key in the checkpoint: why the objects have nothing for it}.
+      notes: what was not found, and what is taken for what.
     """
 
     sources: Mapping[str, str]
-    graph: bytes
-    counters: tuple[str, ...]
+    graph: ObjectGraph
+    added: Mapping[str, int]
+    unused: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def variable_in(held: Any) -> Any:
+    """Returns the `tf.Variable` that an object is or, as one of Keras 3, holds; else None."""
+    if isinstance(held, tf.Variable):
+        return held
+    value = getattr(held, "value", None) if type(held).__module__.startswith("keras") else None
+    return value if isinstance(value, tf.Variable) else None
+
+
+def shape_of(variable: Any) -> Shape:
+    """Returns the shape of a variable, or of the whole that it is a part of."""
+    if variable is None:
+        return None
+    info = internals.slice_info(variable)
+    shape = tf.TensorShape(info.full_shape if info is not None else variable.shape)
+    return None if shape.rank is None else shape.as_list()
+
+
+def dtype_of(variable: Any) -> int:
+    """Returns the number of a variable's element type."""
+    return int(variable.dtype.base_dtype.as_datatype_enum)
+
+
+def named_by_name(variables: Mapping[str, Any]) -> dict[str, Role]:
+    """Tells the roles of variables from their names and shapes, {name: variable}."""
+    return tell_roles(
+        {
+            name: Named(name, _known(shape_of(variable)), dtype_of(variable))
+            for name, variable in variables.items()
+        }
+    )
+
+
+def offered_roles(account: Account, names: Mapping[str, str]) -> dict[str, Role]:
+    """Returns the roles of what a checkpoint offers, by new names.
+
+    Args:
+      account: of the checkpoint.
+      names: {new name: old one}.
+    """
+    new = {old: name for name, old in names.items()}
+    return {
+        name: role._replace(of=new.get(role.of, role.of)) if role.of is not None else role
+        for name, old in names.items()
+        for role in (account.roles[old],)
+    }
 
 
 class LiveObjects:
@@ -63,131 +130,160 @@ class LiveObjects:
 
     def __init__(self, root: Any):
         """Looks at a `tf.train.Checkpoint`, `tf.Module`, Keras model or any other trackable."""
-        self.graph: bytes = internals.frozen_saveables(root)[1]
-        """The serialized `TrackableObjectGraph`."""
+        self.graph = ObjectGraph.parse(internals.frozen_saveables(root)[1])
+        """The objects' graph."""
         self.values: dict[str, LiveValue] = {}
         """{key: what would be saved under it}."""
-        proto = parse_object_graph(self.graph)
         objects = dict(enumerate(tf.train.TrackableView(root).descendants()))
-        optimizers = _below_optimizers(proto, objects)
-        for number, node in enumerate(proto.nodes):  # slots come last, after their variables
+        for number, node in enumerate(self.graph.nodes):  # slots come last, after their variables
             for slot in node.slot_variables:
                 variable = objects[slot.original_variable_node_id]
                 made = objects[number].get_slot(variable, slot.slot_name)
                 objects[slot.slot_variable_node_id] = made
-                optimizers.add(slot.slot_variable_node_id)
-        for number, node in enumerate(proto.nodes):
+        for number, node in enumerate(self.graph.nodes):
             for attribute in node.attributes:
-                held = objects.get(number)
+                held = variable_in(objects.get(number))
                 self.values[attribute.checkpoint_key] = LiveValue(
-                    attribute.checkpoint_key,
-                    attribute.full_name,
-                    held if isinstance(held, tf.Variable) else None,
-                    number in optimizers,
+                    attribute.checkpoint_key, attribute.full_name, held
                 )
 
-    def matches(self, saved_graph: bytes) -> dict[str, str]:
-        """Finds what a checkpoint has for these objects, along equal paths from the roots.
+    @functools.cached_property
+    def names(self) -> Mapping[str, str]:
+        """{key: what its value is called here}: its name where that is its own, else its key."""
+        owners: dict[str, int] = {}
+        for value in self.values.values():
+            owners[value.name] = owners.get(value.name, 0) + 1
+        return {
+            key: value.name if value.name and owners[value.name] == 1 else key
+            for key, value in self.values.items()
+        }
+
+    @functools.cached_property
+    def roles(self) -> Mapping[str, Role]:
+        """{what a value is called here: its role}."""
+        return tell_roles(
+            {
+                self.names[key]: Named(key, _known(value.shape), value.dtype or 0, value.name)
+                for key, value in self.values.items()
+            },
+            self.graph,
+        )
+
+    def role(self, key: str) -> Role:
+        """Returns the role of the value of a key."""
+        return self.roles[self.names[key]]
+
+    def correspondences(self, offered: Mapping[str, Role]) -> dict[str, Match]:
+        """Finds what a checkpoint offers for these objects, by name and by role.
 
         Args:
-          saved_graph: the checkpoint's serialized object graph.
+          offered: {name: role}.
 
         Returns:
-          {key of a live value: key in the checkpoint}.
+          {key: match}. Variables of the same name get the same.
         """
-        return naming.match_graphs(self.graph, saved_graph)
+        wanted = {key: self.roles[name] for key, name in self.names.items()}
+        by_name: dict[str, Role] = {}
+        for key, role in wanted.items():
+            by_name.setdefault(self.values[key].name or key, role)
+        found = correspond(by_name, offered)
+        return {key: found[self.values[key].name or key] for key in wanted}
 
-    def find_sources(
-        self, names: Mapping[str, str], entries: Mapping[str, TensorEntry], keys: Mapping[str, str]
-    ) -> FoundSources:
-        """Finds the values of these objects in a checkpoint by name.
+    def find_sources(self, account: Account, names: Mapping[str, str]) -> FoundSources:
+        """Finds the values of these objects in a checkpoint by name and role.
 
         Args:
-          names: {name: name in the checkpoint}.
-          entries: {key in the checkpoint: entry}.
-          keys: {name in the checkpoint: key}.
+          account: of the checkpoint.
+          names: {new name: name in the checkpoint}.
 
         Returns:
           Where they are. Optimizers' values that are not there are left out, with a warning.
 
         Raises:
-          VariableMismatchError: a variable is not there, or has another shape or dtype.
+          VariableMismatchError: variables are not there, or have another shape or dtype.
         """
+        matches = self.correspondences(offered_roles(account, names))
         sources: dict[str, str] = {}
-        counters: list[str] = []
-        absent: list[LiveValue] = []
-        lost: list[LiveValue] = []
+        added: dict[str, int] = {}
+        absent: list[str] = []
+        lost: dict[str, str] = {}
+        misfits: list[str] = []
+        notes: list[str] = []
         for key, value in self.values.items():
-            name = next(filter(names.__contains__, _candidates(value)), None)
-            if name is not None:
-                sources[key] = keys[names[name]]
-            elif key == naming.SAVE_COUNTER_KEY:
-                counters.append(key)
+            match = matches[key]
+            if match.name is None and key == naming.SAVE_COUNTER_KEY:
+                added[key] = 1
+            elif match.name is None and self.role(key).is_of_optimizer:
+                lost[key] = f"'{value.name or key}': {match.reason}"
+            elif match.name is None:
+                absent.append(f"'{value.name}' ({key}): {match.reason}")
             else:
-                (lost if value.belongs_to_optimizer else absent).append(value)
-        if absent:
-            raise VariableMismatchError(_absent_message(absent, names))
-        _require_equal_types(self.values, sources, entries)
+                old = names[match.name]
+                if match.reason:
+                    notes.append(f"'{value.name or key}' gets '{old}': {match.reason}")
+                reason = misfit(account.entry(old), value.shape, value.dtype)
+                if reason is None or value.variable is None:
+                    sources[key] = account.key_of[old]
+                elif (count := self.count_for(key, account, old)) is not None:
+                    added[key] = count
+                else:
+                    misfits.append(f"'{value.name}' ({key}): {reason}, as '{old}'")
+        if absent or misfits:
+            raise VariableMismatchError(_unlike(absent, misfits))
         if lost:
+            notes += [f"left out, its optimizer begins anew: {each}" for each in lost.values()]
             _log.warning(
                 "The checkpoint has nothing for %d values of optimizers, which keep their own: %s",
                 len(lost),
-                ", ".join(value.name or value.key for value in lost[:_SHOWN]),
+                "; ".join(list(lost.values())[:_SHOWN]),
             )
-        graph = naming.prune(self.graph, {value.key for value in lost})
-        if not counters and naming.SAVE_COUNTER_KEY not in sources:
+        graph = self.graph.without(lost)
+        if naming.SAVE_COUNTER_KEY not in {*sources, *added}:
             # Without its node, assert_consumed() would miss it.
-            graph = naming.add_leaves(graph, [naming.Leaf((naming.SAVE_COUNTER,))])
-        return FoundSources(sources, graph, tuple(counters))
+            graph = graph.with_leaves([Leaf((naming.SAVE_COUNTER,))])
+        used = {account.entries[key] for key in sources.values()}
+        unused = {
+            key: _reason_unused(account.roles[name])
+            for name, keys in account.keys_of.items()
+            for key in keys
+            if account.entries[key] not in used
+        }
+        return FoundSources(sources, graph, added, unused, tuple(notes))
+
+    def count_for(self, key: str, account: Account, old: str) -> int | None:
+        """Returns a count of the checkpoint in the integer type of a counter here; or None."""
+        value = self.values[key]
+        if self.role(key).kind not in _COUNTS or value.dtype not in (_INT32, _INT64):
+            return None
+        count = account.integer(old)
+        if count is None or (value.dtype == _INT32 and count >= 1 << 31):
+            return None
+        return Int32(count) if value.dtype == _INT32 else count
 
 
-def _candidates(value: LiveValue) -> list[str]:
-    """Returns the names that a value may have in a checkpoint by name, the likeliest first."""
-    names = [value.name] if value.name else []
-    if value.belongs_to_optimizer:
-        names += naming.corresponding_slots(value.name)
-    return names
+def _known(shape: Shape) -> tuple[int, ...]:
+    """Returns a shape as numbers; what is not known is -1, which equals no stored size."""
+    return (-1,) if shape is None else tuple(-1 if size is None else size for size in shape)
 
 
-def _absent_message(absent: list[LiveValue], names: Mapping[str, str]) -> str:
-    shown = []
-    for value in absent[:_SHOWN]:
-        near = difflib.get_close_matches(value.name, names, 1)
-        shown.append(f"'{value.name}' ({value.key})" + (f", near: '{near[0]}'" if near else ""))
-    return (
-        f"the checkpoint lacks {len(absent)} variables of the objects that it should be like: "
-        f"{'; '.join(shown)}; give rename={{old: new}}"
+def _reason_unused(role: Role) -> str:
+    what = {"slot": f"slot of '{role.of}' that holds it", "average": f"average of '{role.of}'"}
+    return f"the objects that it should be like have no {what.get(role.kind, role.kind)}".replace(
+        "_", " "
     )
 
 
-def _require_equal_types(
-    values: Mapping[str, LiveValue],
-    sources: Mapping[str, str],
-    entries: Mapping[str, TensorEntry],
-) -> None:
-    for key, source in sources.items():
-        variable, entry = values[key].variable, entries[source]
-        if variable is None:
-            continue
-        dtype = variable.dtype.base_dtype
-        if dtype.as_datatype_enum != entry.dtype or not variable.shape.is_compatible_with(
-            entry.shape
-        ):
-            raise VariableMismatchError(
-                f"'{values[key].name}' ({key}) is {dtype.name}{variable.shape}, but "
-                f"{entry.dtype_name}{tf.TensorShape(entry.shape)} in the checkpoint, as '{source}'"
-            )
-
-
-def _below_optimizers(proto: Any, objects: dict[int, Any]) -> set[int]:
-    """Returns the nodes that only an optimizer leads to."""
-    roots = {number for number, each in objects.items() if internals.is_optimizer(each)}
-    free, below = {0} - roots, set(roots)
-    for start, found in ((free, free), (roots, below)):
-        pending = list(start)
-        while pending:
-            for child in proto.nodes[pending.pop()].children:
-                if child.node_id not in found and child.node_id not in roots:
-                    found.add(child.node_id)
-                    pending.append(child.node_id)
-    return below - free
+def _unlike(absent: list[str], misfits: list[str]) -> str:
+    parts = []
+    if absent:
+        shown = "; ".join(absent[:_SHOWN])
+        more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+        parts.append(
+            f"the checkpoint lacks {len(absent)} variables of the objects that it should be like: "
+            f"{shown}{more}; give rename={{old: new}}"
+        )
+    if misfits:
+        shown = "; ".join(misfits[:_SHOWN])
+        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
+        parts.append(f"{len(misfits)} variables don't fit: {shown}{more}")
+    return "; ".join(parts)

@@ -4,30 +4,41 @@
     print(report)
 
 Every variable that got no value is an error, or is reported; shapes are checked before anything is
-assigned.
+assigned. What each variable gets is decided in `_Plan`; nothing is assigned before that is whole.
 """
 
 from __future__ import annotations
 
-import difflib
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import TensorEntry
-from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name, read_object_graph
-from estimator_ckpt.errors import CheckpointArgumentError, NameClashError, VariableMismatchError
-from estimator_ckpt.live import tensorflow_internals as internals
-from estimator_ckpt.live.data_loss import told_as_damage
-from estimator_ckpt.live.objects import LiveObjects
+from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.fitting import misfit, overlaps
+from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
+from estimator_ckpt.live.assigning import Assignment, assign
+from estimator_ckpt.live.objects import (
+    LiveObjects,
+    dtype_of,
+    named_by_name,
+    offered_roles,
+    shape_of,
+    variable_in,
+)
+from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.roles import Role
 
-_BATCH_BYTES = 256 * 1024 * 1024
+_log = logging.getLogger(__name__)
 _SHOWN = 10
+ON_MISMATCH = ("error", "skip", "overlap")
+"""What to do about a variable that has another shape or type in the checkpoint."""
+_NUMBERED = re.compile(r"_\d+(?=/|$)")
 
 
 @dataclass(frozen=True)
@@ -37,12 +48,16 @@ class RestoredValue:
     Attributes:
       target: its key among the objects, or its name in the mapping.
       key: of the value in the checkpoint.
-      by: "object", if it was found along the same path of objects, or "name".
+      by: "object", if it was found along the same path of objects, "name", or "role", if it is the
+        corresponding value of another optimizer.
+      note: what there is to know of it: that it was saved from a variable that is elsewhere here,
+        what it stands for, that only a part of it was copied; else "".
     """
 
     target: str
     key: str
     by: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,26 +88,21 @@ class RestoreReport:
     deferred: bool = False
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    label: str
-    name: str
-    variables: tuple[Any, ...]
-    is_counter: bool = False
-
-
 def restore(
     target: Any,
     checkpoint: str | os.PathLike[str],
     *,
-    rename: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
-    strict: bool = True,
+    rename: naming.Rules = None,
+    strict: bool | str = True,
+    on_mismatch: str = "error",
+    exclude: str | Sequence[str] | None = None,
     session: Any = None,
 ) -> RestoreReport:
     """Restores variables from a checkpoint of any format, eagerly or in a Session.
 
     Values are found along the path of objects where the checkpoint has an object graph, else by the
-    variables' names. With `rename`, by name only.
+    variables' names; those of an optimizer also where it calls them otherwise, if they mean the
+    same. With `rename`, by name only.
 
     Args:
       target: a `tf.train.Checkpoint`, `tf.Module` or Keras model (as root, like
@@ -100,7 +110,15 @@ def restore(
         parts of partitioned ones.
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel.
       rename: old to new names, or scopes, of the checkpoint's variables.
-      strict: whether a variable that gets no value is an error.
+      strict: whether it is an error that a variable gets no value, or that two variables of
+        different names get the same tensor; "names": also that a variable gets, along its path,
+        what was saved from a variable that is elsewhere here.
+      on_mismatch: what to do about a variable whose shape or type is another in the checkpoint:
+        "error"; "skip" it, with a warning; or "overlap": copy what both have, such as the rows
+        of an embedding that has grown, with a warning. With `strict`, the others still have to get
+        a value.
+      exclude: regular expressions; variables in whose name (or key, among objects) one is found
+        keep the value that they have.
       session: in a graph, the Session; None for the default one.
 
     Returns:
@@ -109,187 +127,300 @@ def restore(
     Raises:
       CheckpointNotFoundError: there is no checkpoint.
       DamagedCheckpointError: it is damaged or incomplete.
-      VariableMismatchError: shapes or dtypes differ, or, if `strict`, variables get no value.
-        Nothing has been assigned then.
-      CheckpointArgumentError: a rule is unusable, or in a graph there is no session.
+      VariableMismatchError: shapes or dtypes differ, or, if `strict`, variables get no value or not
+        their own. Nothing has been assigned then.
+      CheckpointArgumentError: an argument is unusable, a rule or a pattern matches nothing, or in a
+        graph there is no session.
     """
-    opened = open_checkpoint(checkpoint)
+    if on_mismatch not in ON_MISMATCH:
+        raise CheckpointArgumentError(
+            f"on_mismatch='{on_mismatch}' must be 'error', 'skip' or 'overlap'"
+        )
+    if strict not in (True, False, "names"):
+        raise CheckpointArgumentError(f"strict={strict!r} must be True, False or 'names'")
+    account = open_account(checkpoint)
+    rules = naming.rename_rules(rename)
     live = None if isinstance(target, Mapping) else LiveObjects(target)
     wanted = list(_wanted_by_name(target) if live is None else _wanted_objects(live))
-    graph = read_object_graph(opened)
-    by_object = live.matches(graph) if live and graph is not None and not rename else {}
-    names, no_names = _names(opened, rename)
-    restored, unmatched = [], []
-    for each in wanted:
-        if each.label in by_object:
-            restored.append(RestoredValue(each.label, by_object[each.label], "object"))
-        elif each.name in names and each.variables:
-            restored.append(RestoredValue(each.label, names[each.name], "name"))
-        elif not each.is_counter:
-            unmatched.append(Unrestored(each.label, _why_unmatched(each, names, no_names)))
-    report = _report(opened, restored, unmatched, live is not None and graph is not None)
-    _require_fitting(opened, wanted, restored)
-    if unmatched and strict:
-        raise VariableMismatchError(_unmatched_message(report))
-    with told_as_damage(opened.prefix):
-        _assign(target, opened, wanted, restored, session, bool(by_object) or report.deferred)
+    plan = _Plan(account, wanted, on_mismatch)
+    plan.leave_out(exclude)
+    plan.match(live, rules)
+    plan.check(strict)
+    report = plan.report(live is not None and account.graph is not None)
+    by_object = any(row.by == "object" for row in report.restored) or report.deferred
+    objects = target if by_object and not plan.is_partial else None
+    assign(objects, account.checkpoint, plan.assignments(objects is not None), session)
+    _tell(report, strict)
     return report
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """Something that is to get a value."""
+
+    label: str
+    name: str
+    variables: tuple[Any, ...]
+    role: Role
+
+    @property
+    def is_save_counter(self) -> bool:
+        return self.label == naming.SAVE_COUNTER_KEY
+
+
 def _wanted_by_name(target: Mapping[str, Any]) -> Iterator[_Wanted]:
-    for name, variable in target.items():
-        parts = tuple(variable) if isinstance(variable, (list, tuple)) else (variable,)
-        yield _Wanted(name, name, parts)
+    parts = {
+        name: tuple(map(_require_variable, held if isinstance(held, (list, tuple)) else (held,)))
+        for name, held in target.items()
+    }
+    roles = named_by_name({name: variables[0] for name, variables in parts.items() if variables})
+    for name, variables in parts.items():
+        if not variables:
+            raise CheckpointArgumentError(
+                f"'{name}' has no variables; give a variable or its parts"
+            )
+        yield _Wanted(name, name, variables, roles[name])
+
+
+def _require_variable(held: Any) -> Any:
+    variable = variable_in(held)
+    if variable is None and not isinstance(held, tf.compat.v1.Variable):
+        raise CheckpointArgumentError(
+            f"{held!r} is no variable; the mapping must have variables, or lists of the parts of "
+            "partitioned ones"
+        )
+    return held if variable is None else variable
 
 
 def _wanted_objects(live: LiveObjects) -> Iterator[_Wanted]:
     for key, value in live.values.items():
         variables = () if value.variable is None else (value.variable,)
-        yield _Wanted(key, value.name, variables, key == naming.SAVE_COUNTER_KEY)
+        yield _Wanted(key, value.name, variables, live.role(key))
 
 
-def _names(checkpoint: Checkpoint, rename: Any) -> tuple[dict[str, str], str]:
-    """Returns {new name: key}, and why there is no such thing."""
-    try:
-        keys = keys_by_name(checkpoint)
-    except NameClashError as error:
-        if rename:
-            raise
-        return {}, str(error)
-    rules = naming.rename_rules(rename)
-    return {new: keys[old] for old, new in rules.apply_all(keys).items()}, ""
+@dataclass
+class _Plan:
+    """What each variable gets, worked out before anything is assigned."""
 
+    account: Account
+    wanted: list[_Wanted]
+    on_mismatch: str
+    restored: list[RestoredValue] = field(default_factory=list)
+    unmatched: list[Unrestored] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    parts: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
+    is_partial: bool = False
+    """Whether TensorFlow, which loads objects whole, can't be asked to do it."""
 
-def _why_unmatched(wanted: _Wanted, names: Mapping[str, str], no_names: str) -> str:
-    if not wanted.variables:
-        return "it is no variable, and the checkpoint has nothing at its place among the objects"
-    if no_names:
-        return f"nothing is at its place among the objects, and by name: {no_names}"
-    near = difflib.get_close_matches(wanted.name, names, 1)
-    hint = f"; near is '{near[0]}'" if near else ""
-    return f"the checkpoint has nothing called '{wanted.name}'{hint}"
+    def leave_out(self, exclude: str | Sequence[str] | None) -> None:
+        """Takes out what is not to be restored."""
+        if exclude is None:
+            return
+        asked = naming.NameFilter(exclude=exclude)
+        asked.checked([name for each in self.wanted for name in {each.label, each.name}])
+        kept = []
+        for each in self.wanted:
+            if asked(each.label) and asked(each.name):
+                kept.append(each)
+            else:
+                self.is_partial = True
+        self.wanted = kept
 
+    def match(self, live: LiveObjects | None, rules: naming.RenameRules) -> None:
+        """Finds the value for each variable."""
+        account = self.account
+        renamed = rules.apply_all(account.key_of, roles=account.roles)
+        names = {new: old for old, new in renamed.items()}
+        by_object: dict[str, str] = {}
+        if live is not None and account.graph is not None and not rules:
+            by_object = live.graph.matches(account.graph)
+        offered = offered_roles(account, names)
+        if live is None:
+            matches = correspond({each.label: each.role for each in self.wanted}, offered)
+        else:
+            matches = live.correspondences(offered)
+        for each in self.wanted:
+            if each.label in by_object:
+                self._take(each, by_object[each.label], "object")
+            else:
+                self._take_by_name(each, matches[each.label], names)
 
-def _report(
-    checkpoint: Checkpoint,
-    restored: list[RestoredValue],
-    unmatched: list[Unrestored],
-    may_defer: bool,
-) -> RestoreReport:
-    entries = checkpoint.index.entries
-    taken = {entries[row.key] for row in restored if row.key in entries}
-    left = [
-        Unrestored(key, "no variable takes it")
-        for key, entry in sorted(entries.items())
-        if entry not in taken and key not in (naming.OBJECT_GRAPH_KEY, naming.SAVE_COUNTER_KEY)
-    ]
-    return RestoreReport(
-        checkpoint.prefix,
-        tuple(restored),
-        tuple(unmatched),
-        tuple(left),
-        may_defer and bool(left) and not unmatched,
-    )
+    def _take_by_name(self, each: _Wanted, match: Match, names: Mapping[str, str]) -> None:
+        if match.name is not None and each.variables:
+            by = "name" if match.name == each.name else "role"
+            self._take(each, self.account.key_of[names[match.name]], by, match.reason)
+        elif not each.is_save_counter:
+            reason = match.reason
+            if not each.variables:
+                reason = "it is no variable, and the checkpoint has nothing at its place"
+            self.unmatched.append(Unrestored(each.label, reason))
 
+    def _take(self, each: _Wanted, key: str, by: str, note: str = "") -> None:
+        entry = self.account.entries.get(key)
+        if entry is None and not each.variables:  # a table, whose values have keys of their own
+            self.restored.append(RestoredValue(each.label, key, by, note))
+            return
+        if entry is None:
+            problem = f"the object graph names '{key}', which the checkpoint does not have"
+            self.unmatched.append(Unrestored(each.label, problem))
+            self.is_partial = True
+            return
+        for variable in each.variables[:1]:
+            reason = misfit(entry, shape_of(variable), dtype_of(variable))
+            if reason is None:
+                continue
+            self.is_partial = True
+            count = self._count(each, key)
+            if count is not None:
+                self.counts[each.label] = count
+            elif (
+                self.on_mismatch == "overlap"
+                and overlaps(entry, shape_of(variable), dtype_of(variable))
+                and len(each.variables) == 1
+            ):
+                self.parts.add(each.label)
+                note = f"only what overlaps is copied: {reason}"
+            else:
+                self.misfits.append(f"'{each.label}': {reason}, as '{key}'")
+                if self.on_mismatch != "error":
+                    self.unmatched.append(Unrestored(each.label, f"skipped: {reason}, as '{key}'"))
+                return
+        self.restored.append(RestoredValue(each.label, key, by, note))
 
-def _require_fitting(
-    checkpoint: Checkpoint, wanted: list[_Wanted], restored: list[RestoredValue]
-) -> None:
-    variables = {each.label: each.variables for each in wanted}
-    wrong = []
-    for row in restored:
-        entry = checkpoint.index.entries.get(row.key)
-        for variable in variables[row.target][:1]:
-            if entry is not None and not _fits(variable, entry):
-                wrong.append(
-                    f"'{row.target}' is {variable.dtype.base_dtype.name}{_shape(variable)}, in the "
-                    f"checkpoint '{row.key}' is {entry.dtype_name}{tf.TensorShape(entry.shape)}"
-                )
-    if wrong:
-        raise VariableMismatchError(
-            f"{len(wrong)} variables don't fit the checkpoint '{checkpoint.prefix}', and nothing "
-            f"was restored: {_listed(wrong)}; use a model of the same shapes, or restore only what "
-            "fits by giving a mapping of names to variables"
+    def _count(self, each: _Wanted, key: str) -> int | None:
+        """Returns a counter's value, which may be of another integer type."""
+        if each.role.kind not in ("counter", "global_step") or len(each.variables) != 1:
+            return None
+        if not each.variables[0].dtype.base_dtype.is_integer:
+            return None
+        name = self.account.name_of.get(key)
+        return None if name is None else self.account.integer(name)
+
+    def check(self, strict: bool | str) -> None:
+        """Raises what is wrong with all of it."""
+        prefix = self.account.checkpoint.prefix
+        if self.misfits and self.on_mismatch == "error":
+            raise VariableMismatchError(
+                f"{len(self.misfits)} variables don't fit the checkpoint '{prefix}', and nothing "
+                f"was restored: {_listed(self.misfits)}; use a model of the same shapes, or give "
+                "on_mismatch='skip', or 'overlap' to copy what both have"
+            )
+        self._note_other_variables()
+        if strict:
+            self._require_own_tensors()
+        if strict == "names" and (
+            others := [row for row in self.restored if row.note and row.by == "object"]
+        ):
+            rows = [f"'{row.target}': {row.note}" for row in others]
+            raise VariableMismatchError(
+                f"{len(rows)} variables would get what was saved from others, and nothing was "
+                f"restored: {_listed(rows)}; the objects are in another order than when they were "
+                "saved: give the same, or rename= to go by names only"
+            )
+        gone = [row for row in self.unmatched if not row.reason.startswith("skipped: ")]
+        if gone and strict:
+            raise VariableMismatchError(self._unmatched_message(gone))
+
+    def _note_other_variables(self) -> None:
+        """Notes each variable that gets, along its path, what was saved from another one."""
+        graph = self.account.graph
+        if graph is None:
+            return
+        live = {each.label: each.name for each in self.wanted}
+        here = set(live.values()) - {""}
+        saved_names = set(graph.full_names.values())
+        for at, row in enumerate(self.restored):
+            name, saved = live[row.target], graph.full_names.get(row.key, "")
+            if row.by != "object" or not name or not saved or name == saved:
+                continue
+            if _NUMBERED.sub("", name) == _NUMBERED.sub("", saved):
+                continue  # Keras numbers such names by itself, anew in each process
+            if saved in here or name in saved_names:
+                note = f"it is '{name}' here, and was saved from '{saved}'"
+                self.restored[at] = RestoredValue(row.target, row.key, row.by, note)
+
+    def _require_own_tensors(self) -> None:
+        takers: dict[str, RestoredValue] = {}
+        names = {each.label: each.name or each.label for each in self.wanted}
+        roles = {each.label: each.role for each in self.wanted}
+        for row in self.restored:
+            other = takers.setdefault(row.key, row)
+            if other is row or names[other.target] == names[row.target]:
+                continue
+            if "variable" not in (roles[row.target].kind, roles[other.target].kind):
+                continue  # counters may both be the one step that was counted
+            raise VariableMismatchError(
+                f"'{row.key}' of '{self.account.checkpoint.prefix}' would go to two variables, "
+                f"'{other.target}' (by {other.by}) and '{row.target}' (by {row.by}), and nothing "
+                "was restored: the objects are not those that were saved; give rename= to go by "
+                "names only, or strict=False to let both have it"
+            )
+
+    def _unmatched_message(self, gone: list[Unrestored]) -> str:
+        rows = [f"'{row.name}': {row.reason}" for row in gone]
+        taken = len(self.restored)
+        message = (
+            f"{len(rows)} of {len(rows) + taken} variables get no value (not found in checkpoint) "
+            f"from '{self.account.checkpoint.prefix}', and nothing was restored: {_listed(rows)}. "
+        )
+        left = self._left()
+        if left:
+            message += f"Not taken: {_listed([row.name for row in left])}. "
+        return message + "Give rename={old: new}, or strict=False to restore the others"
+
+    def report(self, may_defer: bool) -> RestoreReport:
+        """Returns what will have been done."""
+        left = self._left()
+        return RestoreReport(
+            self.account.checkpoint.prefix,
+            tuple(self.restored),
+            tuple(self.unmatched),
+            tuple(left),
+            may_defer and bool(left) and not self.unmatched and not self.is_partial,
         )
 
+    def _left(self) -> list[Unrestored]:
+        entries = self.account.entries
+        taken = {entries[row.key] for row in self.restored if row.key in entries}
+        return [
+            Unrestored(key, "no variable takes it")
+            for key, entry in sorted(entries.items())
+            if entry not in taken and key not in (naming.OBJECT_GRAPH_KEY, naming.SAVE_COUNTER_KEY)
+        ]
 
-def _fits(variable: Any, entry: TensorEntry) -> bool:
-    same_type = int(variable.dtype.base_dtype.as_datatype_enum) == entry.dtype
-    return same_type and bool(_shape(variable).is_compatible_with(entry.shape))
+    def assignments(self, with_objects: bool) -> list[Assignment]:
+        """Returns what is to be assigned, besides what TensorFlow does for whole objects."""
+        variables = {each.label: each.variables for each in self.wanted}
+        return [
+            Assignment(
+                row.key,
+                variables[row.target],
+                self.counts.get(row.target),
+                row.target in self.parts,
+            )
+            for row in self.restored
+            if variables[row.target] and (row.by != "object" or not with_objects)
+        ]
 
 
-def _shape(variable: Any) -> tf.TensorShape:
-    info = internals.slice_info(variable)
-    return tf.TensorShape(info.full_shape if info is not None else variable.shape)
-
-
-def _unmatched_message(report: RestoreReport) -> str:
-    rows = [f"'{row.name}': {row.reason}" for row in report.unmatched]
-    taken = len(report.restored)
-    message = (
-        f"{len(rows)} of {len(rows) + taken} variables get no value from '{report.prefix}', and "
-        f"nothing was restored: {_listed(rows)}. "
-    )
-    if report.left:
-        message += f"Not taken: {_listed([row.name for row in report.left])}. "
-    return message + "Give rename={old: new}, or strict=False to restore the others"
+def _tell(report: RestoreReport, strict: bool | str) -> None:
+    """Logs what a reader of the report should not have to look for."""
+    notes = [f"'{row.target}': {row.note}" for row in report.restored if row.note]
+    if notes:
+        _log.warning("Restored from '%s', but look at: %s", report.prefix, _listed(notes))
+    if report.unmatched:
+        rows = [f"  {row.name}: {row.reason}" for row in report.unmatched]
+        _log.warning(
+            "%d variables keep the values that they have, and get none from '%s':\n%s",
+            len(rows),
+            report.prefix,
+            "\n".join(rows),
+        )
+    if not report.restored and not report.deferred and not strict:
+        _log.warning("Nothing was restored from '%s'", report.prefix)
 
 
 def _listed(items: list[str]) -> str:
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return "; ".join(items[:_SHOWN]) + more
-
-
-def _assign(
-    target: Any,
-    checkpoint: Checkpoint,
-    wanted: list[_Wanted],
-    restored: list[RestoredValue],
-    session: Any,
-    with_objects: bool,
-) -> None:
-    eager = tf.executing_eagerly()
-    session = session or (None if eager else tf.compat.v1.get_default_session())
-    if not eager and session is None:
-        raise CheckpointArgumentError(
-            "in a graph, restoring needs a session: give session=..., or make one the default"
-        )
-    if with_objects:  # TensorFlow's own way, which also knows tables and what is built later
-        root = target if isinstance(target, tf.train.Checkpoint) else tf.train.Checkpoint(target)
-        status = root.restore(checkpoint.prefix).expect_partial()
-        if not eager:
-            status.run_restore_ops(session)
-    variables = {each.label: each.variables for each in wanted}
-    named = [row for row in restored if row.by == "name"]
-    operations = []
-    for batch in _batches(named, checkpoint):
-        reads = [(row.key, variable) for row in batch for variable in variables[row.target]]
-        tensors = tf.raw_ops.RestoreV2(
-            prefix=checkpoint.prefix,
-            tensor_names=[key for key, _ in reads],
-            shape_and_slices=[_slice_spec(variable) for _, variable in reads],
-            dtypes=[variable.dtype.base_dtype for _, variable in reads],
-        )
-        assigned = [variable.assign(value) for (_, variable), value in zip(reads, tensors)]
-        operations += [] if eager else [operation.op for operation in assigned]
-    if operations:
-        session.run(operations)
-
-
-def _batches(rows: list[RestoredValue], checkpoint: Checkpoint) -> Iterator[list[RestoredValue]]:
-    """Groups rows so that what is read at once stays small."""
-    batch: list[RestoredValue] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += checkpoint.index.entries[row.key].bytes
-        if size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _slice_spec(variable: Any) -> str:
-    info = internals.slice_info(variable)
-    return "" if info is None else str(info.spec)

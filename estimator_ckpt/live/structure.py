@@ -10,17 +10,18 @@ another variable than they came from, and TensorFlow says nothing of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from estimator_ckpt import naming
-from estimator_ckpt.checkpoint import open_checkpoint
-from estimator_ckpt.checkpoint.names import read_object_graph
+from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.bundle.dtypes import dtype_name
+from estimator_ckpt.checkpoint.account import open_account
+from estimator_ckpt.checkpoint.fitting import misfit, shown
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.objects import LiveObjects, LiveValue
-from estimator_ckpt.naming.object_graph import parse_object_graph
+from estimator_ckpt.naming.object_graph import ObjectGraph
 
 
 @dataclass(frozen=True)
@@ -74,45 +75,47 @@ def structure_diff(checkpoint: str | os.PathLike[str], target: Any) -> Structure
       DamagedCheckpointError: it is damaged or incomplete.
       CheckpointArgumentError: it is name-based, and has no objects.
     """
-    opened = open_checkpoint(checkpoint)
-    graph = read_object_graph(opened)
+    account = open_account(checkpoint)
+    graph = account.graph
     if graph is None:
         raise CheckpointArgumentError(
-            f"'{opened.prefix}' is name-based and has no objects to compare; "
+            f"'{account.checkpoint.prefix}' is name-based and has no objects to compare; "
             "estimator_ckpt.restore loads it by name, and estimator_ckpt.convert gives it objects"
         )
     live = LiveObjects(target)
-    matches = live.matches(graph)
-    saved_names = naming.full_names(graph)
+    matches = live.graph.matches(graph)
+    saved_names = graph.full_names
     live_names = {value.name for value in live.values.values() if value.name}
     rows = []
     for key, value in sorted(live.values.items()):
         if key in matches:
-            entry = opened.index.entries.get(matches[key])
+            entry = account.entries.get(matches[key])
             rows += _differences(value, matches[key], entry, saved_names, live_names)
         elif key != naming.SAVE_COUNTER_KEY:
             rows.append(StructureRow("only in target", key, "the checkpoint has nothing here"))
     taken = set(matches.values()) | {naming.SAVE_COUNTER_KEY}
-    for node in parse_object_graph(graph).nodes:
-        for attribute in node.attributes:
-            if attribute.checkpoint_key not in taken:
-                detail = f"saved from '{attribute.full_name}'" if attribute.full_name else "saved"
-                rows.append(StructureRow("only in checkpoint", attribute.checkpoint_key, detail))
+    for key in graph.node_of:
+        if key not in taken:
+            detail = f"saved from '{saved_names[key]}'" if key in saved_names else "saved"
+            rows.append(StructureRow("only in checkpoint", key, detail))
     return StructureDiff(tuple(rows), len(matches), _hint(graph, live) if rows else "")
 
 
 def _differences(
-    value: LiveValue, key: str, entry: Any, saved_names: dict[str, str], live_names: set[str]
+    value: LiveValue,
+    key: str,
+    entry: TensorEntry | None,
+    saved_names: Mapping[str, str],
+    live_names: set[str],
 ) -> list[StructureRow]:
     if entry is None or value.variable is None:
         return []
     rows = []
-    variable = value.variable
-    if not variable.shape.is_compatible_with(entry.shape):
-        detail = f"{variable.shape} here, {tf.TensorShape(entry.shape)} in the checkpoint"
+    if misfit(entry, value.shape) is not None:
+        detail = f"{shown(value.shape)} here, {shown(entry.shape)} in the checkpoint"
         rows.append(StructureRow("shape", value.key, detail))
-    if int(variable.dtype.base_dtype.as_datatype_enum) != entry.dtype:
-        detail = f"{variable.dtype.base_dtype.name} here, {entry.dtype_name} in the checkpoint"
+    if value.dtype != entry.dtype:
+        detail = f"{dtype_name(value.dtype or 0)} here, {entry.dtype_name} in the checkpoint"
         rows.append(StructureRow("dtype", value.key, detail))
     saved = saved_names.get(key, "")
     if saved != value.name and saved in live_names:
@@ -121,15 +124,14 @@ def _differences(
     return rows
 
 
-def _hint(graph: bytes, live: LiveObjects) -> str:
+def _hint(graph: ObjectGraph, live: LiveObjects) -> str:
     """Says whether the target would fit one level further down or up."""
-    paths = [path for path in naming.node_paths(graph) if len(path) == 1]
     best, name = 0, ""
-    for (child,) in paths:
-        found = len(naming.match_graphs(live.graph, naming.subgraph(graph, child)))
+    for child in graph.children_of(0):
+        found = len(live.graph.matches(graph.below(child)))
         if found > best:
             best, name = found, child
-    if best > len(live.matches(graph)):
+    if best > len(live.graph.matches(graph)):
         return (
             f"{best} values have their place below '{name}': load into "
             f"tf.train.Checkpoint({name}=target)"

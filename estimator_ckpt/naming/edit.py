@@ -15,10 +15,9 @@ from typing import Any
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.filters import UNWANTED, compiled, everything, matching
-from estimator_ckpt.naming.rules import rename_rules
-from estimator_ckpt.naming.slots import is_optimizer_state
-
-_AVERAGE = "ExponentialMovingAverage"
+from estimator_ckpt.naming.roles import Role
+from estimator_ckpt.naming.rules import Rules, rename_rules
+from estimator_ckpt.naming.slots import AVERAGE
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,17 @@ def choose(names: Collection[str], chosen: Callable[[str], bool]) -> Edit:
 
 def rename(
     names: Collection[str],
-    rules: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    rules: Rules,
     chosen: Callable[[str], bool] = everything,
+    roles: Mapping[str, Role] | None = None,
 ) -> Edit:
-    """Renames variables.
+    """Renames variables; their slots and averages follow.
 
     Args:
       names: of all variables.
       rules: as for `rename_rules`.
       chosen: says of a name whether the rules are for it.
+      roles: {name: the part that it plays}.
 
     Returns:
       The edit.
@@ -87,7 +88,7 @@ def rename(
       CheckpointArgumentError: a rule is unusable, or matches nothing.
       NameClashError: two variables would get the same name.
     """
-    renamed = rename_rules(rules).apply_all(names, chosen)
+    renamed = rename_rules(rules).apply_all(names, chosen, roles)
     return Edit({new: old for old, new in renamed.items()})
 
 
@@ -95,7 +96,7 @@ def drop(
     names: Collection[str],
     patterns: Iterable[str] = (),
     *,
-    slots: bool = False,
+    roles: Mapping[str, Role] | None = None,
     chosen: Callable[[str], bool] = everything,
 ) -> Edit:
     """Leaves variables out.
@@ -103,7 +104,7 @@ def drop(
     Args:
       names: of all variables.
       patterns: regular expressions; a variable is left out if one is found in its name.
-      slots: also leave out what belongs to optimizers.
+      roles: {name: the part that it plays}, to leave out what belongs to optimizers, too.
       chosen: says of a name whether it may be left out.
 
     Returns:
@@ -111,16 +112,15 @@ def drop(
 
     Raises:
       CheckpointArgumentError: a pattern is no regular expression, or matches no name; there is no
-        optimizer's variable although `slots` says so; or nothing would be left.
+        optimizer's variable although `roles` asks for it; or nothing would be left.
     """
-    known = set(names)
-    asked = sorted(filter(chosen, known))
+    asked = sorted(filter(chosen, names))
     reasons: dict[str, str] = {}
     for pattern in compiled(patterns):
         reason = f"asked for: it matches '{pattern.pattern}'"
         reasons.update(dict.fromkeys(matching(pattern, asked), reason))
-    if slots:
-        state = [name for name in asked if is_optimizer_state(name, known)]
+    if roles is not None:
+        state = [name for name in asked if roles[name].is_training_state]
         if not state:
             raise CheckpointArgumentError("there are no optimizer's variables to drop")
         for name in state:
@@ -128,11 +128,11 @@ def drop(
     return _left({name: name for name in names if name not in reasons}, reasons)
 
 
-def averages(names: Collection[str], chosen: Callable[[str], bool] = everything) -> Edit:
+def averages(roles: Mapping[str, Role], chosen: Callable[[str], bool] = everything) -> Edit:
     """Takes the moving averages under the names of their variables.
 
     Args:
-      names: of all variables.
+      roles: {name: the part that it plays}, of all variables.
       chosen: says of a variable's name whether it gets its average.
 
     Returns:
@@ -143,37 +143,24 @@ def averages(names: Collection[str], chosen: Callable[[str], bool] = everything)
       CheckpointArgumentError: there is no average.
       NameClashError: a variable has more than one.
     """
-    known = set(names)
     average_of: dict[str, str] = {}
-    for name in sorted(known):
-        owner = _averaged(name, known)
-        if owner is not None and chosen(owner):
-            if owner in average_of:
+    for name, role in sorted(roles.items()):
+        if role.kind == "average" and role.of is not None and chosen(role.of):
+            if role.of in average_of:
                 raise NameClashError(
-                    f"'{owner}' has two averages, '{average_of[owner]}' and '{name}'; "
+                    f"'{role.of}' has two averages, '{average_of[role.of]}' and '{name}'; "
                     "drop one first"
                 )
-            average_of[owner] = name
+            average_of[role.of] = name
     if not average_of:
         raise CheckpointArgumentError(
             "there is no average of a variable that is asked for: no name is that of one with "
-            f"'/{_AVERAGE}' behind it"
+            f"'/{AVERAGE}' behind it"
         )
     taken = set(average_of.values())
-    dropped = {owner: "replaced by its average" for owner in average_of if owner in known}
-    kept = {name: name for name in names if name not in taken}
+    dropped = {owner: "replaced by its average" for owner in average_of if owner in roles}
+    kept = {name: name for name in roles if name not in taken}
     return Edit({**kept, **average_of}, dropped)
-
-
-def _averaged(name: str, names: Collection[str]) -> str | None:
-    """Returns the variable whose average this is, also if it was made below a scope; or None."""
-    parent, _, last = name.rpartition("/")
-    if last != _AVERAGE:
-        return None
-    owner = parent
-    while owner not in names and "/" in owner:
-        owner = owner.partition("/")[2]
-    return owner if owner in names else parent
 
 
 def _left(kept: Mapping[str, str], dropped: Mapping[str, str]) -> Edit:

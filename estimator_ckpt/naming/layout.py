@@ -2,7 +2,7 @@
 
     layout = Layout()                      # Checkpoint(var_list={name: variable}, step=step)
     layout.key("global_step")              # step/.ATTRIBUTES/VARIABLE_VALUE
-    variable_names(keys, read_names)       # the way back: {key: name}
+    name_tensors(keys, read_names).by_key  # the way back: {key: name}
 
 A name-based checkpoint has names only; what they become is decided here and nowhere else.
 """
@@ -10,18 +10,19 @@ A name-based checkpoint has names only; what they become is decided here and now
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf, build_object_graph
+from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf, ObjectGraph
 from estimator_ckpt.naming.paths import (
     VARIABLE_VALUE,
     ObjectKey,
     container_and_name,
     is_object_key,
-    is_slot_key,
     parse_key,
+    path_name,
     variable_key,
 )
 
@@ -75,7 +76,7 @@ class Layout:
         """Returns the key of the variable of a name."""
         return variable_key(*self.path(name))
 
-    def object_graph(self, names: Iterable[str], *, save_counter: bool) -> bytes:
+    def object_graph(self, names: Iterable[str], *, save_counter: bool) -> ObjectGraph:
         """Builds the object graph for variables of these names.
 
         Args:
@@ -84,13 +85,13 @@ class Layout:
             any case: without it, `restore(...).assert_consumed()` would fail.
 
         Returns:
-          The serialized `TrackableObjectGraph`.
+          The graph.
         """
         leaves = [Leaf(self.path(name), name, self.key(name)) for name in names]
         leaves.sort(key=lambda leaf: leaf.path[0])  # as tf.train.Checkpoint sorts its attributes
         counter = SAVE_COUNTER_KEY if save_counter else ""
         leaves.append(Leaf((SAVE_COUNTER,), SAVE_COUNTER, counter))
-        return build_object_graph(leaves)
+        return ObjectGraph.of(leaves)
 
 
 def layout_of(keys: Iterable[str]) -> Layout | None:
@@ -106,15 +107,16 @@ def layout_of(keys: Iterable[str]) -> Layout | None:
     for key in keys:
         if not is_object_key(key) or key == SAVE_COUNTER_KEY:
             continue
+        held = container_and_name(key)
+        if held is not None:
+            if held[0] != (container or held[0]) or held[1].isdigit():
+                return None
+            container = held[0]
+            continue
         path, attribute = parse_key(key)
-        if attribute != VARIABLE_VALUE or len(path) > 2 or is_slot_key(key):
+        if attribute != VARIABLE_VALUE or len(path) != 1 or path[0] != (step or path[0]):
             return None
-        if len(path) == 1 and step in (None, path[0]):
-            step = path[0]
-        elif len(path) == 2 and container in (None, path[0]) and not path[1].isdigit():
-            container = path[0]
-        else:
-            return None
+        step = path[0]
     return Layout(container, step) if container else None
 
 
@@ -133,65 +135,116 @@ def format_of(keys: Collection[str]) -> str:
     return "dual" if named else "tf2"
 
 
-def variable_names(
-    keys: Iterable[str], read_graph_names: Callable[[], Mapping[str, str]]
-) -> dict[str, str]:
-    """Finds the name-based name of each object key.
+class Names(NamedTuple):
+    """What the tensors of object keys are called.
+
+    Attributes:
+      by_key: {key: name}, in the order of the keys; without `save_counter` and without what is no
+        tensor of a variable, a table or an iterator (the Python state of objects).
+      by_path: {name: why that is its object path}, of those that have no name of their own.
+    """
+
+    by_key: dict[str, str]
+    by_path: dict[str, str]
+
+
+def name_tensors(
+    keys: Iterable[str],
+    read_graph_names: Callable[[], Mapping[str, str]],
+    *,
+    taken: Collection[str] = (),
+    by_path: bool = False,
+) -> Names:
+    """Names the tensors of object keys.
 
     Names come from the keys where these are like those of `Checkpoint(var_list={name: v})`, with
     the scopes that the full names in the object graph put before them; or else from the full names
-    alone: from the first that gives each key its own.
+    alone. A tensor that then has none, or shares its name with another, is called by its path:
+    `model/dense/kernel`.
 
     Args:
       keys: object keys.
       read_graph_names: returns {key: full name}, from the object graph; called only if needed.
+      taken: names that other tensors have.
+      by_path: whether all are called by their paths.
 
     Returns:
-      {key: name}, in the order of `keys`; without `save_counter` and without what isn't a tensor
-      of a variable or a table (the Python state of objects).
+      The names.
 
     Raises:
-      NameClashError: neither gives each key a name of its own.
+      NameClashError: a path is the name of another tensor, too.
     """
     variables: list[str] = []
-    by_key: dict[str, str] = {}
+    held: dict[str, str] = {}
     containers: set[str] = set()
     state: dict[str, str] = {}
     for key in keys:
-        held = container_and_name(key)
-        if held is not None:
+        found = container_and_name(key)
+        if found is not None:
             variables.append(key)
-            containers.add(held[0])
-            if not held[1].isdigit():  # a list's items are called 0, 1, ...: positions, not names
-                by_key[key] = held[1]
+            containers.add(found[0])
+            if not found[1].isdigit():  # a list's items are called 0, 1, ...: positions, not names
+                held[key] = found[1]
         elif key not in _NO_VARIABLE:
             parsed = parse_key(key)
             if parsed.attribute == VARIABLE_VALUE:
                 variables.append(key)
                 if parsed.path == (_STEP,):
-                    by_key[key] = GLOBAL_STEP
+                    held[key] = GLOBAL_STEP
             elif parsed.attribute not in _PYTHON_STATE:
                 state[key] = _state_name(parsed)
-    if len(by_key) == len(variables) and len(containers) <= 1:
+    if by_path:
+        return _with_paths({}, [*variables, *state], "asked for", taken)
+    if len(held) == len(variables) and len(containers) <= 1:
         if not containers <= _HOLD_BY_NAME:
-            by_key = _with_scopes(by_key, read_graph_names())
-        by_key.update(state)
-        if not _clashes(by_key):
-            return by_key
-    step_key = variable_key(_STEP)
+            held = _with_scopes(held, read_graph_names())
+        held.update(state)
+        if not _clashes(held) and taken_apart(held, taken):
+            return Names(held, {})
     graph_names = read_graph_names()
-    by_graph = {key: graph_names[key] for key in variables if key in graph_names}
+    named = {key: graph_names[key] for key in variables if key in graph_names}
+    step_key = variable_key(_STEP)
     if step_key in variables:
-        by_graph[step_key] = GLOBAL_STEP
-    nameless = [key for key in variables if key not in by_graph]
-    by_graph.update(state)
-    clashes = _clashes(by_graph)
-    if not nameless and not clashes:
-        return by_graph
-    raise NameClashError(_no_names(by_graph, nameless, clashes))
+        named[step_key] = GLOBAL_STEP
+    named.update(state)
+    reason = "it has no name of its own"
+    return _with_paths(named, [*variables, *state], reason, taken)
 
 
-def why_unnamed(key: str) -> str | None:
+def taken_apart(names: Mapping[str, str], taken: Collection[str]) -> bool:
+    """Returns whether none of the names is taken."""
+    return not taken or all(name not in taken for name in names.values())
+
+
+def _with_paths(
+    named: dict[str, str], keys: Sequence[str], reason: str, taken: Collection[str]
+) -> Names:
+    """Gives the tensors that have no name, or not one of their own, their paths."""
+    clashing = set(_clashes(named)) | (set(named.values()) & set(taken) if taken else set())
+    by_key: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for key in keys:
+        name = named.get(key)
+        if name is None or name in clashing:
+            by_key[key] = path_name(key)
+            reasons[by_key[key]] = (
+                reason if name is None else f"another tensor is called '{name}', too"
+            )
+        else:
+            by_key[key] = name
+    if clashes := (set(_clashes(by_key)) | (set(by_key.values()) & set(taken) if taken else set())):
+        name = min(clashes)
+        owners = [key for key, called in by_key.items() if called == name]
+        raise NameClashError(
+            f"the name '{name}' would belong to two tensors: "
+            f"{' and '.join(owners) if len(owners) > 1 else f'{owners[0]} and another one'}; load "
+            "the checkpoint into the objects that it was saved from, and save them under other "
+            "names"
+        )
+    return Names(by_key, reasons)
+
+
+def reason_without_name(key: str) -> str | None:
     """Says why an object key has no counterpart in a name-based checkpoint, or None if it has."""
     if key in _NO_VARIABLE:
         return _NO_VARIABLE[key]
@@ -223,17 +276,3 @@ def _clashes(names: Mapping[str, str]) -> list[str]:
     if len(set(names.values())) == len(names):
         return []
     return sorted(name for name, count in Counter(names.values()).items() if count > 1)
-
-
-def _no_names(names: Mapping[str, str], nameless: list[str], clashes: list[str]) -> str:
-    if clashes:
-        keys = [key for key, name in names.items() if name == clashes[0]]
-        found = f"the name '{clashes[0]}' would belong to {len(keys)} tensors: {', '.join(keys)}"
-    else:
-        found = f"{len(nameless)} tensors have no name, the first is '{nameless[0]}'"
-    return (
-        f"the keys are not of the form CONTAINER/NAME, and by the object graph's full names "
-        f"{found}; "
-        "a name-based checkpoint needs one name for each: load it into the objects that it was "
-        "saved from and save Checkpoint(var_list={name: variable}) instead"
-    )

@@ -1,14 +1,20 @@
 """The object graph: the tree of objects that TF2 stores in each checkpoint.
 
-    graph = build_object_graph([Leaf(("var_list", "dnn/kernel"), "dnn/kernel", key), ...])
-    full_names(graph)                 # {key: name-based name}
+    graph = ObjectGraph.parse(data)          # once; all else is asked of it
+    graph.full_names                         # {key: name-based name}
+    graph.matches(other)                     # {key: the other's key at the same place}
+    ObjectGraph.of([Leaf(("var_list", "dnn/kernel"), "dnn/kernel", key), ...]).data
+
+A graph is never changed: what changes one returns another. Which optimizers are in it, and whose
+slots, is told by `estimator_ckpt.naming.optimizers`.
 
 Source: TensorFlow's `core/protobuf/trackable_object_graph.proto`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import functools
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -34,40 +40,230 @@ class Leaf(NamedTuple):
     key: str = ""
 
 
-def build_object_graph(leaves: Iterable[Leaf]) -> bytes:
-    """Builds the object graph of a tree of variables.
+class ObjectGraph:
+    """A `TrackableObjectGraph`, decoded, whose references are sound."""
 
-    Nodes are numbered breadth first, as TensorFlow numbers them.
+    def __init__(self, proto: Any):
+        """Takes a message that nobody changes any more; see `parse` and `of`."""
+        self.proto = proto
 
-    Args:
-      leaves: the variables, each with a path of its own.
+    @classmethod
+    def parse(cls, data: bytes) -> ObjectGraph:
+        """Decodes a serialized graph, and makes sure that what it refers to is there.
 
-    Returns:
-      The serialized `TrackableObjectGraph`.
-    """
-    graph = TrackableObjectGraph()
-    graph.nodes.add()
-    _grow(graph, leaves)
-    return bytes(graph.SerializeToString(deterministic=True))
+        Args:
+          data: the serialized `TrackableObjectGraph`.
 
+        Returns:
+          The graph.
 
-def add_leaves(data: bytes, leaves: Iterable[Leaf]) -> bytes:
-    """Adds variables to an object graph, below objects of the root that may exist already.
+        Raises:
+          DamagedCheckpointError: it can't be decoded, has no root, or refers to objects it lacks.
+        """
+        try:
+            proto = TrackableObjectGraph.FromString(data)
+        except DecodeError as error:
+            raise DamagedCheckpointError(f"the object graph can't be decoded: {error}") from error
+        count = len(proto.nodes)
+        if not count:
+            raise DamagedCheckpointError("the object graph has no object, not even a root")
+        for node in proto.nodes:
+            ids = [child.node_id for child in node.children]
+            for slot in node.slot_variables:
+                ids += (slot.original_variable_node_id, slot.slot_variable_node_id)
+            if ids and not (min(ids) >= 0 and max(ids) < count):
+                raise DamagedCheckpointError(
+                    f"the object graph has {count} objects, but refers to those from {min(ids)} "
+                    f"to {max(ids)}"
+                )
+        return cls(proto)
 
-    Args:
-      data: the serialized `TrackableObjectGraph`.
-      leaves: the variables.
+    @classmethod
+    def of(cls, leaves: Iterable[Leaf]) -> ObjectGraph:
+        """Makes the graph of a tree of variables, numbered breadth first, as TensorFlow does.
 
-    Returns:
-      The serialized graph with them.
-    """
-    graph = parse_object_graph(data)
-    _grow(graph, leaves)
-    return bytes(graph.SerializeToString(deterministic=True))
+        Args:
+          leaves: the variables, each with a path of its own.
+        """
+        proto = TrackableObjectGraph()
+        proto.nodes.add()
+        _grow(proto, leaves)
+        return cls(proto)
+
+    @property
+    def data(self) -> bytes:
+        """The serialized `TrackableObjectGraph`."""
+        return bytes(self.proto.SerializeToString(deterministic=True))
+
+    @property
+    def nodes(self) -> Sequence[Any]:
+        """The objects; the first is the root."""
+        return self.proto.nodes
+
+    @functools.cached_property
+    def paths(self) -> Sequence[tuple[str, ...]]:
+        """The path from the root to each node, as its keys have it.
+
+        () for the root, and for what no child leads to (an optimizer's slots).
+        """
+        paths: dict[int, tuple[str, ...]] = {0: ()}
+        self._breadth_first(paths)
+        return [paths.get(number, ()) for number in range(len(self.nodes))]
+
+    @functools.cached_property
+    def full_names(self) -> dict[str, str]:
+        """{key: the name-based name that its variable had}, without those that had none."""
+        return {
+            attribute.checkpoint_key: attribute.full_name
+            for node in self.nodes
+            for attribute in node.attributes
+            if attribute.full_name
+        }
+
+    @functools.cached_property
+    def node_of(self) -> dict[str, int]:
+        """{key: the node whose value it has}."""
+        return {
+            attribute.checkpoint_key: number
+            for number, node in enumerate(self.nodes)
+            for attribute in node.attributes
+        }
+
+    def key_of(self, number: int) -> str | None:
+        """Returns the key of the variable that a node is, or None if it is none."""
+        for attribute in self.nodes[number].attributes:
+            if attribute.name == VARIABLE_VALUE:
+                return str(attribute.checkpoint_key)
+        return None
+
+    def children_of(self, number: int) -> dict[str, int]:
+        """Returns {local name: node} of a node's children."""
+        return {child.local_name: child.node_id for child in self.nodes[number].children}
+
+    def matches(self, other: ObjectGraph) -> dict[str, str]:
+        """Finds the values that two graphs have in common: those at equal paths from the roots.
+
+        Args:
+          other: the other graph.
+
+        Returns:
+          {key here: key there}, slots of matching optimizers and variables included.
+        """
+        pairs = {0: 0}
+        order = [0]
+        for number in order:  # it grows while it is walked
+            others = other.children_of(pairs[number])
+            for child in self.nodes[number].children:
+                if child.node_id not in pairs and child.local_name in others:
+                    pairs[child.node_id] = others[child.local_name]
+                    order.append(child.node_id)
+        for number in order:
+            slots = {
+                (slot.original_variable_node_id, slot.slot_name): slot.slot_variable_node_id
+                for slot in other.nodes[pairs[number]].slot_variables
+            }
+            for slot in self.nodes[number].slot_variables:
+                found = slots.get((pairs.get(slot.original_variable_node_id, -1), slot.slot_name))
+                if found is not None:
+                    pairs[slot.slot_variable_node_id] = found
+        keys: dict[str, str] = {}
+        for number, theirs in pairs.items():
+            saved = {each.name: each.checkpoint_key for each in other.nodes[theirs].attributes}
+            for attribute in self.nodes[number].attributes:
+                if attribute.name in saved:
+                    keys[attribute.checkpoint_key] = saved[attribute.name]
+        return keys
+
+    def with_leaves(self, leaves: Iterable[Leaf]) -> ObjectGraph:
+        """Returns the graph with more variables, below objects that may exist already."""
+        proto = self._copy()
+        _grow(proto, leaves)
+        return ObjectGraph(proto)
+
+    def without(self, dropped: Collection[str]) -> ObjectGraph:
+        """Takes saved values out.
+
+        Args:
+          dropped: keys that the checkpoint no longer has.
+
+        Returns:
+          The graph without them, and without the slots that lose their value.
+        """
+        proto = self._copy()
+        emptied = set()
+        for number, node in enumerate(proto.nodes):
+            kept = [each for each in node.attributes if each.checkpoint_key not in dropped]
+            if len(kept) < len(node.attributes):
+                del node.attributes[:]
+                node.attributes.extend(kept)
+                emptied.add(number)
+        for node in proto.nodes:
+            slots = [
+                each for each in node.slot_variables if each.slot_variable_node_id not in emptied
+            ]
+            if len(slots) < len(node.slot_variables):
+                del node.slot_variables[:]
+                node.slot_variables.extend(slots)
+        return ObjectGraph(proto)
+
+    def below(self, child: str) -> ObjectGraph:
+        """Returns the graph as seen from a child of its root; as it is where there is none."""
+        proto = self._copy()
+        for each in proto.nodes[0].children:
+            if each.local_name == child:
+                proto.nodes[0].CopyFrom(proto.nodes[each.node_id])
+                break
+        return ObjectGraph(proto)
+
+    def split_shared(self, full_name: str) -> tuple[ObjectGraph, list[str]]:
+        """Gives a variable that several objects share a node and a key for each of them.
+
+        TensorFlow stores a shared variable once, under the first path to it. Loaded into objects
+        that don't share it, only the first would get its value.
+
+        Args:
+          full_name: the variable's name.
+
+        Returns:
+          The graph, and the keys that were added.
+        """
+        split = ObjectGraph(self._copy())
+        graph = split.proto
+        paths: dict[int, tuple[str, ...]] = {0: ()}
+        added = []
+        for number in split._breadth_first(paths):
+            for child in graph.nodes[number].children:
+                path = (*paths[number], child.local_name)
+                shared = graph.nodes[child.node_id]
+                if paths[child.node_id] == path or not any(
+                    attribute.full_name == full_name for attribute in shared.attributes
+                ):
+                    continue
+                child.node_id = len(graph.nodes)
+                graph.nodes.add().CopyFrom(shared)
+                added.append(variable_key(*path))
+                graph.nodes[child.node_id].attributes[0].checkpoint_key = added[-1]
+                paths[child.node_id] = path
+        return split, added
+
+    def _copy(self) -> Any:
+        proto = TrackableObjectGraph()
+        proto.CopyFrom(self.proto)
+        return proto
+
+    def _breadth_first(self, paths: dict[int, tuple[str, ...]]) -> list[int]:
+        """Lists the nodes, and fills in the first path to each, which is the one its keys have."""
+        order = [0]
+        for number in order:  # it grows while it is walked
+            for child in self.nodes[number].children:
+                if child.node_id not in paths:
+                    paths[child.node_id] = (*paths[number], child.local_name)
+                    order.append(child.node_id)
+        return order
 
 
 def _grow(graph: Any, leaves: Iterable[Leaf]) -> None:
-    """Adds leaves and the objects on their paths to a graph, breadth first."""
+    """Adds leaves and the objects on their paths to a message, breadth first."""
     tree: dict[str, Any] = {}
     for leaf in leaves:
         branch = tree
@@ -92,192 +288,3 @@ def _grow(graph: Any, leaves: Iterable[Leaf]) -> None:
                 node.children.add(node_id=existing[name], local_name=name)
                 graph.nodes.add()
             queue.append((existing[name], below))
-
-
-def split_shared(data: bytes, full_name: str) -> tuple[bytes, list[str]]:
-    """Gives a variable that several objects share a node and a key for each of them.
-
-    TensorFlow stores a shared variable once, under the first path to it. Loaded into objects that
-    don't share it, only the first would get its value.
-
-    Args:
-      data: the serialized `TrackableObjectGraph`.
-      full_name: the variable's name.
-
-    Returns:
-      The serialized graph, and the keys that were added.
-    """
-    graph = parse_object_graph(data)
-    paths: dict[int, tuple[str, ...]] = {0: ()}
-    added = []
-    for number in _breadth_first(graph, paths):
-        for child in graph.nodes[number].children:
-            path = (*paths[number], child.local_name)
-            shared = graph.nodes[child.node_id]
-            if paths[child.node_id] == path or not any(
-                attribute.full_name == full_name for attribute in shared.attributes
-            ):
-                continue
-            child.node_id = len(graph.nodes)
-            graph.nodes.add().CopyFrom(shared)
-            added.append(variable_key(*path))
-            graph.nodes[child.node_id].attributes[0].checkpoint_key = added[-1]
-            paths[child.node_id] = path
-    return bytes(graph.SerializeToString(deterministic=True)), added
-
-
-def match_graphs(first: bytes, second: bytes) -> dict[str, str]:
-    """Finds the values that two object graphs have in common: those at equal paths from the roots.
-
-    Args:
-      first: a serialized `TrackableObjectGraph`.
-      second: another.
-
-    Returns:
-      {key in the first: key in the second}, slots of matching optimizers and variables included.
-    """
-    ours, theirs = parse_object_graph(first), parse_object_graph(second)
-    pairs = {0: 0}
-    order = [0]
-    for number in order:  # it grows while it is walked
-        others = {each.local_name: each.node_id for each in theirs.nodes[pairs[number]].children}
-        for child in ours.nodes[number].children:
-            if child.node_id not in pairs and child.local_name in others:
-                pairs[child.node_id] = others[child.local_name]
-                order.append(child.node_id)
-    for number in order:
-        slots = {
-            (slot.original_variable_node_id, slot.slot_name): slot.slot_variable_node_id
-            for slot in theirs.nodes[pairs[number]].slot_variables
-        }
-        for slot in ours.nodes[number].slot_variables:
-            found = slots.get((pairs.get(slot.original_variable_node_id, -1), slot.slot_name))
-            if found is not None:
-                pairs[slot.slot_variable_node_id] = found
-    keys: dict[str, str] = {}
-    for number, other in pairs.items():
-        saved = {each.name: each.checkpoint_key for each in theirs.nodes[other].attributes}
-        for attribute in ours.nodes[number].attributes:
-            if attribute.name in saved:
-                keys[attribute.checkpoint_key] = saved[attribute.name]
-    return keys
-
-
-def subgraph(data: bytes, child: str) -> bytes:
-    """Returns an object graph as seen from a child of its root.
-
-    Args:
-      data: the serialized `TrackableObjectGraph`.
-      child: the name of one of the root's children.
-
-    Returns:
-      The serialized graph with that child as the root; keys stay as they are.
-    """
-    graph = parse_object_graph(data)
-    for each in graph.nodes[0].children:
-        if each.local_name == child:
-            graph.nodes[0].CopyFrom(graph.nodes[each.node_id])
-            break
-    return bytes(graph.SerializeToString(deterministic=True))
-
-
-def prune(data: bytes, dropped: Collection[str]) -> bytes:
-    """Takes saved values out of an object graph.
-
-    Args:
-      data: the serialized `TrackableObjectGraph`.
-      dropped: keys that the checkpoint no longer has.
-
-    Returns:
-      The serialized graph without them, and without the slots that lose their value.
-    """
-    graph = parse_object_graph(data)
-    emptied = set()
-    for number, node in enumerate(graph.nodes):
-        kept = [each for each in node.attributes if each.checkpoint_key not in dropped]
-        if len(kept) < len(node.attributes):
-            del node.attributes[:]
-            node.attributes.extend(kept)
-            emptied.add(number)
-    for node in graph.nodes:
-        slots = [each for each in node.slot_variables if each.slot_variable_node_id not in emptied]
-        if len(slots) < len(node.slot_variables):
-            del node.slot_variables[:]
-            node.slot_variables.extend(slots)
-    return bytes(graph.SerializeToString(deterministic=True))
-
-
-def node_paths(data: bytes) -> list[tuple[str, ...]]:
-    """Returns the path from the root to each node of an object graph, as its keys have it.
-
-    Args:
-      data: the serialized `TrackableObjectGraph`.
-
-    Returns:
-      Names of the objects on the way, by node; () for the root, and for what no child leads to (an
-      optimizer's slots).
-    """
-    graph = parse_object_graph(data)
-    paths: dict[int, tuple[str, ...]] = {0: ()}
-    _breadth_first(graph, paths)
-    return [paths.get(number, ()) for number in range(len(graph.nodes))]
-
-
-def _breadth_first(graph: Any, paths: dict[int, tuple[str, ...]]) -> list[int]:
-    """Lists the nodes, and fills in the first path to each, which is the one its keys have."""
-    order = [0]
-    for number in order:  # it grows while it is walked
-        for child in graph.nodes[number].children:
-            if child.node_id not in paths:
-                paths[child.node_id] = (*paths[number], child.local_name)
-                order.append(child.node_id)
-    return order
-
-
-def parse_object_graph(data: bytes) -> Any:
-    """Decodes a serialized object graph, and makes sure that what it refers to is there.
-
-    Raises:
-      DamagedCheckpointError: it can't be decoded, has no root, or refers to objects it lacks.
-    """
-    graph = _decode(data)
-    count = len(graph.nodes)
-    if not count:
-        raise DamagedCheckpointError("the object graph has no object, not even a root")
-    for node in graph.nodes:
-        ids = [child.node_id for child in node.children]
-        for slot in node.slot_variables:
-            ids += (slot.original_variable_node_id, slot.slot_variable_node_id)
-        if ids and not (min(ids) >= 0 and max(ids) < count):
-            raise DamagedCheckpointError(
-                f"the object graph has {count} objects, but refers to those from {min(ids)} "
-                f"to {max(ids)}"
-            )
-    return graph
-
-
-def _decode(data: bytes) -> Any:
-    try:
-        return TrackableObjectGraph.FromString(data)
-    except DecodeError as error:
-        raise DamagedCheckpointError(f"the object graph can't be decoded: {error}") from error
-
-
-def full_names(data: bytes) -> dict[str, str]:
-    """Reads from an object graph which name-based name each key had.
-
-    Args:
-      data: the serialized `TrackableObjectGraph`.
-
-    Returns:
-      {checkpoint key: name}, without the keys whose object had no name.
-
-    Raises:
-      DamagedCheckpointError: it can't be decoded.
-    """
-    return {
-        attribute.checkpoint_key: attribute.full_name
-        for node in _decode(data).nodes
-        for attribute in node.attributes
-        if attribute.full_name
-    }

@@ -81,3 +81,21 @@ def container_and_name(key: str) -> tuple[str, str] | None:
         return None
     container, slash, name = key[: -len(_VARIABLE)].partition("/")
     return (unescape(container), unescape(name)) if slash and "/" not in name else None
+
+
+def attribute_of(key: str) -> str:
+    """Returns what is saved of the object that an object key is for."""
+    attribute = key.partition(_ATTRIBUTES)[2]
+    return unescape(attribute) if "." in attribute else attribute
+
+
+def path_name(key: str) -> str:
+    """Returns the name that an object path gives: `model/dense/kernel`; other keys as they are.
+
+    Args:
+      key: an object key. What is saved of an object that is no variable stays the last part.
+    """
+    if not is_object_key(key):
+        return key
+    path, attribute = parse_key(key)
+    return "/".join(path if attribute == VARIABLE_VALUE else (*path, attribute))

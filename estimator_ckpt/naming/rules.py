@@ -1,10 +1,17 @@
-"""Rules that give variables new names.
+r"""Rules that give variables new names.
 
     rules = rename_rules({"old_scope/": "new_scope/", "w": "dense/kernel"})
-    rules.apply("old_scope/bias", names)      # new_scope/bias
-    rules.apply("w/Adam", names)              # dense/kernel/Adam
+    rules = parse_rules("vggish/=\n+re:/weights$=/kernel")      # or FROM=TO, a line each
+    rules.apply_all(names, roles=roles)                         # {old name: new name}
 
-A rule for a variable is also one for its slots.
+FROM is a name, a scope that ends in `/` (`/` alone is the root), or `re:` and a regular expression,
+which is replaced wherever it is found; TO is then what it is replaced by, with `\1` for a group.
+The first rule that says something about a name decides. One that begins with `+` is applied to
+what the rules before it gave, so that rules can be chained.
+
+A rule is for variables. Slots and averages follow their variable, by the part that they play, and
+need no rule; a rule that has their full name is for them alone. The global step keeps its name
+unless a rule has that name itself.
 """
 
 from __future__ import annotations
@@ -12,12 +19,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Union
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.filters import everything, near
-from estimator_ckpt.naming.slots import slot_of
+from estimator_ckpt.naming.layout import GLOBAL_STEP
+from estimator_ckpt.naming.roles import Role
 
 _REGEX = "re:"
+_CHAINED = "+"
+_FOLLOWERS = ("slot", "average")
 
 
 @dataclass(frozen=True)
@@ -27,60 +38,104 @@ class Rule:
     Attributes:
       old: a name; a scope, which ends in `/` (`/` alone is the root); or `re:` and an expression.
       new: a name, a scope, or what the expression's match is replaced by.
+      chained: whether it is applied to what the rules before it gave.
     """
 
     old: str
     new: str
+    chained: bool = False
 
-    def apply(self, name: str, names: Collection[str]) -> str | None:
+    def __str__(self) -> str:
+        return f"{_CHAINED if self.chained else ''}{self.old}={self.new}"
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """The compiled expression, or None where the rule has none."""
+        return re.compile(self.old[len(_REGEX) :]) if self.old.startswith(_REGEX) else None
+
+    def apply(self, name: str) -> str | None:
         """Returns the new name, or None where the rule says nothing about `name`."""
-        if self.old.startswith(_REGEX):
-            pattern = re.compile(self.old[len(_REGEX) :])
+        if name == GLOBAL_STEP and not self._names_the_step:
+            return None
+        pattern = self.pattern
+        if pattern is not None:
             return pattern.sub(self.new, name) if pattern.search(name) else None
         if self.old == "/":
             return self.new.lstrip("/") + name
         if self.old.endswith("/"):
-            matches = name.startswith(self.old)
-        else:
-            matches = name == self.old or slot_of(name, names) == self.old
-            matches = matches and (name + "/").startswith(self.old + "/")
-        if not matches:
-            return None
-        return (self.new if self.new != "/" else "") + name[len(self.old) :]
+            if not name.startswith(self.old):
+                return None
+            return (self.new if self.new != "/" else "") + name[len(self.old) :]
+        return self.new if name == self.old else None
+
+    @property
+    def _names_the_step(self) -> bool:
+        return self.old == GLOBAL_STEP or (self.pattern is not None and GLOBAL_STEP in self.old)
 
 
 @dataclass(frozen=True)
-class Rename:
-    """Rules in order; the first that says something about a name decides."""
+class RenameRules:
+    """Rules in order. `str()` gives them as `parse_rules` takes them.
+
+    Attributes:
+      rules: the rules.
+    """
 
     rules: tuple[Rule, ...] = ()
 
-    def apply(self, name: str, names: Collection[str]) -> str:
-        """Returns the new name of a variable, or its old one where no rule matches."""
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.rules))
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def apply(self, name: str, used: set[Rule] | None = None) -> str:
+        """Returns the new name of a variable, or its old one where no rule matches.
+
+        Args:
+          name: of a variable, not of a slot.
+          used: is given the rules that said something.
+        """
+        decided = False
         for rule in self.rules:
-            new = rule.apply(name, names)
+            if decided and not rule.chained:
+                continue
+            new = rule.apply(name)
             if new is not None:
-                return new
+                name, decided = new, True
+                if used is not None:
+                    used.add(rule)
         return name
 
     def apply_all(
-        self, names: Iterable[str], chosen: Callable[[str], bool] = everything
+        self,
+        names: Iterable[str],
+        chosen: Callable[[str], bool] = everything,
+        roles: Mapping[str, Role] | None = None,
     ) -> dict[str, str]:
-        """Returns {old name: new name} for all variables; those not chosen keep their names.
+        """Returns {old name: new name} for all tensors; those not chosen keep their names.
+
+        Args:
+          names: of all tensors.
+          chosen: says of a name whether the rules are for it.
+          roles: {name: the part that it plays}; slots and averages follow their variables.
 
         Raises:
           CheckpointArgumentError: a rule matches no name.
-          NameClashError: two variables would get the same name.
+          NameClashError: two tensors would get the same name.
         """
-        known = set(names)
-        asked = set(filter(chosen, known))
-        renamed = {
-            name: self.apply(name, known) if name in asked else name for name in sorted(known)
-        }
+        known = sorted(set(names))
+        used: set[Rule] = set()
+        renamed = {name: self.apply(name, used) if chosen(name) else name for name in known}
+        for name, role in (roles or {}).items():
+            if name in renamed and role.kind in _FOLLOWERS and chosen(name):
+                renamed[name] = self._following(name, role, renamed)
         for rule in self.rules:
-            if all(rule.apply(name, known) is None for name in asked):
-                shown = f"the rule '{rule.old}={rule.new}'"
-                raise CheckpointArgumentError(f"{shown} matches no variable{near(rule.old, asked)}")
+            if rule not in used:
+                asked = [name for name in known if chosen(name)]
+                raise CheckpointArgumentError(
+                    f"the rule '{rule}' matches no variable{near_rule(rule, asked)}"
+                )
         owners: dict[str, str] = {}
         for old, new in renamed.items():
             if new in owners:
@@ -91,12 +146,55 @@ class Rename:
             owners[new] = old
         return renamed
 
+    def _following(self, name: str, role: Role, renamed: Mapping[str, str]) -> str:
+        """Returns the name of a slot or an average whose variable may have a new one."""
+        owner = role.of
+        if any(rule.old == name for rule in self.rules) or owner is None:
+            return renamed[name]
+        new = renamed.get(owner)
+        if new is None or new == owner:
+            # A scope that only the slot lies in, as `training/Adam/`, can be renamed by itself.
+            return renamed[name] if _place_of(owner, renamed[name]) is not None else name
+        place = _place_of(owner, name)
+        if place is None:
+            return name
+        start, end, is_flat = place
+        return name[:start] + (new.replace("/", "_") if is_flat else new) + name[end:]
 
-def rename_rules(rules: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> Rename:
-    """Makes rules from a mapping, or from pairs in order.
+
+def near_rule(rule: Rule, names: Collection[str]) -> str:
+    """Returns `; near names are x, y` for a rule that matches nothing, scopes for a scope."""
+    old = rule.old[len(_REGEX) :] if rule.pattern is not None else rule.old
+    scopes = {
+        "/".join(parts[:count]) + "/"
+        for parts in (name.split("/") for name in names)
+        for count in range(1, len(parts))
+    }
+    if rule.pattern is None and f"{old}/" in scopes:
+        return f"; '{old}/' is a scope: give both sides a '/' at their end"
+    return near(old, scopes if rule.old.endswith("/") else [*names, *scopes])
+
+
+def _place_of(owner: str, name: str) -> tuple[int, int, bool] | None:
+    """Finds a variable's name in that of its slot: (start, end, whether its `/` are `_`)."""
+    at = f"/{name}/".rfind(f"/{owner}/")
+    if at >= 0:
+        return at, at + len(owner), False
+    flat = owner.replace("/", "_")
+    at = name.rfind(f"/{flat}_")
+    return (at + 1, at + 1 + len(flat), True) if at >= 0 else None
+
+
+Rules = Union[RenameRules, Mapping[str, str], Iterable["tuple[str, str]"], str, None]
+"""What is taken for rules: made ones, {old: new}, pairs in order, or their text."""
+
+
+def rename_rules(rules: Rules) -> RenameRules:
+    """Makes rules from a mapping, from pairs in order, or from text.
 
     Args:
-      rules: {old: new}. Where `old` is a scope (it ends in `/`), `new` has to be one too.
+      rules: {old: new}. Where `old` is a scope (it ends in `/`), `new` has to be one too, or empty.
+        Or text, as `parse_rules` takes it.
 
     Returns:
       The rules.
@@ -104,20 +202,54 @@ def rename_rules(rules: Mapping[str, str] | Iterable[tuple[str, str]] | None) ->
     Raises:
       CheckpointArgumentError: a rule is unusable.
     """
+    if isinstance(rules, RenameRules):
+        return rules
+    if isinstance(rules, str):
+        return parse_rules(rules)
     pairs = rules.items() if isinstance(rules, Mapping) else rules or ()
-    made = tuple(Rule(old, new) for old, new in pairs)
-    for rule in made:
-        _require_usable(rule)
-    return Rename(made)
+    return RenameRules(tuple(_rule(old, new) for old, new in pairs))
 
 
-def _require_usable(rule: Rule) -> None:
-    shown = f"the rule '{rule.old}={rule.new}'"
+def parse_rules(text: str) -> RenameRules:
+    """Makes rules from text.
+
+    Args:
+      text: a rule a line, `FROM=TO`. FROM ends at the first `=`, that of an expression (`re:`) at
+        the last. Empty lines, and lines that begin with `#`, say nothing.
+
+    Returns:
+      The rules.
+
+    Raises:
+      CheckpointArgumentError: a line is no rule; the message has its number.
+    """
+    rules = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        where = f"line {number}: " if len(lines) > 1 else ""
+        is_regex = line.lstrip(_CHAINED).startswith(_REGEX)
+        old, equals, new = line.rpartition("=") if is_regex else line.partition("=")
+        if not equals:
+            raise CheckpointArgumentError(f"{where}the rule '{line}' has no '='; expected FROM=TO")
+        try:
+            rules.append(_rule(old, new))
+        except CheckpointArgumentError as error:
+            raise CheckpointArgumentError(f"{where}{error}") from error
+    return RenameRules(tuple(rules))
+
+
+def _rule(old: str, new: str) -> Rule:
+    is_chained = old.startswith(_CHAINED)
+    rule = Rule(old[len(_CHAINED) :] if is_chained else old, new, is_chained)
+    shown = f"the rule '{rule}'"
     if not rule.old:
         raise CheckpointArgumentError(f"{shown} has nothing before '='; expected a name or a scope")
     if rule.old.startswith(_REGEX):
         try:
-            re.compile(rule.old[len(_REGEX) :]).sub(rule.new, "")  # checks the groups of `new`, too
+            pattern = re.compile(rule.old[len(_REGEX) :])
+            pattern.sub(rule.new, "")  # checks the groups of `new`, too
         except (re.error, IndexError) as error:
             raise CheckpointArgumentError(f"{shown} is no regular expression: {error}") from error
     elif not rule.new and not rule.old.endswith("/"):
@@ -126,3 +258,4 @@ def _require_usable(rule: Rule) -> None:
         raise CheckpointArgumentError(
             f"{shown} mixes a scope with a name; end both with '/', or neither"
         )
+    return rule

@@ -1,97 +1,275 @@
-"""Which variables are the slots of others, told from their names.
+"""Which variables are the slots of others, and which slots of two optimizers mean the same.
 
-    slot_of("dnn/kernel/Adam_1", names)          # "dnn/kernel"
-    is_optimizer_state("beta1_power", names)     # True
+    parse_slot("training/Adam/dnn/kernel/m")     # [SlotName("dnn/kernel", "m", "adam"), ...]
+    meaning("adam", "m"), meaning("adam", "Adam")        # both "adam: mean of gradients"
 
-A checkpoint doesn't say what a tensor was for; optimizers name their slots after the variable.
+Names alone prove nothing: `logits/kernel` lies below a variable `logits`, and is no slot of it. So
+a slot is told from a *known* slot name, a variable that is there, and a shape that fits it; what
+the object graph says of slots comes first (see `estimator_ckpt.naming.optimizers`).
+
+The names are those of tf.compat.v1.train, tf.keras.optimizers.legacy, tf.keras.optimizers since
+2.11, Keras 3, and of the widespread optimizers of BERT, tensor2tensor and TensorFlow Addons.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
-# Slots of tf.compat.v1.train optimizers and of tf.keras.optimizers.legacy ones.
-_SLOT_NAMES = frozenset(
+AVERAGE = "ExponentialMovingAverage"
+
+
+class SlotName(NamedTuple):
+    """What a name would say if it were a slot's.
+
+    Attributes:
+      variable: name of the variable.
+      slot: what the optimizer calls the slot, such as `m` or `Adam_1`.
+      optimizer: the optimizer's kind, such as `adam`; "" where the name doesn't tell.
+    """
+
+    variable: str
+    slot: str
+    optimizer: str
+
+
+# By the optimizer's kind: {slot: what its values are}. Slots of one kind and meaning can take each
+# other's place; others can't, also if they have the same name. `momentum` of SGD, for example, sums
+# up updates in Keras, but gradients in tf.compat.v1.train.MomentumOptimizer.
+_ADAM = {
+    "m": "mean of gradients",
+    "v": "mean of squares",
+    "vhat": "largest mean of squares",
+    "Adam": "mean of gradients",
+    "Adam_1": "mean of squares",
+    "adam_m": "mean of gradients",
+    "adam_v": "mean of squares",
+    "momentum": "mean of gradients",
+    "velocity": "mean of squares",
+    "velocity_hat": "largest mean of squares",
+}
+_RMSPROP = {
+    "rms": "mean of squares",
+    "velocity": "mean of squares",
+    "momentum": "sum of updates",
+    "mg": "mean of gradients",
+    "average_gradient": "mean of gradients",
+}
+_MEANINGS: dict[str, dict[str, str]] = {
+    "adam": _ADAM,
+    "adamw": {**_ADAM, "AdamW": "mean of gradients", "AdamW_1": "mean of squares"},
+    "lazyadam": {**_ADAM, "LazyAdam": "mean of gradients", "LazyAdam_1": "mean of squares"},
+    "lamb": {**_ADAM, "LAMB": "mean of gradients", "LAMB_1": "mean of squares"},
+    "nadam": {**_ADAM, "Nadam": "mean of gradients", "Nadam_1": "mean of squares"},
+    "adamax": {
+        "m": "mean of gradients",
+        "momentum": "mean of gradients",
+        "v": "largest gradient",
+        "u": "largest gradient",
+        "norm": "largest gradient",
+        "AdaMax": "mean of gradients",
+        "AdaMax_1": "largest gradient",
+    },
+    "sgd": {"momentum": "sum of updates", "m": "sum of updates"},
+    "momentum": {"Momentum": "sum of gradients"},
+    "rmsprop": _RMSPROP,
+    "adagrad": {"accumulator": "sum of squares", "Adagrad": "sum of squares"},
+    "adadelta": {
+        "accum_grad": "mean of squares",
+        "accumulated_grad": "mean of squares",
+        "Adadelta": "mean of squares",
+        "accum_var": "mean of squared updates",
+        "accumulated_delta_var": "mean of squared updates",
+        "Adadelta_1": "mean of squared updates",
+    },
+    "ftrl": {
+        "accumulator": "sum of squares",
+        "Ftrl": "sum of squares",
+        "linear": "linear term",
+        "Ftrl_1": "linear term",
+    },
+    "lion": {"m": "mean of gradients", "momentum": "mean of gradients"},
+    "adafactor": {"r": "rows", "c": "columns", "v": "mean of squares", "vr": "rows"},
+    "muon": {"momentum": "sum of gradients", "velocity": "mean of squares"},
+}
+# Kinds whose slots mean the same.
+_SAME = dict.fromkeys(("adamw", "lazyadam", "lamb", "nadam"), "adam")
+# What tf.compat.v1.train optimizers, and those made like them, put behind the variable's name.
+_TF1_KINDS = {
+    "Adam": "adam",
+    "AdamW": "adamw",
+    "LazyAdam": "lazyadam",
+    "LAMB": "lamb",
+    "adam_m": "adam",
+    "adam_v": "adam",
+    "Momentum": "momentum",
+    "RMSProp": "rmsprop",
+    "Adagrad": "adagrad",
+    "Adadelta": "adadelta",
+    "Ftrl": "ftrl",
+    "AdaMax": "adamax",
+    "Nadam": "nadam",
+    **dict.fromkeys(
+        ("AdagradDA", "ProximalAdagrad", "Adafactor", "SM3", "Yogi", "LARS", "LARSOptimizer"), ""
+    ),
+    **dict.fromkeys(("ShampooOptimizer", "PowerSign", "AddSign", "NovoGrad", "RectifiedAdam"), ""),
+    **dict.fromkeys(("GradientDescentAccumulator", "MovingAverage", "gradient_accumulation"), ""),
+}
+_KERAS_SLOTS = frozenset(
+    slot
+    for slots in _MEANINGS.values()
+    for slot in slots
+    if slot.islower() and slot not in _TF1_KINDS
+) | {"m", "v", "slow", "average", "vc", "accumulator"}
+_BEHIND = _KERAS_SLOTS | _TF1_KINDS.keys() | {AVERAGE}
+# The longest first, so that `velocity_hat` is not taken for a `hat` of something.
+_KERAS3_SLOTS = sorted(
     (
-        *("Adam", "AdamW", "Adagrad", "Adadelta", "Ftrl", "Momentum", "RMSProp", "LAMB"),
-        *("AdaMax", "Nadam", "adam_m", "adam_v", "m", "v", "vhat", "rms", "mg", "momentum"),
-        *("accumulator", "linear", "accum_grad", "accum_var", "ExponentialMovingAverage"),
+        *("momentum", "velocity", "velocity_hat", "accumulator", "linear", "norm"),
+        *("accumulated_grad", "accumulated_delta_var", "average_gradient", "gradient_accumulator"),
+    ),
+    key=len,
+    reverse=True,
+)
+_KERAS3 = re.compile(rf"(?P<variable>.+)_(?P<slot>{'|'.join(_KERAS3_SLOTS)})")
+_HYPERPARAMETERS = frozenset(
+    (
+        *("beta_1", "beta_2", "decay", "learning_rate", "momentum", "rho", "epsilon", "beta"),
+        *("learning_rate_power", "l1_regularization_strength", "l2_regularization_strength"),
+        *("momentum_cache", "weight_decay", "loss_scale", "current_loss_scale", "good_steps"),
     )
 )
-_OPTIMIZER_SCALARS = re.compile(
-    r"(.*/)?(beta[12]_power(_\d+)?|(Adam|SGD|RMSprop|Adagrad|Adadelta|Adamax|Nadam|Ftrl)(_\d+)?/"
-    r"(iter|beta_1|beta_2|decay|learning_rate|momentum|rho|epsilon|momentum_cache"
-    r"|beta|learning_rate_power|l[12]_regularization_strength))"
-)
-
-
-def slot_of(name: str, names: Collection[str]) -> str | None:
-    """Returns the variable whose slot `name` is, or None.
-
-    Args:
-      name: of a variable.
-      names: of all variables of the checkpoint or graph (a set, as it is searched).
-
-    Returns:
-      The longest name of another variable that `name` extends by one part, also below the
-      optimizer's own scope (`training/Adam/dense/kernel/m` for `dense/kernel`).
-    """
-    parent, _, last = name.rpartition("/")
-    if parent in names:
-        return parent
-    if not _is_slot_name(last):
-        return None
-    while "/" in parent:
-        parent = parent.partition("/")[2]
-        if parent in names:
-            return parent
-    return None
-
-
-def _is_slot_name(last: str) -> bool:
-    """Whether an optimizer calls a slot so; a second one of that name has a number behind it."""
-    stem, _, number = last.rpartition("_")
-    return last in _SLOT_NAMES or (stem in _SLOT_NAMES and number.isdecimal())
-
-
-def is_optimizer_state(name: str, names: Collection[str]) -> bool:
-    """Returns whether a variable is an optimizer's: a slot, or a scalar such as `beta1_power`."""
-    return bool(_OPTIMIZER_SCALARS.fullmatch(name)) or slot_of(name, names) is not None
-
-
-# What tf.keras.optimizers call the slots of tf.compat.v1.train optimizers, and of BERT's.
-_TF1_SLOTS: dict[str, tuple[str, ...]] = {
-    "m": ("Adam", "AdamW", "adam_m", "LAMB"),
-    "v": ("Adam_1", "AdamW_1", "adam_v", "LAMB_1"),
-    "momentum": ("Momentum", "RMSProp_1"),
-    "rms": ("RMSProp",),
-    "accumulator": ("Adagrad", "Ftrl"),
-    "linear": ("Ftrl_1",),
-    "accum_grad": ("Adadelta",),
-    "accum_var": ("Adadelta_1",),
+COUNTERS = frozenset(("iter", "iteration", "iterations"))
+_POWER = re.compile(r"beta[12]_power(_\d+)?")
+# Slots that only one kind of optimizer of Keras since 2.11 has.
+_TELLING = {
+    "velocity": "rmsprop",
+    "u": "adamax",
+    "accumulated_grad": "adadelta",
+    "linear": "ftrl",
+    "r": "adafactor",
 }
-_COUNTERS = ("iter", "iteration", "iterations")
+_KINDS = frozenset(_MEANINGS)
+_KERAS = "keras"  # one of Keras since 2.11, which does not tell its own name
 
 
-def corresponding_slots(name: str) -> list[str]:
-    """Returns what a Keras optimizer's variable may be called in a name-based checkpoint.
+def kind_of_optimizer(scope: str) -> str:
+    """Returns the kind of an optimizer from its own name: `adam_w_1` is `adamw`; "" if unknown."""
+    kind = re.sub(r"(_\d+)$", "", scope.rpartition("/")[2]).replace("_", "").lower()
+    return kind if kind in _KINDS else ""
+
+
+def parse_slot(name: str, *, is_slot: bool = False) -> Iterator[SlotName]:
+    """Yields what a name would say if it were that of a slot, the likeliest first.
 
     Args:
-      name: `Adam/dense/kernel/m` (legacy), `Adam/m/dense/kernel` or `m/dense/kernel` (new), or that
-        of the optimizer's counter.
+      name: of a tensor, as in a name-based checkpoint or as the object graph has it.
+      is_slot: whether it is known to be one, so that `m/dense/kernel` can be nothing else.
 
-    Returns:
-      Names of the same slot as `tf.compat.v1.train` optimizers have it; for a counter, the step.
+    Yields:
+      Readings of it. Whether there is such a variable, and of what shape, is for others to see.
     """
     *scopes, last = name.split("/")
-    if last in _COUNTERS:
-        return ["global_step"]
-    found = []
-    for start in range(len(scopes) + 1):
-        if last in _TF1_SLOTS:
-            found += ["/".join([*scopes[start:], slot]) for slot in _TF1_SLOTS[last]]
-        if start < len(scopes) and scopes[start] in _TF1_SLOTS:
-            variable = [*scopes[start + 1 :], last]
-            found += ["/".join([*variable, slot]) for slot in _TF1_SLOTS[scopes[start]]]
-    return found
+    stem, _, number = last.rpartition("_")
+    numbered = stem if number.isdecimal() else ""
+    if last in _BEHIND or numbered in _BEHIND:  # `dense/kernel/Adam_1`, `Adam/dense/kernel/m`
+        base = last if last in _BEHIND else numbered
+        slot = last if base in _TF1_KINDS or base == AVERAGE else base
+        for start in range(len(scopes)):
+            kind = _TF1_KINDS.get(base) or kind_of_optimizer(scopes[start - 1] if start else "")
+            yield SlotName("/".join(scopes[start:]), slot, kind)
+    if not _KERAS_SLOTS.isdisjoint(scopes):  # `Adam/m/dense/kernel`
+        for at in range(len(scopes)):
+            kind = kind_of_optimizer(scopes[at - 1]) if at else ""
+            kind = kind or (_KERAS if is_slot else "")
+            if scopes[at] in _KERAS_SLOTS and kind:
+                yield SlotName("/".join([*scopes[at + 1 :], last]), scopes[at], kind)
+    if scopes and stem and (matched := _KERAS3.fullmatch(last)):
+        # `adam/net_dense_kernel_momentum`: each `/` of the variable's path has become `_`.
+        yield SlotName(matched["variable"], matched["slot"], kind_of_optimizer(scopes[-1]))
+
+
+def fits_variable(shape: tuple[int, ...], variable: tuple[int, ...]) -> bool:
+    """Returns whether a slot of this shape can be one of a variable of that shape.
+
+    It has the variable's shape, or is a factor of it, as those of Adafactor (rows, columns) and SM3
+    (one dimension, the others 1) are; Adafactor gives what it does not need one element.
+    """
+    if shape == variable:
+        return True
+    if len(variable) < 2:
+        return False
+    if len(shape) == len(variable) - 1:
+        return shape in (variable[:-1], variable[:-2] + variable[-1:])
+    if len(shape) == len(variable):
+        same = [size for size, whole in zip(shape, variable) if size == whole]
+        return bool(same) and all(size in (1, whole) for size, whole in zip(shape, variable))
+    return len(shape) == 1 and shape[0] in variable
+
+
+def is_power(name: str) -> bool:
+    """Returns whether a scalar is `beta1_power` or `beta2_power` of tf.compat.v1.train's Adam."""
+    return _POWER.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def is_counter(name: str) -> bool:
+    """Returns whether a scalar is called as optimizers of Keras call their own step counter."""
+    scope, _, last = name.rpartition("/")
+    return last in COUNTERS and (not scope or bool(kind_of_optimizer(scope)))
+
+
+def is_hyperparameter(name: str) -> bool:
+    """Returns whether a scalar is called as optimizers of Keras call what they can be set to."""
+    scope, _, last = name.rpartition("/")
+    return last in _HYPERPARAMETERS and bool(kind_of_optimizer(scope))
+
+
+def meaning(kind: str, slot: str, siblings: frozenset[str] = frozenset()) -> str:
+    """Returns what a slot's values are, in words that are equal where one can take another's place.
+
+    Args:
+      kind: of the optimizer; "" where it is not known.
+      slot: what it calls the slot.
+      siblings: all slots of the same variable. They tell which of RMSProp's numbered slots is
+        which, and the kind of an optimizer of Keras that does not tell it otherwise.
+
+    Returns:
+      The meaning; "" where it is not known.
+    """
+    if slot.startswith("RMSProp"):
+        return f"rmsprop: {_rmsprop(slot, siblings)}"
+    kind = _kind_by_slots(siblings) if kind == _KERAS else kind
+    found = _MEANINGS.get(kind, {}).get(slot)
+    return f"{_SAME.get(kind, kind)}: {found}" if found else ""
+
+
+def _rmsprop(slot: str, siblings: frozenset[str]) -> str:
+    """A centered one makes `mg` before `momentum`."""
+    if slot == "RMSProp":
+        return _RMSPROP["rms"]
+    is_centered = "RMSProp_2" in siblings
+    return _RMSPROP["mg" if slot == "RMSProp_1" and is_centered else "momentum"]
+
+
+def _kind_by_slots(slots: frozenset[str]) -> str:
+    """Returns the kind of an optimizer of Keras since 2.11 that has just such slots, or ""."""
+    if slots in (frozenset("mv"), frozenset(("m", "v", "vhat"))):
+        return "adam"
+    for slot, kind in _TELLING.items():
+        if slot in slots:
+            return kind
+    return "adagrad" if slots == {"accumulator"} else ""
+
+
+def without_averages(name: str, names: Collection[str]) -> str:
+    """Returns what to say of an average that is missing although its variable is there, or "".
+
+    Args:
+      name: of the tensor that is missing.
+      names: of those that are there.
+    """
+    owner, _, last = name.rpartition("/")
+    if last != AVERAGE or owner not in names:
+        return ""
+    return f" (the checkpoint was trained without moving averages; '{owner}' itself is there)"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,10 +22,11 @@ import numpy as np
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
-from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
+from estimator_ckpt.checkpoint import Checkpoint, arrays
+from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.opening import find_listed, read_state
-from estimator_ckpt.checkpoint.selection import names_or_keys
-from estimator_ckpt.conversion.planning import DroppedKey, plan
+from estimator_ckpt.conversion.planning import plan
+from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointNotFoundError,
@@ -72,6 +72,7 @@ def average(
     last: int | None = None,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
+    names: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> AverageReport:
@@ -84,6 +85,7 @@ def average(
       include: regular expressions; a variable is taken if one is found in its name, and so is the
         global step in any case. Slots have names of their own.
       exclude: regular expressions; a variable is not taken if one is found in its name.
+      names: how tensors are called, "auto" or "path", as for `convert`.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
 
@@ -101,19 +103,22 @@ def average(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
     """
-    opened = [open_checkpoint(each) for each in _sources(checkpoints, last)]
+    accounts = [open_account(each, names) for each in _sources(checkpoints, last)]
+    opened = [account.checkpoint for account in accounts]
     prefixes = [each.prefix for each in opened]
     for prefix in prefixes:
         require_other(prefix, os.fspath(target))
         if prefixes.count(prefix) > 1:
             raise CheckpointArgumentError(f"'{prefix}' is given twice; it would count double")
-    steps = [_step(each) for each in opened]
+    steps = [account.global_step for account in accounts]
     newest = max(range(len(opened)), key=lambda at: (-1 if steps[at] is None else steps[at], at))
     wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
-    means = _Means(opened, newest, wanted)
+    means = _Means(accounts, newest, wanted)
     conversion = None
     if not wanted.takes_all:
-        conversion = plan(opened[newest], edit=lambda names: naming.choose(names, wanted))
+        conversion = plan(
+            accounts[newest], edit=lambda account: naming.choose(account.key_of, wanted)
+        )
     written = rewrite(
         opened[newest],
         target,
@@ -124,7 +129,7 @@ def average(
     )
     return AverageReport(
         os.fspath(target),
-        naming.format_of(opened[newest].index.entries),
+        accounts[newest].format,
         tuple(prefixes),
         prefixes[newest],
         steps[newest],
@@ -138,11 +143,13 @@ def average(
 class _Means:
     """What becomes of the newest checkpoint's tensors: the means of all, or nothing."""
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], newest: int, wanted: naming.NameFilter):
+    def __init__(self, accounts: Sequence[Account], newest: int, wanted: naming.NameFilter):
+        checkpoints = [account.checkpoint for account in accounts]
         self._checkpoints = checkpoints
+        self._step = accounts[newest].step_name
         self._newest = newest
-        self.names = names_or_keys(checkpoints[newest])
-        entries = [_by_name(each) for each in checkpoints]
+        self.names = accounts[newest].name_of
+        entries = [{name: each.entry(name) for name in each.key_of} for each in accounts]
         wanted.checked({name: None for each in entries for name in each})
         self._entries = [
             {name: entry for name, entry in each.items() if wanted(name)} for each in entries
@@ -152,7 +159,7 @@ class _Means:
 
     def of(self, key: str, entry: TensorEntry) -> Change:
         name = self.names.get(key)
-        if name is None or name == naming.GLOBAL_STEP or not arrays.is_floating(entry.dtype):
+        if name is None or name == self._step or not arrays.is_floating(entry.dtype):
             return None
         self.averaged.add(name)
         found = [entries[name] for entries in self._entries]
@@ -222,22 +229,6 @@ def _sources(checkpoints: Any, last: int | None) -> list[str | os.PathLike[str]]
             "smaller number, or the checkpoints one by one"
         )
     return [find_listed(directory, prefix) for prefix in listed[-last:]]
-
-
-def _step(checkpoint: Checkpoint) -> int | None:
-    for key, name in names_or_keys(checkpoint).items():
-        entry = checkpoint.index.entries[key]
-        if name in (naming.GLOBAL_STEP, naming.Layout().key(naming.GLOBAL_STEP)):
-            if entry.parts or entry.shape or entry.dtype_name not in ("int32", "int64"):
-                return None
-            width = "<q" if entry.size == 8 else "<i"
-            return int(struct.unpack(width, b"".join(arrays.byte_chunks(checkpoint, entry)))[0])
-    return None
-
-
-def _by_name(checkpoint: Checkpoint) -> dict[str, TensorEntry]:
-    names = names_or_keys(checkpoint)
-    return {name: checkpoint.index.entries[key] for key, name in names.items()}
 
 
 def _require_agreement(

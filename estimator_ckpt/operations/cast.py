@@ -20,8 +20,8 @@ import numpy as np
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry, dtypes
-from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
-from estimator_ckpt.checkpoint.selection import names_or_keys
+from estimator_ckpt.checkpoint import arrays
+from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
@@ -97,6 +97,7 @@ def cast(
     to: str,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
+    names: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> CastReport:
@@ -110,6 +111,7 @@ def cast(
       to: "bfloat16" or "float16", for what is float32; "float32", for what is either.
       include: regular expressions; a variable is cast if one is found in its name.
       exclude: regular expressions; a variable is not cast if one is found in its name.
+      names: how tensors are called, "auto" or "path", as for `convert`.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
 
@@ -129,12 +131,13 @@ def cast(
         raise CheckpointArgumentError(
             f"to='{to}' can't be cast to; it is one of {', '.join(TYPES)}"
         )
-    checkpoint = open_checkpoint(source)
-    casts = _Casts(checkpoint, to, naming.NameFilter(include, exclude))
+    account = open_account(source, names)
+    checkpoint = account.checkpoint
+    casts = _Casts(account, to, naming.NameFilter(include, exclude))
     written = rewrite(checkpoint, target, casts, overwrite=overwrite, progress=progress)
     return CastReport(
         os.fspath(target),
-        naming.format_of(checkpoint.index.entries),
+        account.format,
         casts.rows(),
         tuple(
             KeptVariable(name, casts.entries[name].dtype_name, reason)
@@ -149,16 +152,18 @@ def cast(
 class _Casts:
     """What becomes of the tensors: another type, or nothing."""
 
-    def __init__(self, checkpoint: Checkpoint, to: str, wanted: naming.NameFilter):
+    def __init__(self, account: Account, to: str, wanted: naming.NameFilter):
+        checkpoint = account.checkpoint
         self._checkpoint = checkpoint
+        self._format = account.format
         self._to = to
-        self._names = names_or_keys(checkpoint)
+        self._names = account.name_of
         entries = checkpoint.index.entries
         self.entries = {name: entries[key] for key, name in self._names.items()}
         wanted.checked(self.entries)
         self.kept: dict[str, str] = {}
         for name, entry in self.entries.items():
-            if name == naming.GLOBAL_STEP:
+            if account.roles[name].kind == "global_step":
                 self.kept[name] = "the global step"
             elif entry.dtype_name not in _FROM[to]:
                 self.kept[name] = f"only {' and '.join(_FROM[to])} is cast to {to}"
@@ -181,7 +186,7 @@ class _Casts:
         It reads a float16 variable that is in parts only by the same parts, as a Saver of the same
         partitioned variable does, and never as a whole, as a tf.train.Checkpoint does.
         """
-        if self._to != "float16" or naming.format_of(self._checkpoint.index.entries) == "tf1":
+        if self._to != "float16" or self._format == "tf1":
             return
         for name in sorted(self.cast):
             if self.entries[name].parts:

@@ -11,18 +11,14 @@ Reads the index; the object graph only if the keys give no names, and a tensor o
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from estimator_ckpt import naming
-from estimator_ckpt.bundle import TensorEntry, checksums
 from estimator_ckpt.bundle.dtypes import dtype_name
-from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name
-from estimator_ckpt.errors import DamagedCheckpointError, NameClashError
-from estimator_ckpt.naming.paths import is_slot_key
+from estimator_ckpt.checkpoint import Checkpoint
+from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.storage.files import Progress
 
 if TYPE_CHECKING:
@@ -33,13 +29,15 @@ class VariableRow(NamedTuple):
     """One variable. (A NamedTuple, as there may be 100,000 of them.)
 
     Attributes:
-      name: as in a name-based checkpoint; the key where there is no such name.
+      name: as in a name-based checkpoint; its path among the objects where it has no such name.
       key: of its bytes; the name-based one in a dual checkpoint.
       shape: size of each dimension.
       dtype: TensorFlow's name of the element type.
       bytes: its size in the data files.
-      slot_of: name of the variable whose slot it is, or None.
+      slot_of: name of the variable whose slot or average it is, or None.
       values: what its values are like; None if that was not asked for, or they are no numbers.
+      role: the part that it plays: "variable", "slot", "average", "global_step", "counter",
+        "hyperparameter", "table" or "iterator".
     """
 
     name: str
@@ -49,6 +47,7 @@ class VariableRow(NamedTuple):
     bytes: int
     slot_of: str | None
     values: ValueSummary | None = None
+    role: str = "variable"
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,7 @@ def describe(
     checkpoint: str | os.PathLike[str],
     *,
     values: bool | Callable[[str], bool] = False,
+    names: str = "auto",
     progress: Progress | None = None,
 ) -> CheckpointDescription:
     """Describes a checkpoint of any format.
@@ -86,6 +86,8 @@ def describe(
       checkpoint: a prefix, the path of an index, or a directory with a checkpoint (its latest).
       values: whether to read the tensors, too, and sum up their values; or a function that says
         so of a variable's name.
+      names: "auto", by name where there is one, else by the path among the objects; or "path", all
+        by their paths.
       progress: called with (prefix, bytes read, bytes in all) while tensors are read.
 
     Returns:
@@ -95,93 +97,43 @@ def describe(
       CheckpointNotFoundError: there is none.
       DamagedCheckpointError: it is damaged or incomplete.
     """
-    opened = open_checkpoint(checkpoint)
-    entries = opened.index.entries
-    keys = keys_or_names(opened)
-    rows = _rows(keys, entries)
+    account = open_account(checkpoint, names)
+    opened = account.checkpoint
+    rows = _rows(account)
     if values:
         rows = _with_values(opened, rows, values if callable(values) else None, progress)
     return CheckpointDescription(
         opened.prefix,
-        naming.format_of(entries),
-        global_step(opened, keys.get(naming.GLOBAL_STEP)),
+        account.format,
+        account.global_step,
         opened.index.num_shards,
         sum(row.bytes for row in rows),
         rows,
-        tuple(key for key in (naming.OBJECT_GRAPH_KEY, naming.SAVE_COUNTER_KEY) if key in entries),
+        tuple(account.others),
     )
 
 
-def global_step(checkpoint: Checkpoint, key: str | None) -> int | None:
-    """Finds out a checkpoint's global step: from its checksum, so that no data file is read.
-
-    Args:
-      checkpoint: of any format.
-      key: of the step.
-
-    Returns:
-      The step; None where there is none, or it is no integer.
-    """
-    entry = checkpoint.index.entries.get(key or "")
-    if entry is None or entry.parts or entry.shape or entry.dtype_name not in ("int64", "int32"):
-        return None
-    step = checksums.integer_of(entry.crc32c, entry.size)
-    if step is not None:
-        return step
-    width = "<q" if entry.size == 8 else "<i"
-    data = checkpoint.read_bytes(entry)
-    if checksums.masked_crc32c(data) != entry.crc32c:
-        raise DamagedCheckpointError(
-            f"the global step in '{checkpoint.shard_paths[entry.shard_id]}' is damaged: its "
-            "checksum is wrong; restore the checkpoint from a copy, or use another one"
-        )
-    return int(struct.unpack(width, data)[0])
-
-
-def keys_or_names(checkpoint: Checkpoint) -> dict[str, str]:
-    """Finds the variables of a checkpoint, also where not each has a name of its own.
-
-    Args:
-      checkpoint: of any format.
-
-    Returns:
-      {name: key}, or else {key: key}.
-    """
-    try:
-        return keys_by_name(checkpoint)
-    except NameClashError:  # no names for all: the keys tell them apart
-        other = (naming.OBJECT_GRAPH_KEY, naming.SAVE_COUNTER_KEY)
-        return {key: key for key in checkpoint.index.entries if key not in other}
-
-
-def _rows(keys: Mapping[str, str], entries: Mapping[str, TensorEntry]) -> tuple[VariableRow, ...]:
-    slot_of = _slots(keys)
+def _rows(account: Account) -> tuple[VariableRow, ...]:
+    entries, roles, keys = account.entries, account.roles, account.key_of
     rows = []
     for name in sorted(keys, key=by_scope):
         key = keys[name]
+        role = roles[name]
         dtype, shape, _, _, size, _, parts = entry = entries[key]
         size = entry.bytes if parts else size
-        rows.append(VariableRow(name, key, shape, dtype_name(dtype), size, slot_of.get(name)))
+        rows.append(
+            VariableRow(name, key, shape, dtype_name(dtype), size, _slot_of(role), None, role.kind)
+        )
     return tuple(rows)
+
+
+def _slot_of(role: Role) -> str | None:
+    return role.of if role.kind in ("slot", "average") else None
 
 
 def by_scope(name: str) -> str:
     """Sorts names so that those of a scope stay together: a slash comes before any character."""
     return name.replace("/", "\0")
-
-
-def _slots(keys: Mapping[str, str]) -> dict[str, str]:
-    """Returns {name of a slot: that of its variable}, by its key or else by its name."""
-    names = set(keys)
-    owners = {name: owner for name in names if (owner := naming.slot_of(name, names)) is not None}
-    slot_keys = {name: key for name, key in keys.items() if is_slot_key(key)}
-    if slot_keys:
-        by_path = {key.partition("/.ATTRIBUTES/")[0]: name for name, key in keys.items()}
-        for name, key in slot_keys.items():
-            path = key.partition("/.OPTIMIZER_SLOT/")[0]
-            if path in by_path:
-                owners[name] = by_path[path]
-    return owners
 
 
 def _with_values(

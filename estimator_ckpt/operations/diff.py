@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
-from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
+from estimator_ckpt.checkpoint import Checkpoint
+from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.operations.describe import by_scope, keys_or_names
+from estimator_ckpt.operations.describe import by_scope
 from estimator_ckpt.storage.files import Progress
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def diff(
     *,
     values: bool = False,
     tolerance: float = 0.0,
-    rename: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    rename: naming.Rules = None,
+    names: str = "auto",
     wanted: Callable[[str], bool] | None = None,
     progress: Progress | None = None,
 ) -> Difference:
@@ -104,6 +106,7 @@ def diff(
       values: read what differs, and say how far values are apart.
       tolerance: variables whose values differ by no more than this are equal; implies `values`.
       rename: rules that give the variables of `a` the names that they should have in `b`.
+      names: how tensors are called, "auto" or "path", as for `describe`.
       wanted: says of a name, in either checkpoint, whether to compare the variable.
       progress: called with (prefix of b, bytes read of it, bytes in all), if values are read.
 
@@ -118,7 +121,7 @@ def diff(
     """
     if not tolerance >= 0:
         raise CheckpointArgumentError(f"tolerance={tolerance} should be 0 or more")
-    first, second = _Side(a, rename), _Side(b, None)
+    first, second = _Side(a, rename, names), _Side(b, None, names)
     changes: list[VariableChange] = []
     suspects: list[str] = []  # of equal shape, but it takes their values to tell
     equal = 0
@@ -158,13 +161,16 @@ class _Side:
     def __init__(
         self,
         checkpoint: str | os.PathLike[str],
-        rename: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+        rename: naming.Rules,
+        names: str,
     ):
-        self.checkpoint: Checkpoint = open_checkpoint(checkpoint)
-        self.format = naming.format_of(self.checkpoint.index.entries)
-        self.keys = keys_or_names(self.checkpoint)
+        account = open_account(checkpoint, names)
+        self.checkpoint: Checkpoint = account.checkpoint
+        self.format = account.format
+        self.keys: Mapping[str, str] = account.key_of
         if rename:
-            new_names = naming.rename_rules(rename).apply_all(self.keys)
+            rules = naming.rename_rules(rename)
+            new_names = rules.apply_all(self.keys, roles=account.roles)
             self.keys = {new_names[name]: key for name, key in self.keys.items()}
 
     def entry(self, name: str) -> TensorEntry:

@@ -16,11 +16,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from estimator_ckpt import naming
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
-from estimator_ckpt.operations.describe import global_step, keys_or_names
 from estimator_ckpt.storage import files, staging
 
 _SHARD = re.compile(r"(?P<base>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -213,8 +212,9 @@ def _row(base: str, checkpoint: Checkpoint | None, state: str | None) -> Checkpo
         return CheckpointRow(base, None, None, 0, state, False, "no", "no", "no", "no")
     entries = checkpoint.index.entries
     stored = {place for entry in entries.values() for place in entry.stored}
-    format = naming.format_of(entries)
-    step = _step(checkpoint)
+    account = Account(checkpoint)
+    format = account.format
+    step = _step(account)
     named, objects = format in ("tf1", "dual"), format in ("tf2", "dual")
     return CheckpointRow(
         base,
@@ -230,9 +230,9 @@ def _row(base: str, checkpoint: Checkpoint | None, state: str | None) -> Checkpo
     )
 
 
-def _step(checkpoint: Checkpoint) -> int | None:
+def _step(account: Account) -> int | None:
     try:
-        return global_step(checkpoint, keys_or_names(checkpoint).get(naming.GLOBAL_STEP))
+        return account.global_step
     except DamagedCheckpointError:  # the object graph or the step, which `verify` tells of
         return None
 

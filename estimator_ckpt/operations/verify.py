@@ -21,8 +21,8 @@ from estimator_ckpt.bundle import decode_index
 from estimator_ckpt.bundle.index import TensorEntry
 from estimator_ckpt.bundle.tensor_checksum import LOCAL_CHUNK, REMOTE_CHUNK, stored_checksum
 from estimator_ckpt.checkpoint import Checkpoint, find_prefix
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import index_path
-from estimator_ckpt.checkpoint.selection import names_or_keys
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
@@ -149,7 +149,7 @@ def _pieces(checkpoint: Checkpoint, wanted: Callable[[str], bool]) -> dict[int, 
 
 def _names(checkpoint: Checkpoint) -> dict[str, str]:
     try:
-        return names_or_keys(checkpoint)
+        return Account(checkpoint).name_of
     except Exception as error:  # the object graph may be what is damaged or missing
         if isinstance(error, CheckpointError) or files.is_refusal(error):
             return {}

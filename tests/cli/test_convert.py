@@ -187,10 +187,6 @@ def a_folder_that_is_not_writable(work):
     return work / "tf1", work / "closed" / "ckpt", "closed"
 
 
-def names_that_clash(work):
-    return work / "clash" / "ckpt-1", work / "new" / "ckpt", "'w'"
-
-
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -205,7 +201,6 @@ def names_that_clash(work):
         a_target_that_is_the_source,
         a_target_below_a_file,
         a_folder_that_is_not_writable,
-        names_that_clash,
     ],
 )
 def test_bad_input_is_one_clear_message_and_leaves_no_file(command, work, mistake):

@@ -63,6 +63,7 @@ def test_json_is_everything_and_alone(command, written):
             "bytes": 48,
             "slot_of": None,
             "values": None,
+            "role": "variable",
         }
     ]
 

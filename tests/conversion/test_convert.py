@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimator_ckpt import CheckpointArgumentError, NameClashError, convert, describe
+from estimator_ckpt import CheckpointArgumentError, convert, describe
 from estimator_ckpt.checkpoint import open_checkpoint
 
 tf1 = tf.compat.v1
@@ -227,13 +227,13 @@ def test_slots_of_a_keras_optimizer_get_their_own_names(third_party, tmp_path):
         )
 
 
-def test_equal_names_are_refused_by_name_and_nothing_is_written(tmp_path):
+def test_variables_of_equal_names_are_called_by_their_paths_which_is_said(tmp_path):
     variables = [tf.Variable(1.0), tf.Variable(2.0)]
     source = tf.train.Checkpoint(variables=variables).save(str(tmp_path / "source"))
-    before = jobs.snapshot(tmp_path)
-    with pytest.raises(NameClashError, match="'Variable' would belong to 2 tensors"):
-        convert(source, tmp_path / "out" / "tf1", to="tf1")
-    assert jobs.snapshot(tmp_path) == before
+    report = convert(source, tmp_path / "tf1", to="tf1")
+    assert jobs.values(tmp_path / "tf1") == {"variables/0": 1.0, "variables/1": 2.0}
+    (note,) = [note for note in report.notes if note.startswith("called by their paths")]
+    assert "'variables/0' (another tensor is called 'Variable', too)" in note
 
 
 def test_a_step_that_meets_another_key_is_refused(tmp_path):

@@ -175,14 +175,10 @@ def a_directory_that_cannot_be_made(work):
 
 
 def names_that_clash(work):
-    source = work / "tf2" / "clash-1"
-    texts = (
-        "the name 'w' would belong to 2 tensors",
-        "a/.ATTRIBUTES/VARIABLE_VALUE",
-        "b/.ATTRIBUTES/VARIABLE_VALUE",
-        "save Checkpoint(var_list={name: variable}) instead",
-    )
-    return source, None, {"to": "tf1"}, NameClashError, texts
+    source = work / "tf2" / "clash-1"  # of which both variables are called `w`
+    rules = {"a": "w", "b": "w"}
+    texts = ("'a' and 'b' would both be called 'w'", "give them different names")
+    return source, None, {"to": "tf1", "rename": rules}, NameClashError, texts
 
 
 def a_container_that_every_checkpoint_has(work):
@@ -196,7 +192,13 @@ def one_attribute_for_variables_and_step(work):
 
 
 def an_unknown_format(work):
-    return work / "tf1", None, {"to": "TF2"}, CheckpointArgumentError, ("'TF2'", "tf1, tf2, dual")
+    return (
+        work / "tf1",
+        None,
+        {"to": "TF2"},
+        CheckpointArgumentError,
+        ("'TF2'", "'tf1', 'tf2' or 'dual'"),
+    )
 
 
 MISTAKES = [

@@ -93,7 +93,7 @@ def test_what_is_missing_or_does_not_fit_is_said_and_nothing_is_written(source, 
         convert(source, tmp_path / "x", to="tf2", like=tf.train.Checkpoint(model=_dense()))
     wide = tf.keras.layers.Dense(5)
     wide.build([None, 4])
-    with pytest.raises(VariableMismatchError, match=r"float32\(4, 5\), but float32\(4, 3\)"):
+    with pytest.raises(VariableMismatchError, match=r"float32 \(4, 5\) here"):
         convert(source, tmp_path / "x", to="tf2", rename=RULES, like=tf.train.Checkpoint(m=wide))
     for bad in ({"to": "tf1"}, {"to": "tf2", "container": "vars"}):
         with pytest.raises(CheckpointArgumentError, match="like= gives the layout"):

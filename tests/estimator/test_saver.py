@@ -134,7 +134,10 @@ def test_what_is_missing_on_either_side_is_listed_with_near_names(session, tmp_p
 
 @pytest.mark.parametrize("use_resource", [True, False])
 def test_another_shape_is_an_error_that_names_variable_and_shapes(tmp_path, use_resource):
-    for shape, expected in (([2, 3], None), ([3, 2], "'w' is (3, 2), in the checkpoint (2, 3)")):
+    for shape, expected in (
+        ([2, 3], None),
+        ([3, 2], "'w': it is float32 (3, 2) here, and float32 (2, 3) in the checkpoint"),
+    ):
         with tf.Graph().as_default(), tf1.Session() as session:
             tf1.get_variable("w", shape, use_resource=use_resource)
             saver = _saver()

@@ -166,7 +166,7 @@ def test_vocabularies_are_remapped(tmp_path):
 
 
 def test_another_shape_is_an_error_that_names_both(source, tmp_path):
-    with pytest.raises(VariableMismatchError, match=r"'layer/w' is \(4, 5\) in the graph, and"):
+    with pytest.raises(VariableMismatchError, match=r"'layer/w': it is float32 \(4, 5\) here, and"):
         _warm_started(tmp_path, _model_fn(shape=(4, 5)), warm_start_settings(source))
 
 

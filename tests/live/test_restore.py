@@ -24,9 +24,9 @@ def saved(tmp_path):
 
 def test_other_shapes_and_dtypes_are_told_before_anything_is_assigned(saved):
     w, n = tf.Variable([9.0, 9.0, 9.0]), tf.Variable(9)
-    with pytest.raises(VariableMismatchError, match=r"'w' is float32\(3,\), in the checkpoint"):
+    with pytest.raises(VariableMismatchError, match=r"'w': it is float32 \(3\) here"):
         restore({"n": n, "w": w}, saved)
-    with pytest.raises(VariableMismatchError, match="'n' is float32"):
+    with pytest.raises(VariableMismatchError, match="'n': it is float32"):
         restore({"n": tf.Variable(0.0)}, saved, strict=False)
     assert n.numpy() == 9
 
@@ -78,7 +78,7 @@ def test_equal_names_are_only_found_by_structure(tmp_path):
     others = [tf.Variable(0.0), tf.Variable(0.0)]
     restore(tf.train.Checkpoint(v=others), prefix)
     assert [variable.numpy() for variable in others] == [1, 2]
-    with pytest.raises(VariableMismatchError, match="would belong to 2 tensors"):
+    with pytest.raises(VariableMismatchError, match="nothing called 'Variable'"):
         restore(tf.train.Checkpoint(u=others), prefix)
 
 

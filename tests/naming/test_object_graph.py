@@ -10,9 +10,12 @@ from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.bundle.strings import int64_scalar, string_scalar
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
 from estimator_ckpt.errors import DamagedCheckpointError
-from estimator_ckpt.naming import OBJECT_GRAPH_KEY, Leaf, add_leaves, build_object_graph, full_names
-from estimator_ckpt.naming.object_graph import parse_object_graph
+from estimator_ckpt.naming import OBJECT_GRAPH_KEY, Leaf, ObjectGraph
 from estimator_ckpt.naming.paths import variable_key
+
+
+def built(leaves):
+    return ObjectGraph.of(leaves).data
 
 
 def leaf(*path, name=""):
@@ -45,12 +48,12 @@ def write(prefix, graph, numbers):
 
 
 def test_a_graph_has_a_node_for_each_object():
-    data = build_object_graph([leaf("var_list", "a/b", name="a/b"), leaf("step", name="s")])
+    data = built([leaf("var_list", "a/b", name="a/b"), leaf("step", name="s")])
     assert tree(data) == {
         ("var_list", "a/b"): ("a/b", "var_list/a.Sb/.ATTRIBUTES/VARIABLE_VALUE"),
         ("step",): ("s", "step/.ATTRIBUTES/VARIABLE_VALUE"),
     }
-    assert len(parse_object_graph(data).nodes) == 4  # the root and the dictionary, too
+    assert len(ObjectGraph.parse(data).nodes) == 4  # the root and the dictionary, too
 
 
 def test_a_graph_is_that_of_tensorflow_for_the_same_objects(tmp_path):
@@ -66,12 +69,12 @@ def test_a_graph_is_that_of_tensorflow_for_the_same_objects(tmp_path):
         leaf("save_counter", name="save_counter"),
     ]
     read = trackable_object_graph_pb2.TrackableObjectGraph.FromString
-    assert read(build_object_graph(leaves)) == read(theirs)
+    assert read(built(leaves)) == read(theirs)
 
 
 def test_tensorflow_matches_every_object_of_a_built_graph(tmp_path):
     numbers = {("box", "a/b"): 1, ("box", "c.d"): 2, ("net", "deep", "er", "x"): 3, ("step",): 4}
-    write(tmp_path / "ckpt", build_object_graph([leaf(*path) for path in numbers]), numbers)
+    write(tmp_path / "ckpt", built([leaf(*path) for path in numbers]), numbers)
     box = {"a/b": tf.Variable(0, dtype=tf.int64), "c.d": tf.Variable(0, dtype=tf.int64)}
     deep = tf.train.Checkpoint(er=tf.train.Checkpoint(x=tf.Variable(0, dtype=tf.int64)))
     step = tf.Variable(0, dtype=tf.int64)
@@ -82,7 +85,7 @@ def test_tensorflow_matches_every_object_of_a_built_graph(tmp_path):
 
 
 def test_an_object_without_a_value_is_matched_and_keeps_the_one_it_has(tmp_path):
-    graph = build_object_graph([leaf("w"), Leaf(("save_counter",), "save_counter", "")])
+    graph = built([leaf("w"), Leaf(("save_counter",), "save_counter", "")])
     assert tree(graph).keys() == {("w",)}
     write(tmp_path / "ckpt", graph, {("w",): 5})
     root = tf.train.Checkpoint(w=tf.Variable(0, dtype=tf.int64))
@@ -94,9 +97,10 @@ def test_variables_are_added_to_a_graph_of_tensorflow(tmp_path):
     saved = tf.train.Checkpoint(net=tf.train.Checkpoint(w=tf.Variable(1, dtype=tf.int64)))
     data = tf.train.load_variable(saved.write(str(tmp_path / "old")), OBJECT_GRAPH_KEY)
     # Below the root, below an object that exists, and below one that doesn't.
-    more = add_leaves(data, [leaf("step"), leaf("net", "b"), leaf("box", "x/y")])
+    added = [leaf("step"), leaf("net", "b"), leaf("box", "x/y")]
+    more = ObjectGraph.parse(data).with_leaves(added).data
     assert tree(more).keys() == {("net", "w"), ("step",), ("net", "b"), ("box", "x/y")}
-    root = parse_object_graph(more).nodes[0]
+    root = ObjectGraph.parse(more).nodes[0]
     assert sorted(child.local_name for child in root.children) == ["box", "net", "step"]
     numbers = {("net", "w"): 1, ("step",): 2, ("net", "b"): 3, ("box", "x/y"): 4}
     write(tmp_path / "new", more, numbers)
@@ -108,8 +112,8 @@ def test_variables_are_added_to_a_graph_of_tensorflow(tmp_path):
 
 
 def test_adding_nothing_changes_nothing():
-    data = build_object_graph([leaf("a", "b"), leaf("c")])
-    assert add_leaves(data, []) == data
+    data = built([leaf("a", "b"), leaf("c")])
+    assert ObjectGraph.parse(data).with_leaves([]).data == data
 
 
 def test_full_names_are_those_that_tensorflow_recorded(tmp_path):
@@ -117,7 +121,7 @@ def test_full_names_are_those_that_tensorflow_recorded(tmp_path):
         named = tf.Variable(1.0, name="named")
     saved = tf.train.Checkpoint(named=named, plain=tf.Variable(1.0), step=tf.Variable(1, name="s"))
     data = tf.train.load_variable(saved.write(str(tmp_path / "ckpt")), OBJECT_GRAPH_KEY)
-    assert full_names(data) == {
+    assert ObjectGraph.parse(data).full_names == {
         variable_key("named"): "scope/named",
         variable_key("plain"): "Variable",
         variable_key("step"): "s",
@@ -125,22 +129,19 @@ def test_full_names_are_those_that_tensorflow_recorded(tmp_path):
 
 
 def test_keys_without_a_name_are_left_out():
-    graph = build_object_graph([leaf("a", name="named"), leaf("b")])
-    assert full_names(graph) == {variable_key("a"): "named"}
+    graph = built([leaf("a", name="named"), leaf("b")])
+    assert ObjectGraph.parse(graph).full_names == {variable_key("a"): "named"}
 
 
-@pytest.mark.parametrize(
-    "read", [full_names, parse_object_graph, lambda data: add_leaves(data, [])]
-)
-def test_bytes_that_are_no_graph_are_refused(read):
+def test_bytes_that_are_no_graph_are_refused():
     with pytest.raises(DamagedCheckpointError, match="object graph can't be decoded"):
-        read(b"\xff\xff\xff")
+        ObjectGraph.parse(b"\xff\xff\xff")
 
 
 def test_the_graph_of_a_third_party_checkpoint_names_keys_that_exist(third_party):
     for name in ("babyweight_keras_object/babyweight", "bert_lite_object/bert_lite_tf2.ckpt"):
         checkpoint = open_checkpoint(third_party / name)
         data = tf.train.load_variable(str(third_party / name), OBJECT_GRAPH_KEY)
-        names = full_names(data)
+        names = ObjectGraph.parse(data).full_names
         assert names
         assert names.keys() <= checkpoint.index.entries.keys()

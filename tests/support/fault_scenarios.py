@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from estimator_ckpt import compat, wrap_model_fn
 from estimator_ckpt.checkpoint import open_checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import read_state
 from estimator_ckpt.cli import main as command_line
 from estimator_ckpt.estimator.background import worker as background
@@ -55,7 +55,7 @@ def values(prefix: pathlib.Path) -> dict[str, str]:
     assert verified.ok, verified
     checkpoint = open_checkpoint(str(prefix))
     found = {}
-    for name, key in keys_by_name(checkpoint).items():
+    for name, key in Account(checkpoint).key_of.items():
         entry = checkpoint.index.entries[key]
         data = checkpoint.read_bytes(entry)
         found[name] = hashlib.sha256(

@@ -28,8 +28,10 @@ from estimator_ckpt.bundle.protos import BundleHeaderProto
 from estimator_ckpt.bundle.strings import decode_strings, encode_strings
 from estimator_ckpt.bundle.table import read_table, write_table
 from estimator_ckpt.errors import CheckpointError
-from estimator_ckpt.naming.object_graph import Leaf, add_leaves, match_graphs, split_shared
+from estimator_ckpt.naming.object_graph import Leaf
+from estimator_ckpt.naming.optimizers import optimizer_state
 from estimator_ckpt.naming.paths import escape, is_object_key, parse_key, unescape
+from estimator_ckpt.naming.slots import parse_slot
 
 CORPUS = pathlib.Path(__file__).resolve().parent.parent / "faults" / "corpus"
 _NAMES = {"a", "a/Adam", "a/Adam_1", "a/b", "b/c", "b/c/Momentum", "global_step"}
@@ -71,20 +73,20 @@ def fuzz_index(data: bytes) -> None:
 
 def fuzz_object_graph(data: bytes) -> None:
     """Any bytes as an object graph."""
-    for read in (
-        naming.parse_object_graph,
-        naming.full_names,
-        naming.node_paths,
-        lambda graph: naming.prune(graph, {"k"}),
-        lambda graph: naming.subgraph(graph, "a"),
-        lambda graph: split_shared(graph, "a"),
-        lambda graph: match_graphs(graph, graph),
-        lambda graph: add_leaves(graph, [Leaf(("a", "b"), "a/b", "k")]),
+    try:
+        graph = naming.ObjectGraph.parse(data)
+    except CheckpointError:
+        return
+    graph.matches(graph)
+    for changed in (
+        graph.without({"k"}),
+        graph.below("a"),
+        graph.split_shared("a")[0],
+        graph.with_leaves([Leaf(("a", "b"), "a/b", "k")]),
     ):
-        try:
-            read(data)
-        except CheckpointError:
-            pass
+        naming.ObjectGraph.parse(changed.data)
+    assert len(graph.paths) == len(graph.nodes)
+    optimizer_state(graph)
 
 
 def fuzz_names(data: bytes) -> None:
@@ -96,13 +98,13 @@ def fuzz_names(data: bytes) -> None:
         if is_object_key(key):
             parse_key(key)
     try:
-        naming.variable_names([key for key in keys if is_object_key(key)], dict)
+        naming.name_tensors([key for key in keys if is_object_key(key)], dict)
     except CheckpointError:
         pass
     naming.format_of(keys)
     for key in keys:
-        naming.slot_of(key, _NAMES)
-        naming.corresponding_slots(key)
+        for slot in parse_slot(key):
+            assert slot.variable != key
 
 
 def fuzz_rename(data: bytes) -> None:
@@ -200,7 +202,7 @@ def make_seeds() -> dict[str, dict[str, bytes]]:
     return {
         "table": {"small": encoded, "empty": write_table([])},
         "index": {"small": b"".join(bytes((len(piece),)) + piece for piece in cut)},
-        "object_graph": {"small": naming.build_object_graph(leaves)},
+        "object_graph": {"small": naming.ObjectGraph.of(leaves).data},
         "names": {"keys": "\n".join(leaf.key for leaf in leaves).encode() + b"\na..b.Sc"},
         "rename": {"rules": rules},
         "renames": {"rules": rules},

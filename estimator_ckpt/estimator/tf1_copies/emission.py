@@ -19,8 +19,10 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import index_path
-from estimator_ckpt.conversion.planning import plan, rebuild
+from estimator_ckpt.conversion.committing import rebuild
+from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.estimator.job_saver import job_saver
 from estimator_ckpt.estimator.saver import CheckpointSaver
@@ -204,7 +206,7 @@ class Emitter:
 
     def _publish(self, source: str, base: str, move: bool) -> None:
         checkpoint = open_checkpoint(source)
-        index, shards = rebuild(checkpoint, plan(checkpoint, "tf1"))
+        index, shards = rebuild(checkpoint, plan(Account(checkpoint), "tf1"))
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
         cost = publish(prefix, index, shards, overwrite=True)

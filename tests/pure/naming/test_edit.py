@@ -4,12 +4,19 @@ import pytest
 
 from estimator_ckpt import naming
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
+from estimator_ckpt.naming.roles import Named, tell_roles
 
 NAMES = ("dense/w", "dense/w/Adam", "dense/b", "beta1_power", "global_step")
+SCALARS = ("beta1_power", "global_step")
+
+
+def roles_of(names):
+    """The roles of tensors, of which those that are no scalars have one shape."""
+    return tell_roles({each: Named(each, () if each in SCALARS else (2,), 1) for each in names})
 
 
 def test_renaming_says_whose_bytes_a_new_name_has():
-    edit = naming.rename(NAMES, {"dense/w": "out/kernel"})
+    edit = naming.rename(NAMES, {"dense/w": "out/kernel"}, roles=roles_of(NAMES))
     assert edit.names["out/kernel"] == "dense/w"
     assert edit.names["out/kernel/Adam"] == "dense/w/Adam"
     assert edit.names["dense/b"] == "dense/b"
@@ -25,7 +32,7 @@ def test_swapping_names_is_no_new_name():
 
 def test_dropping_by_pattern_and_slots():
     assert set(naming.drop(NAMES, ["^dense/b$"]).dropped) == {"dense/b"}
-    slots = naming.drop(NAMES, slots=True)
+    slots = naming.drop(NAMES, roles=roles_of(NAMES))
     assert set(slots.dropped) == {"dense/w/Adam", "beta1_power"}
     assert set(slots.names) == {"dense/w", "dense/b", "global_step"}
 
@@ -45,22 +52,23 @@ def test_unusable_patterns_are_refused(patterns, message):
 
 def test_averages_take_the_place_of_their_variables():
     names = ("w", "b", "w/ExponentialMovingAverage", "scope/b/ExponentialMovingAverage")
-    edit = naming.averages(names)
+    edit = naming.averages(roles_of(names))
     assert edit.names == {
         "w": "w/ExponentialMovingAverage",
         "b": "scope/b/ExponentialMovingAverage",
     }
     assert set(edit.dropped) == {"w", "b"}
-    assert naming.averages(("w/ExponentialMovingAverage",)).names == {
+    assert naming.averages(roles_of(["w/ExponentialMovingAverage"])).names == {
         "w": "w/ExponentialMovingAverage"
     }
 
 
 def test_no_average_and_two_averages_are_refused():
     with pytest.raises(CheckpointArgumentError, match="there is no average"):
-        naming.averages(NAMES)
+        naming.averages(roles_of(NAMES))
     with pytest.raises(NameClashError, match="'w' has two averages"):
-        naming.averages(("w", "w/ExponentialMovingAverage", "s/w/ExponentialMovingAverage"))
+        names = ("w", "w/ExponentialMovingAverage", "s/w/ExponentialMovingAverage")
+        naming.averages(roles_of(names))
 
 
 def test_edits_follow_each_other():

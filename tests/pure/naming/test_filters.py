@@ -4,6 +4,7 @@ import pytest
 
 from estimator_ckpt import naming
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.naming.roles import Named, tell_roles
 
 NAMES = ("dense/w", "dense/w/Adam", "dense/b", "global_step")
 
@@ -34,24 +35,31 @@ def test_patterns_that_fit_no_name_are_refused_with_near_names():
     naming.NameFilter().checked(())  # who asks for nothing is given nothing
 
 
-def test_edits_leave_what_is_not_chosen_but_know_its_name():
-    adam = naming.NameFilter("Adam")
-    assert dict(naming.rename(NAMES, {"dense/w": "v"}, adam).names) == {
-        "dense/w": "dense/w",
-        "v/Adam": "dense/w/Adam",
+def roles_of(names):
+    """The roles of tensors that all have one shape."""
+    return tell_roles({name: Named(name, (2,), 1) for name in names})
+
+
+def test_edits_leave_what_is_not_chosen():
+    roles = roles_of(NAMES)
+    adam, weights = naming.NameFilter("Adam"), naming.NameFilter(exclude="Adam")
+    assert dict(naming.rename(NAMES, {"dense/w": "v"}, weights, roles).names) == {
+        "v": "dense/w",
+        "dense/w/Adam": "dense/w/Adam",
         "dense/b": "dense/b",
         "global_step": "global_step",
     }
-    assert set(naming.drop(NAMES, slots=True, chosen=adam).dropped) == {"dense/w/Adam"}
+    assert set(naming.drop(NAMES, roles=roles, chosen=adam).dropped) == {"dense/w/Adam"}
     with pytest.raises(CheckpointArgumentError, match="matches no variable"):
         naming.drop(NAMES, ["^dense/b"], chosen=adam)
-    with pytest.raises(CheckpointArgumentError, match=r"rule .* matches no variable"):
-        naming.rename(NAMES, {"dense/b": "v"}, adam)
+    for name in ("dense/b", "dense/w"):
+        with pytest.raises(CheckpointArgumentError, match=r"rule .* matches no variable"):
+            naming.rename(NAMES, {name: "v"}, adam, roles)
 
 
 def test_averages_are_chosen_by_the_names_of_their_variables():
     end = "/ExponentialMovingAverage"
-    names = ("w", "v", "w" + end, "v" + end)
+    names = roles_of(("w", "v", "w" + end, "v" + end))
     edit = naming.averages(names, naming.NameFilter("^w$"))
     assert edit.names == {"w": "w" + end, "v": "v", "v" + end: "v" + end}
     with pytest.raises(CheckpointArgumentError, match="there is no average"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming import rename_rules
+from estimator_ckpt.naming import parse_rules, rename_rules
+from estimator_ckpt.naming.roles import Named, tell_roles
 
 NAMES = [
     "dnn/kernel",
@@ -19,9 +20,15 @@ NAMES = [
 ]
 
 
+def roles_of(names):
+    """The roles of tensors that all have one shape."""
+    return tell_roles({name: Named(name, (2,), 1) for name in names})
+
+
 def changed(rules, names=NAMES):
     """What the rules change, {old: new}."""
-    return {old: new for old, new in rename_rules(rules).apply_all(names).items() if old != new}
+    renamed = rename_rules(rules).apply_all(names, roles=roles_of(names))
+    return {old: new for old, new in renamed.items() if old != new}
 
 
 def test_no_rules_change_nothing():
@@ -117,3 +124,87 @@ def test_an_unusable_rule_is_refused_when_it_is_made(rule, message):
 def test_a_replacement_that_refers_to_no_group_is_refused_when_it_is_made(new):
     with pytest.raises(CheckpointArgumentError, match="is no regular expression"):
         rename_rules({"re:dnn": new})
+
+
+SLOTS = [
+    "d/kernel/Adam_1",
+    "training/Adam/d/kernel/m",
+    "Adam/m/d/kernel",
+    "adam/d_kernel_momentum",
+    "d/kernel/ExponentialMovingAverage",
+]
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize(
+    "rules", [{"d/kernel": "e/w"}, {"re:d/kernel$": "e/w"}, "re:kernel$=w\n+d/=e/"]
+)
+def test_slots_and_averages_follow_their_variable_whatever_they_are_called(slot, rules):
+    new = slot.replace("d/kernel", "e/w").replace("d_kernel", "e_w")
+    assert changed(rules, [*["d/kernel", "d/bias", slot, "global_step"][:1], slot]) == {
+        "d/kernel": "e/w",
+        slot: new,
+    }
+
+
+def test_a_rule_with_a_slots_full_name_is_for_it_alone():
+    names = ["w", "w/Adam", "w/Adam_1"]
+    assert changed([("w", "v"), ("w/Adam", "first")], names) == {
+        "w": "v",
+        "w/Adam": "first",
+        "w/Adam_1": "v/Adam_1",
+    }
+
+
+@pytest.mark.parametrize("rules", ["/=new/", "re:^=m/", "re:o=0", "re:^g=h"])
+def test_the_global_step_keeps_its_name_unless_a_rule_names_it(rules):
+    assert "global_step" not in changed(rules, ["g/o", "global_step"])
+    assert changed("global_step=step", ["w", "global_step"]) == {"global_step": "step"}
+    assert changed("re:^global_step$=step", ["global_step"]) == {"global_step": "step"}
+
+
+def test_rules_can_be_chained():
+    names = ["vggish/conv/weights", "vggish/conv/biases", "fc/weights"]
+    assert changed("vggish/=\n+re:/weights$=/kernel", names) == {
+        "vggish/conv/weights": "conv/kernel",
+        "vggish/conv/biases": "conv/biases",
+        "fc/weights": "fc/kernel",
+    }
+
+
+def test_rules_are_read_from_text_and_written_to_it():
+    text = "old/=\nre:(?=x)y=z\n+a=b"
+    rules = parse_rules(f"# from the first model\n\n{text}\n")
+    assert [(rule.old, rule.new, rule.chained) for rule in rules.rules] == [
+        ("old/", "", False),
+        ("re:(?=x)y", "z", False),
+        ("a", "b", True),
+    ]
+    assert str(rules) == text
+    assert parse_rules(str(rules)) == rules
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a=b\nc", "line 2: the rule 'c' has no '='; expected FROM=TO"),
+        ("# x\n=b", "line 2: the rule '=b' has nothing before '='"),
+        ("c", "^the rule 'c' has no '='"),
+    ],
+)
+def test_a_line_that_is_no_rule_is_refused_with_its_number(text, message):
+    with pytest.raises(CheckpointArgumentError, match=message):
+        parse_rules(text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("dnn=x", "'dnn/' is a scope: give both sides a '/' at their end"),
+        ("enconder/=x/", "near names are encoder/"),
+        ("re:adamm=x", "near names are .*adam"),
+    ],
+)
+def test_near_names_and_scopes_are_named(rule, message):
+    with pytest.raises(CheckpointArgumentError, match=message):
+        rename_rules(rule).apply_all(["dnn/kernel", "encoder/w", "adam/x"])

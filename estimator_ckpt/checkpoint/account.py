@@ -1,0 +1,273 @@
+"""What a checkpoint holds: whose bytes each key has, what they are called, what part they play.
+
+    account = open_account("model_dir")
+    account.key_of["dnn/kernel"], account.keys_of["dnn/kernel"]
+    account.roles["dnn/kernel/Adam"].of                    # "dnn/kernel"
+
+That is answered here, once, for every format; whatever asks about a checkpoint's tensors asks this.
+A tensor is called by its name-based key where it has one, else by the name that its place among the
+objects or the object graph gives, else by its object path. The object graph is read and parsed at
+most once, and only where something needs it; no tensor is read.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+from collections.abc import Mapping
+
+from estimator_ckpt import naming
+from estimator_ckpt.bundle import TensorEntry, checksums
+from estimator_ckpt.bundle.strings import decode_strings
+from estimator_ckpt.checkpoint.opening import Checkpoint, open_checkpoint
+from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
+from estimator_ckpt.naming.layout import reason_without_name
+from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
+from estimator_ckpt.naming.paths import is_object_key
+from estimator_ckpt.naming.roles import Named, Role, tell_roles
+
+NAMES = ("auto", "path")
+"""How tensors may be called: by name where they have one, or all by their object paths."""
+_EMPTY_STRING = 5  # bytes that a string tensor of one empty string takes
+
+
+class Account:
+    """What one checkpoint holds, by the names of its tensors."""
+
+    def __init__(self, checkpoint: Checkpoint, names: str = "auto"):
+        """Takes account of a checkpoint.
+
+        Args:
+          checkpoint: of any format.
+          names: one of `NAMES`.
+
+        Raises:
+          CheckpointArgumentError: `names` is none of these.
+        """
+        if names not in NAMES:
+            raise CheckpointArgumentError(
+                f"names='{names}' must be {' or '.join(map(repr, NAMES))}"
+            )
+        self.checkpoint = checkpoint
+        self.entries: Mapping[str, TensorEntry] = checkpoint.index.entries
+        """{key: entry}, of all keys."""
+        self._by_path = names == "path"
+
+    @functools.cached_property
+    def has_objects(self) -> bool:
+        """Whether there is an object graph. One that is empty is none: nothing can be in it."""
+        entry = self.entries.get(OBJECT_GRAPH_KEY)
+        return entry is not None and entry.size > _EMPTY_STRING
+
+    @property
+    def format(self) -> str:
+        """The format: "tf1", "tf2" or "dual"."""
+        return naming.format_of(self.entries) if self.has_objects else "tf1"
+
+    @functools.cached_property
+    def graph(self) -> ObjectGraph | None:
+        """The object graph, whose checksum and references were checked; None if there is none.
+
+        Raises:
+          DamagedCheckpointError: it is damaged.
+        """
+        return read_object_graph(self.checkpoint) if self.has_objects else None
+
+    @functools.cached_property
+    def name_of(self) -> dict[str, str]:
+        """{key: name}, without the keys of what is no tensor of a variable (see `others`).
+
+        Raises:
+          NameClashError: two tensors have the same name, and no object path that tells them apart.
+        """
+        return self._named[0]
+
+    @property
+    def by_path(self) -> dict[str, str]:
+        """{name: why that is an object path}, of the tensors that have no name of their own."""
+        return self._named[1]
+
+    @functools.cached_property
+    def key_of(self) -> dict[str, str]:
+        """{name: key}; of two keys for the same bytes, the name-based one."""
+        keys: dict[str, str] = {}
+        for key, name in self.name_of.items():  # name-based keys come first
+            keys.setdefault(name, key)
+        return keys
+
+    @functools.cached_property
+    def keys_of(self) -> dict[str, list[str]]:
+        """{name: all keys that its bytes have}, the name-based one first."""
+        keys: dict[str, list[str]] = {}
+        for key, name in self.name_of.items():
+            keys.setdefault(name, []).append(key)
+        return keys
+
+    @functools.cached_property
+    def others(self) -> dict[str, Role]:
+        """{key: role}, of what is no variable's: object graph, save counter, Python state."""
+        return {
+            key: _role_of_other(key)
+            for key in self.entries
+            if key == OBJECT_GRAPH_KEY or (is_object_key(key) and reason_without_name(key))
+        }
+
+    @functools.cached_property
+    def roles(self) -> dict[str, Role]:
+        """{name: the part that its tensor plays}."""
+        # Where the objects hold everything by name, their graph tells no more than the names.
+        by_name = not self.has_objects or naming.layout_of(self.entries) is not None
+        graph = None if by_name else self.graph
+        graph_names = graph.full_names if graph else {}
+        tensors = {}
+        for name, key in self.key_of.items():
+            entry = self.entries[key]
+            path = self._object_key.get(name, key) if graph_names else key
+            tensors[name] = Named(path, entry.shape, entry.dtype, graph_names.get(path, ""))
+        roles = tell_roles(tensors, graph)
+        step = self.step_name
+        if step is not None:
+            roles[step] = Role("global_step")
+        return roles
+
+    @property
+    def step_name(self) -> str | None:
+        """The name of the global step, or None where there is none."""
+        return naming.GLOBAL_STEP if naming.GLOBAL_STEP in self.key_of else self._step_by_path
+
+    @functools.cached_property
+    def global_step(self) -> int | None:
+        """The global step; None where there is none, or it is no integer.
+
+        It is told from its checksum, so that no data file is read.
+
+        Raises:
+          DamagedCheckpointError: its checksum is wrong.
+        """
+        return None if self.step_name is None else self.integer(self.step_name)
+
+    def entry(self, name: str) -> TensorEntry:
+        """Returns the entry of a tensor by its name."""
+        return self.entries[self.key_of[name]]
+
+    def integer(self, name: str) -> int | None:
+        """Returns the value of a scalar integer, from its checksum; None for any other tensor.
+
+        Raises:
+          DamagedCheckpointError: its checksum is wrong.
+        """
+        entry = self.entry(name)
+        if entry.parts or entry.shape or entry.dtype_name not in ("int64", "int32"):
+            return None
+        value = checksums.integer_of(entry.crc32c, entry.size)
+        if value is not None:
+            return value
+        data = self.checkpoint.read_bytes(entry)
+        if checksums.masked_crc32c(data) != entry.crc32c:
+            raise DamagedCheckpointError(
+                f"'{name}' in '{self.checkpoint.shard_paths[entry.shard_id]}' is damaged: its "
+                "checksum is wrong; restore the checkpoint from a copy, or use another one"
+            )
+        return int(struct.unpack("<q" if entry.size == 8 else "<i", data)[0])
+
+    @functools.cached_property
+    def _named(self) -> tuple[dict[str, str], dict[str, str]]:
+        if not self.has_objects:
+            return {key: key for key in self.entries if key != OBJECT_GRAPH_KEY}, {}
+        names: dict[str, str] = {}
+        owners: dict[object, str] = {}
+        places: dict[str, object] = {}
+        firsts: dict[object, str] = {}
+        for key, entry in self.entries.items():
+            place = _place(entry)
+            if is_object_key(key):
+                places[key] = place
+                firsts.setdefault(place, key)
+            elif key != OBJECT_GRAPH_KEY:
+                names[key] = key
+                owners[place] = key
+        # Keys of the same bytes are one tensor's; the first of them has to have a name.
+        unnamed = [key for place, key in firsts.items() if self._by_path or place not in owners]
+        found = naming.name_tensors(
+            unnamed,
+            lambda: self.graph.full_names if self.graph else {},
+            taken=() if self._by_path else {n for n in names if self.entries[n].bytes},
+            by_path=self._by_path,
+        )
+        if self._by_path:
+            names = {key: key for key in names if _place(self.entries[key]) not in firsts}
+            owners = {}
+        for key, place in places.items():
+            name = owners.get(place) or found.by_key.get(firsts[place])
+            if name is not None:
+                names[key] = name
+        return names, found.by_path
+
+    @functools.cached_property
+    def _object_key(self) -> dict[str, str]:
+        """{name: its first object key}."""
+        keys: dict[str, str] = {}
+        for key, name in self.name_of.items():
+            if is_object_key(key):
+                keys.setdefault(name, key)
+        return keys
+
+    @functools.cached_property
+    def _step_by_path(self) -> str | None:
+        return self.name_of.get(naming.Layout().key(naming.GLOBAL_STEP)) if self._by_path else None
+
+
+def open_account(checkpoint: str | os.PathLike[str], names: str = "auto") -> Account:
+    """Opens a checkpoint and takes account of it.
+
+    Args:
+      checkpoint: as for `open_checkpoint`.
+      names: as for `Account`.
+
+    Returns:
+      The account.
+
+    Raises:
+      CheckpointNotFoundError: there is no checkpoint.
+      DamagedCheckpointError: it is damaged or incomplete.
+      CheckpointArgumentError: `names` is no way to name tensors.
+    """
+    return Account(open_checkpoint(checkpoint), names)
+
+
+def read_object_graph(checkpoint: Checkpoint) -> ObjectGraph:
+    """Reads a checkpoint's object graph, whose checksum and references it checks.
+
+    Args:
+      checkpoint: one that has an object graph.
+
+    Returns:
+      The graph.
+
+    Raises:
+      DamagedCheckpointError: it is damaged.
+    """
+    entry = checkpoint.index.entries[OBJECT_GRAPH_KEY]
+    try:
+        (data,), crc32c = decode_strings(checkpoint.read_bytes(entry), 1)
+        if crc32c != entry.crc32c:
+            raise DamagedCheckpointError("its checksum is wrong")
+        return ObjectGraph.parse(data)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            f"the object graph of '{checkpoint.prefix}', in "
+            f"'{checkpoint.shard_paths[entry.shard_id]}', is damaged: {error}; "
+            "restore the checkpoint from a copy, or use another one"
+        ) from error
+
+
+def _role_of_other(key: str) -> Role:
+    if key == OBJECT_GRAPH_KEY:
+        return Role("object_graph")
+    return Role("save_counter" if key == naming.SAVE_COUNTER_KEY else "python_state")
+
+
+def _place(entry: TensorEntry) -> object:
+    """Identifies a tensor by the place of its bytes; an empty one has none, and equals no other."""
+    return entry if entry.size or entry.bytes else object()

@@ -1,0 +1,98 @@
+"""Carries out a plan: links or copies the data files, and writes a new index beside them.
+
+report = apply("model_dir", "out/ckpt-10", lambda account: plan(account, "tf2"))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from estimator_ckpt import naming
+from estimator_ckpt.bundle import BundleIndex
+from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.conversion.added import encode_added
+from estimator_ckpt.conversion.planning import Conversion
+from estimator_ckpt.conversion.report import ConversionReport, KeyChange
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.storage.files import Progress
+
+
+def apply(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    planned: Callable[[Account], Conversion],
+    *,
+    names: str = "auto",
+    overwrite: bool = False,
+    copy: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Carries out a conversion.
+
+    Args:
+      source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
+      target: the prefix of the new checkpoint.
+      planned: makes the plan for the source.
+      names: how tensors are called, "auto" or "path".
+      overwrite: whether `target` may be replaced.
+      copy: copy the data files even where they could be linked.
+      dry_run: only say what would be done.
+      progress: called while data files are copied.
+
+    Returns:
+      What was done. After a dry run, no bytes.
+
+    Raises:
+      CheckpointError: as `convert`.
+    """
+    prefix = os.fspath(target)
+    checkpoint = open_checkpoint(source)
+    if checkpoint.prefix == prefix:
+        raise CheckpointArgumentError(f"'{prefix}' is both source and target; give another target")
+    conversion = planned(Account(checkpoint, names))
+    index, shards = rebuild(checkpoint, conversion)
+    cost = PublishCost()
+    if not dry_run:
+        cost = publish(prefix, index, shards, overwrite=overwrite, copy=copy, progress=progress)
+    return ConversionReport(
+        prefix,
+        naming.format_of(index.entries),
+        tuple(KeyChange(key, new) for new, key in sorted(conversion.sources.items())),
+        conversion.dropped,
+        tuple(sorted(conversion.added)),
+        cost.linked,
+        cost.copied,
+        cost.written,
+        conversion.notes,
+    )
+
+
+def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex, list[Shard]]:
+    """Makes the index of the target and names the shards that it needs.
+
+    Args:
+      checkpoint: the source.
+      conversion: what is wanted of it.
+
+    Returns:
+      The index, and the data files for its shard numbers: those of the source that it uses, then
+      a small new one with what was added.
+    """
+    entries = {key: checkpoint.index.entries[old] for key, old in conversion.sources.items()}
+    used = sorted({stored.shard_id for entry in entries.values() for stored in entry.stored})
+    numbers = {old: new for new, old in enumerate(used)}
+    moved = any(old != new for old, new in numbers.items())
+    entries = {
+        key: entry.in_shards(numbers) if moved or entry.parts else entry
+        for key, entry in entries.items()
+    }
+    shards = [Shard(path=checkpoint.shard_paths[number]) for number in used]
+    if conversion.added:
+        data, new_entries = encode_added(conversion.added, len(shards))
+        entries.update(new_entries)
+        shards.append(Shard(data=data))
+    return replace(checkpoint.index, entries=entries, num_shards=len(shards)), shards

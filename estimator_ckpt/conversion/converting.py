@@ -1,0 +1,116 @@
+"""Converts checkpoints between TF1 and TF2 by rewriting the index; no tensor is read.
+
+    report = convert("model_dir", "converted/model.ckpt-10", to="tf2")
+    print(report)
+
+`tf1` is name-based, `tf2` object-based; a `dual` checkpoint has both sets of keys, on the same
+bytes. The data files of the source are hard-linked where the file system can, else copied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from estimator_ckpt import naming
+from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.planning import plan
+from estimator_ckpt.conversion.report import ConversionReport
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.storage.files import Progress
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    rename: naming.Rules = None,
+    drop: Iterable[str] = (),
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
+    container: str | None = None,
+    step: str | None = "step",
+    like: Any = None,
+    names: str = "auto",
+    overwrite: bool = False,
+    copy: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Converts a checkpoint to a format, or changes its names, without reading a tensor.
+
+    Args:
+      source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
+      target: the prefix of the new checkpoint. Directories are made as needed.
+      to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both); None for the
+        format of the source.
+      rename: old to new names or scopes, or the text of rules (`RenameRules`). Slots and averages
+        follow their variable; the global step keeps its name unless it is named itself.
+      drop: regular expressions; variables in whose new name one is found are left out.
+      include: regular expressions; a variable is taken if one is found in its name in the source,
+        and so is the global step in any case. Slots have names of their own.
+      exclude: regular expressions; a variable is not taken if one is found in that name.
+      container: for tf2 and dual, the attribute of the root object that holds the variables by
+        name; `Checkpoint(var_list={name: variable})` by default. A source that is object-based
+        keeps its own layout unless a container is given.
+      step: for tf2 and dual, the attribute that holds the global step; None leaves it in the
+        container as `global_step`.
+      like: for tf2 and dual, a live `tf.train.Checkpoint`, module or Keras model that is built: the
+        target has exactly the keys that it would save, each from the variable of that name, slots
+        of optimizers from the corresponding ones. What it does not have is dropped.
+      names: "auto": tensors are called by name, and by their path among the objects (such as
+        `model/dense/kernel`) where they have no name of their own; "path": all by their paths.
+      overwrite: whether `target` may be replaced.
+      copy: copy the data files even where they could be linked.
+      dry_run: only say what would be done, write nothing.
+      progress: called with (path, bytes done, bytes in all) while data files are copied.
+
+    Returns:
+      What was done.
+
+    Raises:
+      CheckpointNotFoundError: there is no checkpoint at `source`.
+      DamagedCheckpointError: the source is damaged or incomplete.
+      NameClashError: two tensors would get the same name.
+      CheckpointExistsError: `target` exists and `overwrite` is false.
+      CheckpointWriteError: the file system refused to write the target.
+      VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
+      CheckpointArgumentError: an argument is unusable, or a pattern or rule matches no variable.
+    """
+    if like is not None and (container is not None or to == "tf1"):
+        raise CheckpointArgumentError(
+            "like= gives the layout of objects: it goes with to='tf2' or to='dual', "
+            "and not with container="
+        )
+    patterns = tuple(drop)
+    wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
+
+    rules = naming.rename_rules(rename)
+
+    def edit(account: Account) -> naming.Edit:
+        changed = naming.choose(account.key_of, wanted.checked(account.key_of))
+        if rules:
+            changed = changed.then(naming.rename, rules, roles=account.roles)
+        return changed.then(naming.drop, patterns) if patterns else changed
+
+    layout = None if container is None else naming.Layout(container, step)
+    return apply(
+        source,
+        target,
+        lambda account: plan(
+            account,
+            to,
+            edit=edit if rules or patterns or not wanted.takes_all else None,
+            layout=layout,
+            default=naming.Layout(step=step),
+            like=like,
+        ),
+        names=names,
+        overwrite=overwrite,
+        copy=copy,
+        dry_run=dry_run,
+        progress=progress,
+    )

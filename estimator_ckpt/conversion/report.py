@@ -1,0 +1,54 @@
+"""What a conversion says of itself: each key of both sides, and why some are gone.
+
+for dropped in report.dropped:
+    print(dropped.key, dropped.reason)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class KeyChange(NamedTuple):
+    """A key of the source and one that its bytes have in the target.
+
+    (A NamedTuple, as are the other rows of which there may be 100,000.)
+    """
+
+    source: str
+    target: str
+
+
+class DroppedKey(NamedTuple):
+    """A key of the source that the target doesn't have, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Attributes:
+      prefix: of the checkpoint that was written.
+      format: its format.
+      keys: each key of the source with its key in the target; twice where it has two (`dual`).
+      dropped: keys of the source that the target doesn't have.
+      added: keys of the target that the source had nothing for (object graph, save_counter).
+      bytes_linked: bytes of data files that were hard-linked.
+      bytes_copied: bytes of data files that were copied.
+      bytes_written: bytes written anew: the index, and the small shard with what was added.
+      notes: what else there is to know: names that are object paths, layouts that don't stay.
+    """
+
+    prefix: str
+    format: str
+    keys: tuple[KeyChange, ...]
+    dropped: tuple[DroppedKey, ...]
+    added: tuple[str, ...]
+    bytes_linked: int
+    bytes_copied: int
+    bytes_written: int
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,126 @@
+"""Reads tensors of a checkpoint into variables, eagerly or in a Session.
+
+    assign(None, checkpoint, [Assignment("dnn/kernel", (variable,))], session=None)
+
+Variables are read by TensorFlow, in batches, so that what is in memory at once stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from estimator_ckpt.checkpoint import Checkpoint, arrays
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.live.data_loss import told_as_damage
+
+_BATCH_BYTES = 256 * 1024 * 1024
+
+
+class Assignment(NamedTuple):
+    """What a variable gets.
+
+    Attributes:
+      key: of the tensor in the checkpoint.
+      variables: the variable, or the parts of a partitioned one.
+      value: what it gets instead of the tensor: a count, which is stored in another integer type.
+      overlaps: whether only that part is copied that both have.
+    """
+
+    key: str
+    variables: tuple[Any, ...]
+    value: int | None = None
+    overlaps: bool = False
+
+
+def assign(
+    objects: Any, checkpoint: Checkpoint, assignments: Sequence[Assignment], session: Any
+) -> None:
+    """Assigns values.
+
+    Args:
+      objects: what TensorFlow itself restores along the paths of objects, tables and what is built
+        later included; None for nothing.
+      checkpoint: the checkpoint.
+      assignments: what else gets which value.
+      session: in a graph, the Session; None for the default one.
+
+    Raises:
+      CheckpointArgumentError: in a graph there is no session.
+      DamagedTensorError: TensorFlow finds a tensor damaged.
+    """
+    eager = tf.executing_eagerly()
+    session = session or (None if eager else tf.compat.v1.get_default_session())
+    if not eager and session is None:
+        raise CheckpointArgumentError(
+            "in a graph, restoring needs a session: give session=..., or make one the default"
+        )
+    with told_as_damage(checkpoint.prefix):
+        if objects is not None:
+            is_root = isinstance(objects, tf.train.Checkpoint)
+            root = objects if is_root else tf.train.Checkpoint(objects)
+            status = root.restore(checkpoint.prefix).expect_partial()
+            if not eager:
+                status.run_restore_ops(session)
+        whole = [each for each in assignments if each.value is None and not each.overlaps]
+        operations = []
+        for batch in _batches(whole, checkpoint):
+            operations += _read(batch, checkpoint)
+        if operations and session is not None:
+            session.run(operations)
+    for each in assignments:
+        if each.value is not None or each.overlaps:
+            _set(each, checkpoint, session)
+
+
+def _read(batch: Sequence[Assignment], checkpoint: Checkpoint) -> list[Any]:
+    """Reads tensors into variables; in a graph, returns the operations that do."""
+    reads = [(each.key, variable) for each in batch for variable in each.variables]
+    tensors = tf.raw_ops.RestoreV2(
+        prefix=checkpoint.prefix,
+        tensor_names=[key for key, _ in reads],
+        shape_and_slices=[_slice_spec(variable) for _, variable in reads],
+        dtypes=[variable.dtype.base_dtype for _, variable in reads],
+    )
+    assigned = [variable.assign(value) for (_, variable), value in zip(reads, tensors)]
+    return [] if tf.executing_eagerly() else [operation.op for operation in assigned]
+
+
+def _set(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:
+    """Sets a variable to a value that is not the tensor as it is stored."""
+    (variable,) = each.variables
+    if each.value is not None:
+        value = np.asarray(each.value, variable.dtype.base_dtype.as_numpy_dtype)
+    else:
+        value = variable.numpy() if session is None else session.run(variable)
+        stored = arrays.read_array(checkpoint, checkpoint.index.entries[each.key])
+        common = tuple(slice(0, min(sizes)) for sizes in zip(value.shape, stored.shape))
+        value = np.array(value)
+        value[common] = stored[common]
+    if session is None:
+        variable.assign(value)
+    else:
+        variable.load(value, session)
+
+
+def _batches(rows: Sequence[Assignment], checkpoint: Checkpoint) -> Iterator[list[Assignment]]:
+    """Groups rows so that what is read at once stays small."""
+    batch: list[Assignment] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += checkpoint.index.entries[row.key].bytes
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _slice_spec(variable: Any) -> str:
+    info = internals.slice_info(variable)
+    return "" if info is None else str(info.spec)

@@ -1,0 +1,171 @@
+"""Which tensor of a checkpoint is for which one of a model: the one matcher, by name and by role.
+
+    found = correspond(wanted, offered)        # both {name: Role}
+    found["Adam/dense/kernel/m"].name          # "dense/kernel/Adam"
+    found["beta1_power"].reason                # why nothing is
+
+Equal names belong together. Where an optimizer is another one than that which saved, or calls its
+slots otherwise, a slot is found by its variable and by what it means; a counter by being one.
+Nothing is guessed: a slot whose values mean something else is not taken, and the reason says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from estimator_ckpt.naming.roles import Role
+from estimator_ckpt.naming.slots import is_power
+
+_SHOWN = 3
+
+
+class Match(NamedTuple):
+    """What corresponds to a wanted tensor.
+
+    Attributes:
+      name: of the tensor that is offered; None if there is none.
+      reason: why there is none; or, where it is not obvious, why it is this one.
+    """
+
+    name: str | None
+    reason: str = ""
+
+
+def correspond(wanted: Mapping[str, Role], offered: Mapping[str, Role]) -> dict[str, Match]:
+    """Finds what is for each wanted tensor.
+
+    Args:
+      wanted: {name: role}, of the tensors of a model and its optimizers.
+      offered: {name: role}, of those of a checkpoint, by the names that they have after renaming;
+        what a role says of a variable is by these names, too.
+
+    Returns:
+      {wanted name: match}.
+    """
+    matcher = _Matcher(offered)
+    return {name: matcher.match(name, role) for name, role in wanted.items()}
+
+
+class _Matcher:
+    def __init__(self, offered: Mapping[str, Role]):
+        self._offered = offered
+        self._of: dict[tuple[str, str | None], list[str]] = {}
+        self._by_kind: dict[str, list[str]] = {}
+        for name, role in offered.items():
+            self._by_kind.setdefault(role.kind, []).append(name)
+            if role.of is not None:
+                self._of.setdefault((role.kind, role.of), []).append(name)
+
+    def match(self, name: str, role: Role) -> Match:
+        same = self._offered.get(name)
+        if same is not None and not _differ(same, role):
+            return Match(name)
+        if role.kind == "slot":
+            return self._slot(role)
+        if role.kind == "average":
+            return self._average(role)
+        if role.kind == "global_step":
+            return self._step()
+        if role.kind == "counter":
+            return self._power(name) if is_power(name) else self._counter()
+        if role.kind == "hyperparameter":
+            return self._hyperparameter(role)
+        near = difflib.get_close_matches(name, self._offered, 1)
+        hint = f"; near is '{near[0]}'" if near else ""
+        return Match(None, f"the checkpoint has nothing called '{name}'{hint}")
+
+    def _slot(self, role: Role) -> Match:
+        slots = self._of.get(("slot", role.of), [])
+        found = [each for each in slots if _mean_the_same(self._offered[each], role)]
+        if len(found) == 1:
+            return Match(found[0], f"it holds the same: {role.meaning or role.slot}")
+        what = role.meaning or role.slot
+        if len(found) > 1:
+            listed = ", ".join(map(repr, found[:_SHOWN]))
+            return Match(None, f"several slots of '{role.of}' hold '{what}': {listed}")
+        if slots:
+            held = "; ".join(
+                f"'{each}' holds '{self._offered[each].meaning or self._offered[each].slot}'"
+                for each in slots[:_SHOWN]
+            )
+            return Match(None, f"no slot of '{role.of}' in the checkpoint holds '{what}': {held}")
+        if role.of is not None and role.of not in self._offered:
+            return Match(None, f"the checkpoint has no variable '{role.of}', and no slot of it")
+        return Match(None, f"the checkpoint has no slots of '{role.of}'")
+
+    def _average(self, role: Role) -> Match:
+        found = self._of.get(("average", role.of), [])
+        if len(found) == 1:
+            return Match(found[0])
+        if role.of not in self._offered:
+            return Match(None, f"the checkpoint has neither '{role.of}' nor an average of it")
+        return Match(
+            None,
+            f"the checkpoint was trained without moving averages; '{role.of}' itself is there",
+        )
+
+    def _step(self) -> Match:
+        steps = self._by_kind.get("global_step", [])
+        if steps:
+            return Match(steps[0])
+        counters = self._counters()
+        if len(counters) == 1:
+            return Match(counters[0], "the optimizer's counter, as there is no global step")
+        return Match(None, "the checkpoint has no global step")
+
+    def _counters(self) -> list[str]:
+        return [name for name in self._by_kind.get("counter", ()) if not is_power(name)]
+
+    def _counter(self) -> Match:
+        counters = self._counters()
+        if len(counters) == 1:
+            return Match(counters[0], "the optimizer's counter")
+        steps = self._by_kind.get("global_step", [])
+        if steps and not counters:
+            return Match(steps[0], "the global step, as no optimizer counts by itself")
+        if counters:
+            listed = ", ".join(map(repr, counters[:_SHOWN]))
+            return Match(None, f"there are several counters of optimizers: {listed}")
+        return Match(None, "the checkpoint counts no steps")
+
+    def _power(self, name: str) -> Match:
+        last = name.rpartition("/")[2]
+        powers = [
+            each for each in self._by_kind.get("counter", ()) if each.rpartition("/")[2] == last
+        ]
+        if len(powers) == 1:
+            return Match(powers[0])
+        counted = self._counter().name
+        if counted is None:
+            return Match(None, f"the checkpoint has nothing called '{last}'")
+        return Match(
+            None,
+            f"it is a power of the optimizer's {last[:5]}, which the checkpoint does not have: it "
+            f"counts steps, in '{counted}'",
+        )
+
+    def _hyperparameter(self, role: Role) -> Match:
+        found = [
+            name
+            for name in self._by_kind.get("hyperparameter", ())
+            if self._offered[name].slot == role.slot
+            and self._offered[name].optimizer == role.optimizer
+        ]
+        if len(found) == 1:
+            return Match(found[0])
+        return Match(None, "the checkpoint does not set it; it keeps its own value")
+
+
+def _differ(offered: Role, wanted: Role) -> bool:
+    """Returns whether tensors of equal name are known to hold something else."""
+    if offered.kind != wanted.kind:
+        return "variable" not in (offered.kind, wanted.kind)
+    return bool(offered.meaning and wanted.meaning and offered.meaning != wanted.meaning)
+
+
+def _mean_the_same(offered: Role, wanted: Role) -> bool:
+    if offered.meaning or wanted.meaning:
+        return offered.meaning == wanted.meaning
+    return (offered.slot, offered.optimizer) == (wanted.slot, wanted.optimizer)
