@@ -1,0 +1,232 @@
+"""What names say about look-alikes: shared words first, then numbers that someone chose.
+
+    found = by_name(sources, targets, translated={})
+    found[layer].target, found[layer].by       # "words", "numbers", "what is left"
+
+A word counts where it splits both sides alike: 12 of 48 are a `query` here and there. No order is
+looked at; so whatever the order, the answer is the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from estimator_ckpt.naming.matcher.layers import Layer
+from estimator_ckpt.naming.matcher.words import Name
+
+WORDS, NUMBERS, REST = "words", "numbers", "what is left"
+
+
+@dataclass
+class Cell:
+    """Layers that look alike and share the same telling words.
+
+    Attributes:
+      sources: of the source.
+      targets: of the target.
+      words: those that they share and others don't.
+      contested: whether some word says otherwise.
+    """
+
+    sources: list[Layer]
+    targets: list[Layer]
+    words: frozenset[str] = frozenset()
+    contested: bool = False
+
+
+@dataclass(frozen=True)
+class Named:
+    """A partner found by name.
+
+    Attributes:
+      target: the layer of the target.
+      by: `words`, `numbers` or `what is left`.
+      same: for numbers, whether they are the same behind the same word.
+    """
+
+    target: Layer
+    by: str
+    same: bool = True
+
+
+@dataclass
+class Findings:
+    """What names say about a network: cells, and a partner where a cell leaves one choice."""
+
+    cells: list[Cell] = field(default_factory=list)
+    named: dict[Layer, Named] = field(default_factory=dict)
+
+
+def by_name(
+    classes: Sequence[tuple[Collection[Layer], Collection[Layer]]],
+    translated: Mapping[str, str],
+) -> Findings:
+    """Finds partners by the words and numbers of names.
+
+    Args:
+      classes: look-alikes of both sides.
+      translated: words of the source that are known to mean others of the target.
+
+    Returns:
+      The findings.
+    """
+    words = {
+        layer: frozenset(translated.get(word, word) for word in layer.words)
+        for sources, _ in classes
+        for layer in sources
+    }
+    words.update((layer, layer.words) for _, targets in classes for layer in targets)
+    trust = _trust(classes, words)
+    findings = Findings()
+    for sources, targets in classes:
+        findings.cells += _cells(list(sources), list(targets), words, trust)
+    offsets: dict[tuple[object, ...], set[int]] = {}
+    numbered = []
+    for cell in findings.cells:
+        if cell.contested or not cell.sources or len(cell.sources) != len(cell.targets):
+            continue
+        if len(cell.sources) == 1:
+            by = WORDS if cell.words else REST
+            findings.named[cell.sources[0]] = Named(cell.targets[0], by)
+            continue
+        match = _by_number(cell)
+        if match is not None:
+            numbered.append(match)
+            for key, offset in match.offsets.items():
+                offsets.setdefault(key, set()).add(offset)
+    for match in numbered:
+        if all(len(offsets[key]) == 1 for key in match.offsets):
+            for source, target in match.pairs:
+                findings.named[source] = Named(target, NUMBERS, match.same)
+    return findings
+
+
+Words = Mapping[Layer, frozenset[str]]
+
+
+def _trust(
+    classes: Sequence[tuple[Collection[Layer], Collection[Layer]]], words: Words
+) -> Counter[str]:
+    """How often a word splits look-alikes in the same way on both sides."""
+    found: Counter[str] = Counter()
+    for sources, targets in classes:
+        counts = [Counter(w for layer in side for w in words[layer]) for side in (sources, targets)]
+        for word, count in counts[0].items():
+            if count == counts[1][word] and not count == len(sources) == len(targets):
+                found[word] += 1
+    return found
+
+
+def _cells(
+    sources: list[Layer], targets: list[Layer], words: Words, trust: Counter[str]
+) -> list[Cell]:
+    """Splits look-alikes by one telling word after another, the most trusted first."""
+    counts = [Counter(w for layer in side for w in words[layer]) for side in (sources, targets)]
+    sizes = (len(sources), len(targets))
+    balanced = {
+        word
+        for word, count in counts[0].items()
+        if count == counts[1][word] and (count, count) != sizes
+    }
+    unbalanced = {word for word in counts[0] if counts[1][word]} - balanced
+    unbalanced = {word for word in unbalanced if (counts[0][word], counts[1][word]) != sizes}
+    cells = [Cell(sources, targets)]
+    for word in sorted(balanced, key=lambda word: (-trust[word], -len(word), word)):
+        cells = [part for cell in cells for part in _divided(cell, word, words, strict=True)]
+    for word in sorted(unbalanced, key=lambda word: (-trust[word], -len(word), word)):
+        cells = [part for cell in cells for part in _divided(cell, word, words, strict=False)]
+    return cells
+
+
+def _divided(cell: Cell, word: str, words: Words, strict: bool) -> Iterator[Cell]:
+    """Divides a cell by a word if it does so alike on both sides; else it may be contested."""
+    left = [layer for layer in cell.sources if word in words[layer]]
+    right = [layer for layer in cell.targets if word in words[layer]]
+    alike = len(left) == len(right)
+    if alike and left and (len(left), len(right)) == (len(cell.sources), len(cell.targets)):
+        yield Cell(cell.sources, cell.targets, cell.words | {word}, cell.contested)
+    elif alike and left:
+        yield Cell(left, right, cell.words | {word}, cell.contested)
+        yield Cell(
+            [layer for layer in cell.sources if word not in words[layer]],
+            [layer for layer in cell.targets if word not in words[layer]],
+            cell.words,
+            cell.contested,
+        )
+    else:
+        yield Cell(
+            cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike)
+        )
+
+
+@dataclass(frozen=True)
+class _Match:
+    pairs: list[tuple[Layer, Layer]]
+    offsets: dict[tuple[object, ...], int]
+    same: bool
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The numbers at one place of a template, of several layers."""
+
+    prefix: tuple[str, ...]
+    values: tuple[int, ...]
+
+
+def _by_number(cell: Cell) -> _Match | None:
+    """Pairs layers by numbers: the same ones, or those of counting from 0 and from 1."""
+    for left in _views(cell.sources):
+        for right in _views(cell.targets):
+            match = _matched(cell, left, right)
+            if match is not None:
+                return match
+    return None
+
+
+def _views(layers: Sequence[Layer]) -> Iterator[list[_Column]]:
+    """The columns of numbers that tell layers apart, for each of their names."""
+    for view in range(min(len(layer.names) for layer in layers)):
+        columns = _columns([layer.names[view] for layer in layers])
+        if columns and len(set(zip(*(column.values for column in columns)))) == len(layers):
+            yield columns
+
+
+def _columns(names: Sequence[Name]) -> list[_Column]:
+    """What differs, each once; nothing where names differ in more than numbers."""
+    if len({name.template for name in names}) != 1:
+        return []
+    places = [place for place, word in enumerate(names[0].template) if word == "#"]
+    columns: list[_Column] = []
+    for number, place in enumerate(places):
+        values = tuple(name.numbers[number] for name in names)
+        if len(set(values)) == 1 or any(_same_but_offset(values, c.values) for c in columns):
+            continue
+        if not all(name.explicit[number] for name in names):
+            return []
+        columns.append(_Column(names[0].template[: place + 1], values))
+    return columns
+
+
+def _same_but_offset(one: Sequence[int], other: Sequence[int]) -> bool:
+    return len({left - right for left, right in zip(one, other)}) == 1
+
+
+def _matched(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match | None:
+    if len(left) != len(right):
+        return None
+    shifts = [min(b.values) - min(a.values) for a, b in zip(left, right)]
+    if any(abs(shift) > 1 for shift in shifts):
+        return None
+    rows = zip(*(column.values for column in left))
+    shifted = [tuple(number + shift for number, shift in zip(row, shifts)) for row in rows]
+    targets = dict(zip(zip(*(column.values for column in right)), cell.targets))
+    if set(shifted) != set(targets):
+        return None
+    same = all(
+        shift == 0 and a.prefix[-2] == b.prefix[-2] for shift, a, b in zip(shifts, left, right)
+    )
+    offsets = {(a.prefix, b.prefix): shift for a, b, shift in zip(left, right, shifts)}
+    return _Match([(s, targets[row]) for s, row in zip(cell.sources, shifted)], offsets, same)
