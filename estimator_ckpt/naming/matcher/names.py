@@ -1,7 +1,7 @@
 """What names say about look-alikes: shared words first, then numbers that someone chose.
 
     found = by_name(sources, targets, translated={})
-    found[layer].target, found[layer].by       # "words", "numbers", "what is left"
+    found.named[layer].target, found.named[layer].by       # "words", "numbers", "what is left" ...
 
 A word counts where it splits both sides alike: 12 of 48 are a `query` here and there. No order is
 looked at; so whatever the order, the answer is the same.
@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from estimator_ckpt.naming.matcher.layers import Layer
 from estimator_ckpt.naming.matcher.words import Name
 
-WORDS, NUMBERS, REST = "words", "numbers", "what is left"
+WORDS, REST = "words", "what is left"
+# Numbers behind the same word; those that differ by one or follow other words; those of a framework.
+NUMBERS, SHIFTED, COUNTED = "numbers", "other numbers", "counted numbers"
 
 
 @dataclass
@@ -42,13 +44,13 @@ class Named:
 
     Attributes:
       target: the layer of the target.
-      by: `words`, `numbers` or `what is left`.
-      same: for numbers, whether they are the same behind the same word.
+      by: `words`, `numbers`, `other numbers`, `counted numbers` or `what is left`.
+      learned: whether a word had to be translated.
     """
 
     target: Layer
     by: str
-    same: bool = True
+    learned: bool = False
 
 
 @dataclass
@@ -99,7 +101,7 @@ def by_name(
     for match in numbered:
         if all(len(offsets[key]) == 1 for key in match.offsets):
             for source, target in match.pairs:
-                findings.named[source] = Named(target, NUMBERS, match.same)
+                findings.named[source] = Named(target, match.by)
     return findings
 
 
@@ -165,7 +167,7 @@ def _divided(cell: Cell, word: str, words: Words, strict: bool) -> Iterator[Cell
 class _Match:
     pairs: list[tuple[Layer, Layer]]
     offsets: dict[tuple[object, ...], int]
-    same: bool
+    by: str
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ class _Column:
 
     prefix: tuple[str, ...]
     values: tuple[int, ...]
+    chosen: bool
 
 
 def _by_number(cell: Cell) -> _Match | None:
@@ -204,9 +207,8 @@ def _columns(names: Sequence[Name]) -> list[_Column]:
         values = tuple(name.numbers[number] for name in names)
         if len(set(values)) == 1 or any(_same_but_offset(values, c.values) for c in columns):
             continue
-        if not all(name.explicit[number] for name in names):
-            return []
-        columns.append(_Column(names[0].template[: place + 1], values))
+        chosen = all(name.explicit[number] for name in names)
+        columns.append(_Column(names[0].template[: place + 1], values, chosen))
     return columns
 
 
@@ -217,16 +219,31 @@ def _same_but_offset(one: Sequence[int], other: Sequence[int]) -> bool:
 def _matched(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match | None:
     if len(left) != len(right):
         return None
+    chosen = all(column.chosen for column in (*left, *right))
     shifts = [min(b.values) - min(a.values) for a, b in zip(left, right)]
-    if any(abs(shift) > 1 for shift in shifts):
-        return None
     rows = zip(*(column.values for column in left))
     shifted = [tuple(number + shift for number, shift in zip(row, shifts)) for row in rows]
     targets = dict(zip(zip(*(column.values for column in right)), cell.targets))
-    if set(shifted) != set(targets):
-        return None
+    if any(abs(shift) > 1 for shift in shifts) or set(shifted) != set(targets):
+        return None if chosen else _ranked(cell, left, right)
+    offsets = {(a.prefix, b.prefix): shift for a, b, shift in zip(left, right, shifts)}
+    pairs = [(source, targets[row]) for source, row in zip(cell.sources, shifted)]
+    if not chosen:
+        return _Match(pairs, offsets, COUNTED)
     same = all(
         shift == 0 and a.prefix[-2] == b.prefix[-2] for shift, a, b in zip(shifts, left, right)
     )
-    offsets = {(a.prefix, b.prefix): shift for a, b, shift in zip(left, right, shifts)}
-    return _Match([(s, targets[row]) for s, row in zip(cell.sources, shifted)], offsets, same)
+    return _Match(pairs, offsets, NUMBERS if same else SHIFTED)
+
+
+def _ranked(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match:
+    """Pairs layers in the order of their numbers, some of which frameworks counted."""
+    sides = [
+        [layer for _, layer in sorted(zip(zip(*(c.values for c in columns)), layers), key=_first)]
+        for columns, layers in ((left, cell.sources), (right, cell.targets))
+    ]
+    return _Match(list(zip(*sides)), {}, COUNTED)
+
+
+def _first(pair: tuple[tuple[int, ...], Layer]) -> tuple[int, ...]:
+    return pair[0]

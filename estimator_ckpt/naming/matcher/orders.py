@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from estimator_ckpt.naming.matcher.layers import Layer
 
 CREATED, LISTED, SORTED = "creation", "the list", "names"
-_CONSISTENT, _TOGETHER = 0.95, 0.8
+_CONSISTENT, _TOGETHER, _COVERED = 0.95, 0.8, 0.9
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Alignment:
     coverage: float
     weight: float
     candidates: Mapping[Layer, tuple[Layer, ...]]
+
+    @property
+    def by_names(self) -> bool:
+        """Whether an order is that of sorted names, which is no more than an order of words."""
+        return SORTED in (self.source, self.target)
 
     @property
     def by_creation(self) -> bool:
@@ -141,10 +146,8 @@ Part = tuple[list[Layer], list[Layer], list[int], list[int]]
 def _parts(one: Order, other: Order, class_of: Mapping[Layer, int]) -> list[Part]:
     """What is aligned: all layers at once, or, sorted by name, each kind of layers by itself."""
     apart = SORTED in (one.kind, other.kind)
-    # A class has one kind: that of its first layer of the source.
-    kinds: dict[int, str] = {}
-    for layer in (*one.layers, *other.layers):
-        kinds.setdefault(class_of[layer], layer.kind if apart else "")
+    both = (*one.layers, *other.layers)
+    kinds = _kinds(both, class_of) if apart else {class_of[layer]: "" for layer in both}
     parts = []
     for kind in sorted(set(kinds.values())):
         sides = [
@@ -154,6 +157,27 @@ def _parts(one: Order, other: Order, class_of: Mapping[Layer, int]) -> list[Part
         symbols = [[class_of[layer] for layer in side] for side in sides]
         parts.append((sides[0], sides[1], symbols[0], symbols[1]))
     return parts
+
+
+def _kinds(layers: Iterable[Layer], class_of: Mapping[Layer, int]) -> dict[int, str]:
+    """The kind of a class: the roles that all of it has, or else what sort of layers it is of."""
+    roles: dict[int, set[tuple[str, ...]]] = defaultdict(set)
+    kinds: dict[int, str] = {}
+    for layer in layers:
+        roles[class_of[layer]].add(tuple(sorted(layer.rows)))
+        kinds.setdefault(class_of[layer], layer.kind)
+    # Where a layer has a bias on one side only, no kind is divided by having one.
+    uneven = {kinds[number] for number, found in roles.items() if len(found) > 1}
+    return {
+        number: kind if kind in uneven else f"{kind} {next(iter(roles[number]))}"
+        for number, kind in kinds.items()
+    }
+
+
+def _is_covered(one: list[int], other: list[int]) -> bool:
+    """Whether enough of what could be aligned is aligned."""
+    counts = Counter(one) & Counter(other)
+    return _length([], [], one, other) >= _COVERED * sum(counts.values())
 
 
 def _length(_: list[Layer], __: list[Layer], one: list[int], other: list[int]) -> int:
@@ -175,6 +199,8 @@ def _candidates(
     """For each layer of the source, its partners in any of the longest common subsequences."""
     found = {}
     for left, right, symbols, others in parts:
+        if not _is_covered(symbols, others):
+            continue
         before = _table(symbols, others)
         after = _table(symbols[::-1], others[::-1])
         rows, columns, best = len(symbols), len(others), before[-1][-1]
@@ -210,16 +236,21 @@ def neighbours(order: Order, class_of: Mapping[Layer, int]) -> Callable[[Layer, 
 
     It can't if they are close together, or if what is around them looks alike.
     """
-    layers = [layer for layer in order.layers if "norm" not in layer.kind and layer.kind != "bias"]
-    places = {layer: place for place, layer in enumerate(layers)}
+    layers: list[Layer] = []
+    places: dict[Layer, int] = {}
+    for layer in order.layers:
+        # A normalization or a bias is where the layer before it is.
+        if layers and ("norm" in layer.kind or layer.kind == "bias"):
+            places[layer] = len(layers) - 1
+        else:
+            places[layer] = len(layers)
+            layers.append(layer)
     around = {
         layer: tuple(class_of.get(near) for near in layers[max(0, at - 2) : at + 3])
         for layer, at in places.items()
     }
 
     def alike(one: Layer, other: Layer) -> bool:
-        if one not in places or other not in places:
-            return True
         close = abs(places[one] - places[other]) <= 4
         return close or around[one] == around[other]
 

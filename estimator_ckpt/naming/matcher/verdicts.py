@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from estimator_ckpt.naming.matcher.layers import Layer
-from estimator_ckpt.naming.matcher.names import NUMBERS, REST, Cell, Named
+from estimator_ckpt.naming.matcher.names import COUNTED, NUMBERS, REST, WORDS, Cell, Named
 from estimator_ckpt.naming.matcher.orders import (
     CREATED,
     LISTED,
@@ -24,7 +24,7 @@ from estimator_ckpt.naming.matcher.orders import (
 )
 from estimator_ckpt.naming.matcher.rows import CERTAIN, LIKELY
 
-_COVERED, _TELLING, _STRONG = 0.9, 3.0, 6.0
+_TELLING, _STRONG = 3.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ class OrderEvidence:
         targets: Sequence[Layer],
         class_of: Mapping[Layer, int],
     ):
-        self.alignments = [
-            each for each in alignments(sources, targets, class_of) if each.coverage >= _COVERED
-        ]
+        self.alignments = alignments(sources, targets, class_of)
         aligned = [layer for layer in sources if layer in class_of]
         orders = orders_of(aligned)
         self.close = neighbours(orders[0], class_of)
@@ -93,12 +91,10 @@ class OrderEvidence:
         """Returns whether orders that tell something lead to the same partner."""
         return self.telling and self.partner(layer, among) is target
 
-    def denies(self, layer: Layer, target: Layer, among: Collection[Layer]) -> bool:
-        """Returns whether some order that tells something leads to other partners only."""
-        if not self.telling:
-            return False
-        found = self.partners(layer, among)
-        return found is not None and target not in found
+    def denies(self, layer: Layer, target: Layer) -> bool:
+        """Returns whether an order of layers, not of sorted names, leads to other partners only."""
+        found = [each.candidates.get(layer) for each in self.alignments if not each.by_names]
+        return self.telling and any(some and target not in some for some in found)
 
     def best(self) -> list[Alignment]:
         """Returns the trusted alignments."""
@@ -121,16 +117,22 @@ def judged(layer: Layer, named: Named | None, cell: Cell, orders: OrderEvidence)
 
 def _judged_by_name(layer: Layer, named: Named, cell: Cell, orders: OrderEvidence) -> Verdict:
     target, among = named.target, _everyone(orders, layer)
-    denied = orders.denies(layer, target, among)
+    denied = orders.denies(layer, target)
     if named.by == REST:
         if denied:
             return Verdict(None, None, "what names leave and what the order says differ")
         sure = orders.confirms(layer, target, among)
         return Verdict(target, CERTAIN if sure else LIKELY, "the others' names are taken")
-    if named.by == NUMBERS:
-        sure = named.same or orders.confirms(layer, target, among)
-        reason = "the same numbers" if named.same else "the numbers agree"
-        return Verdict(target, LIKELY if denied or not sure else CERTAIN, reason)
+    sure = orders.confirms(layer, target, among)
+    if named.by == COUNTED:
+        if denied:
+            return Verdict(None, None, "numbers that were counted and the order differ")
+        same = layer.names == target.names
+        return Verdict(target, CERTAIN if sure and same else LIKELY, "counted alike")
+    if named.by != WORDS:
+        sure = not denied and (sure or named.by == NUMBERS)
+        reason = "the same numbers" if named.by == NUMBERS else "the numbers agree"
+        return Verdict(target, CERTAIN if sure else LIKELY, reason)
     shared = ", ".join(sorted(cell.words))
     return Verdict(target, LIKELY if denied else CERTAIN, f"the names share {shared}")
 
@@ -151,6 +153,8 @@ def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict
         return Verdict(None, None, "words of their names contradict each other")
     twins = [other for other in cell.sources if other is not layer and orders.close(layer, other)]
     for twin in twins:
+        if orders.partners(twin, cell.targets) is None:
+            continue
         partner = orders.partner(twin, cell.targets)
         if partner is None or _mirrored(layer, twin, target, partner):
             return Verdict(None, None, "they are mirror images, and only the order tells them apart")

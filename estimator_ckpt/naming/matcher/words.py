@@ -114,6 +114,11 @@ def parsed(scope: str) -> Name:
             if not word:
                 numbers.append(number)
                 explicit.append(chosen)
+        if tokens and all(word in _TYPES for word, _ in tokens):
+            # The first of its type: `dense`, and then `dense_1`.
+            template.append("#")
+            numbers.append(0)
+            explicit.append(False)
     words = frozenset(w for w in template if w not in "/#" and w not in COMMON)
     return Name(words, tuple(template), tuple(numbers), tuple(explicit), tuple(text))
 
