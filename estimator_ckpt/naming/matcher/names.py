@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from estimator_ckpt.naming.matcher.layers import Layer
 from estimator_ckpt.naming.matcher.words import Name
 
+_MOST_COLUMNS = 4
 WORDS, REST = "words", "what is left"
 # Numbers behind the same word; those that differ by one or follow other words; those of a framework.
 NUMBERS, SHIFTED, COUNTED = "numbers", "other numbers", "counted numbers"
@@ -91,7 +93,8 @@ def by_name(
             continue
         if len(cell.sources) == 1:
             by = WORDS if cell.words else REST
-            findings.named[cell.sources[0]] = Named(cell.targets[0], by)
+            learned = bool(cell.words & set(translated.values()))
+            findings.named[cell.sources[0]] = Named(cell.targets[0], by, learned)
             continue
         match = _by_number(cell)
         if match is not None:
@@ -217,23 +220,38 @@ def _same_but_offset(one: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def _matched(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match | None:
-    if len(left) != len(right):
+    if len(left) != len(right) or len(left) > _MOST_COLUMNS:
         return None
     chosen = all(column.chosen for column in (*left, *right))
+    found = [
+        match
+        for turned in permutations(right)
+        for match in [_shifted(cell, left, list(turned), chosen)]
+        if match is not None
+    ]
+    same = [match for match in found if match.by == NUMBERS]
+    if len(same) == 1 or len(found) == 1:
+        return (same or found)[0]
+    # Two orders of the numbers, or none: no more than an order.
+    return None if chosen and not found else _ranked(cell, left, right)
+
+
+def _shifted(
+    cell: Cell, left: list[_Column], right: list[_Column], chosen: bool
+) -> _Match | None:
+    """Pairs layers whose numbers differ by the same in all of them: by nothing, or by one."""
     shifts = [min(b.values) - min(a.values) for a, b in zip(left, right)]
     rows = zip(*(column.values for column in left))
     shifted = [tuple(number + shift for number, shift in zip(row, shifts)) for row in rows]
     targets = dict(zip(zip(*(column.values for column in right)), cell.targets))
     if any(abs(shift) > 1 for shift in shifts) or set(shifted) != set(targets):
-        return None if chosen else _ranked(cell, left, right)
+        return None
     offsets = {(a.prefix, b.prefix): shift for a, b, shift in zip(left, right, shifts)}
     pairs = [(source, targets[row]) for source, row in zip(cell.sources, shifted)]
-    if not chosen:
-        return _Match(pairs, offsets, COUNTED)
     same = all(
         shift == 0 and a.prefix[-2] == b.prefix[-2] for shift, a, b in zip(shifts, left, right)
     )
-    return _Match(pairs, offsets, NUMBERS if same else SHIFTED)
+    return _Match(pairs, offsets, (NUMBERS if same else SHIFTED) if chosen else COUNTED)
 
 
 def _ranked(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match:

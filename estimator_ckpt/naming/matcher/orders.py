@@ -238,10 +238,12 @@ def neighbours(order: Order, class_of: Mapping[Layer, int]) -> Callable[[Layer, 
     """
     layers: list[Layer] = []
     places: dict[Layer, int] = {}
+    attached: dict[Layer, Layer] = {}
     for layer in order.layers:
         # A normalization or a bias is where the layer before it is.
         if layers and ("norm" in layer.kind or layer.kind == "bias"):
             places[layer] = len(layers) - 1
+            attached[layer] = layers[-1]
         else:
             places[layer] = len(layers)
             layers.append(layer)
@@ -251,6 +253,11 @@ def neighbours(order: Order, class_of: Mapping[Layer, int]) -> Callable[[Layer, 
     }
 
     def alike(one: Layer, other: Layer) -> bool:
+        held = attached.get(one), attached.get(other)
+        if held[0] is not held[1] and (not held[0] or not held[1]):
+            return False
+        if held[0] and held[1] and class_of.get(held[0]) != class_of.get(held[1]):
+            return False
         close = abs(places[one] - places[other]) <= 4
         return close or around[one] == around[other]
 

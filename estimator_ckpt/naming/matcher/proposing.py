@@ -124,6 +124,9 @@ class _Work:
             for layer in (*sources, *targets)
         }
         self.orders = OrderEvidence(left, right, class_of)
+        self._take_same_names(left, right)
+        if any(layer in self.decided for layer in left):
+            classes = [tuple(map(self._free, sides)) for sides in classes]
         self._decide(classes)
         self.open_cells = _whole_if_most_is_open(self.open_cells, self.decided)
         for cell, _ in self.open_cells:
@@ -152,6 +155,21 @@ class _Work:
             partner = next(iter(partners)) if len(partners) == 1 else None
             if partner is not None:
                 self.decided[layer] = Verdict(partner, CERTAIN, "pinned")
+
+    def _take_same_names(self, sources: Sequence[Layer], targets: Sequence[Layer]) -> None:
+        """Where both sides have the same names, they are the map, unless an order denies it."""
+        assert self.orders is not None
+        owners = {frozenset(row.name for row in layer.rows.values()): layer for layer in targets}
+        names = [frozenset(row.name for row in layer.rows.values()) for layer in sources]
+        if set(names) != set(owners):
+            return
+        pairs = [(layer, owners[name]) for layer, name in zip(sources, names)]
+        if not any(self.orders.denies(*pair) for pair in pairs):
+            self.decided.update(
+                (one, Verdict(other, CERTAIN, "both sides have the same names"))
+                for one, other in pairs
+                if fit(one.signature, other.signature)
+            )
 
     def _free(self, layers: Iterable[Layer]) -> list[Layer]:
         """Those that nothing is decided about, and nothing is asked or refused."""
@@ -259,6 +277,9 @@ def _without_clashes(found: Mapping[Layer, Verdict]) -> dict[Layer, Verdict]:
     }
 
 
+_MOST = 0.75
+
+
 def _whole_if_most_is_open(
     open_cells: list[tuple[Cell, str]], decided: Mapping[Layer, Verdict]
 ) -> list[tuple[Cell, str]]:
@@ -268,7 +289,7 @@ def _whole_if_most_is_open(
     """
     count = sum(len(layer.rows) for cell, _ in open_cells for layer in cell.sources)
     rest = {s: v for s, v in decided.items() if v.target is not None and v.reason != "pinned"}
-    if count <= sum(len(layer.rows) for layer in decided):
+    if count <= _MOST * (count + sum(len(layer.rows) for layer in decided)):
         return open_cells
     reason = "most of the network is asked, and this belongs to it"
     return open_cells + [(Cell([s], [v.target]), reason) for s, v in rest.items() if v.target]

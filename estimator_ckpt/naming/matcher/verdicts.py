@@ -126,7 +126,7 @@ def _judged_by_name(layer: Layer, named: Named, cell: Cell, orders: OrderEvidenc
     sure = orders.confirms(layer, target, among)
     if named.by == COUNTED:
         if denied:
-            return Verdict(None, None, "numbers that were counted and the order differ")
+            return _judged_by_order(layer, cell, orders)
         same = layer.names == target.names
         return Verdict(target, CERTAIN if sure and same else LIKELY, "counted alike")
     if named.by != WORDS:
@@ -134,6 +134,10 @@ def _judged_by_name(layer: Layer, named: Named, cell: Cell, orders: OrderEvidenc
         reason = "the same numbers" if named.by == NUMBERS else "the numbers agree"
         return Verdict(target, CERTAIN if sure else LIKELY, reason)
     shared = ", ".join(sorted(cell.words))
+    if named.learned:
+        if denied:
+            return Verdict(None, None, "the order contradicts what other layers say about words")
+        return Verdict(target, CERTAIN if sure else LIKELY, f"other layers say which is {shared}")
     return Verdict(target, LIKELY if denied else CERTAIN, f"the names share {shared}")
 
 
@@ -170,7 +174,19 @@ def _mirrored(one: Layer, two: Layer, other: Layer, twin: Layer) -> bool:
     differ = (one.words != two.words, other.words != twin.words)
     if one.kind == "embedding" or other.kind == "embedding":
         return any(differ) or not (_numbered(one, two) and _numbered(other, twin))
+    if any(differ) and not all(differ):
+        # Words on one side only: numbers on the other say an order, if someone chose them.
+        return _is_counted(*((other, twin) if differ[0] else (one, two)))
     return all(differ)
+
+
+def _is_counted(one: Layer, two: Layer) -> bool:
+    """Whether two names differ in numbers that a framework gave, and in no other."""
+    left, right = one.names[0], two.names[0]
+    if left.template != right.template:
+        return False
+    differing = [at for at, pair in enumerate(zip(left.numbers, right.numbers)) if len({*pair}) > 1]
+    return bool(differing) and not any(left.explicit[at] for at in differing)
 
 
 def _numbered(one: Layer, two: Layer) -> bool:
