@@ -48,11 +48,13 @@ class Named:
       target: the layer of the target.
       by: `words`, `numbers`, `other numbers`, `counted numbers` or `what is left`.
       learned: whether a word had to be translated.
+      clear: whether no words are left on both sides that tell look-alikes apart, differently.
     """
 
     target: Layer
     by: str
     learned: bool = False
+    clear: bool = True
 
 
 @dataclass
@@ -84,8 +86,12 @@ def by_name(
     words.update((layer, layer.words) for _, targets in classes for layer in targets)
     trust = _trust(classes, words)
     findings = Findings()
+    vocabularies: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
     for sources, targets in classes:
-        findings.cells += _cells(list(sources), list(targets), words, trust)
+        found = _cells(list(sources), list(targets), words, trust)
+        told = _told_apart(sources, words), _told_apart(targets, words)
+        vocabularies.update((id(cell), told) for cell in found)
+        findings.cells += found
     offsets: dict[tuple[object, ...], set[int]] = {}
     numbered = []
     for cell in findings.cells:
@@ -94,21 +100,37 @@ def by_name(
         if len(cell.sources) == 1:
             by = WORDS if cell.words else REST
             learned = bool(cell.words & set(translated.values()))
-            findings.named[cell.sources[0]] = Named(cell.targets[0], by, learned)
+            clear = _is_clear(cell, words, vocabularies[id(cell)])
+            findings.named[cell.sources[0]] = Named(cell.targets[0], by, learned, clear)
             continue
         match = _by_number(cell)
         if match is not None:
-            numbered.append(match)
+            numbered.append((match, _is_clear(cell, words, vocabularies[id(cell)])))
             for key, offset in match.offsets.items():
                 offsets.setdefault(key, set()).add(offset)
-    for match in numbered:
+    for match, clear in numbered:
         if all(len(offsets[key]) == 1 for key in match.offsets):
             for source, target in match.pairs:
-                findings.named[source] = Named(target, match.by)
+                findings.named[source] = Named(target, match.by, clear=clear)
     return findings
 
 
 Words = Mapping[Layer, frozenset[str]]
+
+
+def _told_apart(layers: Collection[Layer], words: Words) -> frozenset[str]:
+    """The words that some of these layers have, and others don't."""
+    found = [words[layer] for layer in layers]
+    return frozenset[str]().union(*found) - frozenset.intersection(*found)
+
+
+def _is_clear(cell: Cell, words: Words, told: tuple[frozenset[str], frozenset[str]]) -> bool:
+    """Whether not both sides have telling words of their own: `mix` here, `mlp` there."""
+    left, right = (
+        frozenset[str]().union(*(words[layer] for layer in side)) & telling
+        for side, telling in zip((cell.sources, cell.targets), told)
+    )
+    return not (left - right - told[1]) or not (right - left - told[0])
 
 
 def _trust(

@@ -231,19 +231,22 @@ def _table(one: Sequence[int], other: Sequence[int]) -> list[list[int]]:
     return table
 
 
-def neighbours(order: Order, class_of: Mapping[Layer, int]) -> Callable[[Layer, Layer], bool]:
+def neighbours(
+    order: Order, class_of: Mapping[Layer, int], attached: bool = True
+) -> Callable[[Layer, Layer], bool]:
     """Returns a function that says whether an order can't tell two look-alikes from each other.
 
-    It can't if they are close together, or if what is around them looks alike.
+    It can't if they are close together, or if what is around them looks alike. A normalization is
+    told from another by the layer that it is attached to, where the order is one of layers.
     """
     layers: list[Layer] = []
     places: dict[Layer, int] = {}
-    attached: dict[Layer, Layer] = {}
+    held: dict[Layer, Layer] = {}
     for layer in order.layers:
         # A normalization or a bias is where the layer before it is.
         if layers and ("norm" in layer.kind or layer.kind == "bias"):
             places[layer] = len(layers) - 1
-            attached[layer] = layers[-1]
+            held[layer] = layers[-1]
         else:
             places[layer] = len(layers)
             layers.append(layer)
@@ -253,11 +256,12 @@ def neighbours(order: Order, class_of: Mapping[Layer, int]) -> Callable[[Layer, 
     }
 
     def alike(one: Layer, other: Layer) -> bool:
-        held = attached.get(one), attached.get(other)
-        if held[0] is not held[1] and (not held[0] or not held[1]):
-            return False
-        if held[0] and held[1] and class_of.get(held[0]) != class_of.get(held[1]):
-            return False
+        left, right = held.get(one), held.get(other)
+        if left is not None or right is not None:
+            if not attached:
+                return True
+            if left is None or right is None or class_of.get(left) != class_of.get(right):
+                return False
         close = abs(places[one] - places[other]) <= 4
         return close or around[one] == around[other]
 

@@ -60,7 +60,8 @@ class OrderEvidence:
         self.alignments = alignments(sources, targets, class_of)
         aligned = [layer for layer in sources if layer in class_of]
         orders = orders_of(aligned)
-        self.close = neighbours(orders[0], class_of)
+        self.by_names = any(each.by_names for each in self.alignments)
+        self.close = neighbours(orders[0], class_of, attached=not self.by_names)
         kinds = {(each.source, each.target) for each in self.alignments}
         both = {(CREATED, CREATED), (CREATED, LISTED)} <= kinds
         weight = max((each.weight for each in self.alignments), default=0.0)
@@ -96,6 +97,11 @@ class OrderEvidence:
         found = [each.candidates.get(layer) for each in self.alignments if not each.by_names]
         return self.telling and any(some and target not in some for some in found)
 
+    def unlike(self, layer: Layer, target: Layer) -> bool:
+        """Returns whether both orders of creation are known, and lead to other partners only."""
+        found = [each.candidates.get(layer) for each in self.alignments if each.by_creation]
+        return any(some and target not in some for some in found)
+
     def best(self) -> list[Alignment]:
         """Returns the trusted alignments."""
         return self.alignments
@@ -124,6 +130,10 @@ def _judged_by_name(layer: Layer, named: Named, cell: Cell, orders: OrderEvidenc
         sure = orders.confirms(layer, target, among)
         return Verdict(target, CERTAIN if sure else LIKELY, "the others' names are taken")
     sure = orders.confirms(layer, target, among)
+    if not named.clear:
+        if denied or orders.unlike(layer, target):
+            return Verdict(None, None, "their names and the order differ")
+        return Verdict(target, CERTAIN if sure else LIKELY, "names, though words differ, too")
     if named.by == COUNTED:
         if denied:
             return _judged_by_order(layer, cell, orders)
@@ -160,13 +170,13 @@ def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict
         if orders.partners(twin, cell.targets) is None:
             continue
         partner = orders.partner(twin, cell.targets)
-        if partner is None or _mirrored(layer, twin, target, partner):
+        if partner is None or _mirrored(layer, twin, target, partner, orders.by_names):
             return Verdict(None, None, "they are mirror images, and only the order tells them apart")
     sure = not twins and any(target in each.candidates.get(layer, ()) for each in orders.strong)
     return Verdict(target, CERTAIN if sure else LIKELY, "the order of layers")
 
 
-def _mirrored(one: Layer, two: Layer, other: Layer, twin: Layer) -> bool:
+def _mirrored(one: Layer, two: Layer, other: Layer, twin: Layer, sorted_names: bool) -> bool:
     """Whether both sides tell the two apart, in words that have nothing in common.
 
     Tables that stand beside each other are mirror images unless both sides number them.
@@ -174,6 +184,8 @@ def _mirrored(one: Layer, two: Layer, other: Layer, twin: Layer) -> bool:
     differ = (one.words != two.words, other.words != twin.words)
     if one.kind == "embedding" or other.kind == "embedding":
         return any(differ) or not (_numbered(one, two) and _numbered(other, twin))
+    if sorted_names and any(differ):
+        return True  # the alphabet is no order of layers
     if any(differ) and not all(differ):
         # Words on one side only: numbers on the other say an order, if someone chose them.
         return _is_counted(*((other, twin) if differ[0] else (one, two)))
