@@ -1,0 +1,215 @@
+"""Variables as layers: what lies in one scope, with the roles that its parts play.
+
+    layers, states = layers_of(rows)          # states: {name: reason} of what is no weight
+    layers[0].rows["kernel"].shape
+    fit(layers[0], other)                     # the rows that correspond, or None
+
+A layer is what a layer object would hold: kernel and bias; gamma, beta and moving averages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from estimator_ckpt.naming.matcher.rows import NamedShape
+from estimator_ckpt.naming.matcher.shapes import same_bytes, squeezed
+from estimator_ckpt.naming.matcher.words import Name, parsed, role_of
+from estimator_ckpt.naming.slots import is_optimizer_state, slot_of
+
+_STEPS = frozenset(("global_step", "save_counter", "iterations", "iter"))
+# Scopes of Keras' own optimizers, and what a slot adds to the name of its variable.
+_OPTIMIZER = re.compile(
+    r"(.*/)?(optimizer|_optimizer|training|adam|adamw|adamax|adagrad|adadelta|adafactor|sgd|nadam"
+    r"|rmsprop|ftrl|lion|lamb)(_\d+)?/.*",
+    re.IGNORECASE,
+)
+_SLOT = re.compile(
+    r"(Adam|AdamW|AdamWeightDecay\w*|Adagrad|Adadelta|Adafactor|Ftrl|Momentum|RMSProp|LAMB|Lion"
+    r"|AdaMax|Nadam|adam_[mv]|m|v|vr|vc|vhat|rms|mg|momentum|accumulator|slot_\w+"
+    r"|ExponentialMovingAverage|\.OPTIMIZER_SLOT|moving_avg)(_\d+)?"
+)
+_MAIN = frozenset(("kernel", "weight", "embedding", "depthwise", "pointwise", ""))
+_OPTIONAL = frozenset(("bias", "beta", "gamma"))
+_NORM = frozenset(("gamma", "beta", "mean", "variance"))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The variables of one layer.
+
+    Attributes:
+      key: its scope, and what leaves of that scope have in common.
+      rows: {role: variable}.
+      names: what its name says, by its best name first.
+      words: of all its names.
+      signature: roles, shapes and kinds of dtypes; layers with the same one look alike.
+    """
+
+    key: tuple[str, ...]
+    rows: Mapping[str, NamedShape]
+    names: tuple[Name, ...]
+    words: frozenset[str]
+    signature: tuple[tuple[str, tuple[int, ...], str], ...]
+
+    @property
+    def main(self) -> NamedShape:
+        """The variable that shows best which layer this is."""
+        return max(self.rows.values(), key=lambda row: (len(squeezed(row.shape)), row.shape))
+
+    @property
+    def kind(self) -> str:
+        """What sort of a layer it is: `norm`, `embedding`, `depthwise`, `kernel`, `bias` ..."""
+        if self.rows.keys() & {"mean", "variance"}:
+            return "batch norm"
+        if self.rows.keys() <= _NORM:
+            return "norm"
+        roles = sorted(self.rows.keys() - {"bias"}) or ["bias"]
+        return "+".join("kernel" if role in _MAIN - {"depthwise"} else role for role in roles)
+
+
+def layers_of(rows: Iterable[NamedShape]) -> tuple[list[Layer], dict[str, str]]:
+    """Groups variables into layers.
+
+    Args:
+      rows: variables, in any order.
+
+    Returns:
+      The layers, sorted by their keys, and {name: reason} of what is no weight: the slots of
+      optimizers and their scalars, the step.
+    """
+    rows = sorted(rows, key=lambda row: row.name)
+    states = _states(rows)
+    scopes: dict[tuple[str, ...], list[tuple[str, str, NamedShape]]] = {}
+    for row in rows:
+        if row.name not in states:
+            scope, role, rest = _placed(row)
+            scopes.setdefault(scope, []).append((role, rest, row))
+    layers = [layer for key, found in sorted(scopes.items()) for layer in _split(key, found)]
+    return layers, states
+
+
+def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
+    names = {row.name: row for row in rows}
+    found = {}
+    for row in rows:
+        last = row.name.rpartition("/")[2]
+        owner = _owner(row, names)
+        if last in _STEPS and not row.shape:
+            found[row.name] = "a counter of steps, not a weight"
+        elif owner is not None:
+            found[row.name] = f"a slot of '{owner}': it goes where its variable goes"
+        elif is_optimizer_state(row.name, frozenset()) or _OPTIMIZER.fullmatch(row.name):
+            found[row.name] = "state of an optimizer, not a weight"
+        elif row.second_name and _OPTIMIZER.fullmatch(row.second_name):
+            found[row.name] = "state of an optimizer, not a weight"
+    return found
+
+
+def _owner(row: NamedShape, names: Mapping[str, NamedShape]) -> str | None:
+    """The variable whose slot this is: its name is extended, also by more than one part."""
+    scope, _, last = row.name.rpartition("/")
+    known = _SLOT.fullmatch(last)
+    while scope:
+        if scope in names and (known or names[scope].shape == row.shape):
+            return scope
+        scope = scope.rpartition("/")[0]
+    return slot_of(row.name, names.keys()) if known else None
+
+
+def _placed(row: NamedShape) -> tuple[tuple[str, ...], str, str]:
+    """The scope of a variable by all its names, its role, and the rest of its leaf."""
+    spelled = [name.partition(":")[0] for name in (row.second_name, row.name) if name]
+    scopes = tuple(name.rpartition("/")[0] for name in spelled)
+    for name in spelled:
+        role, rest = role_of(name.rpartition("/")[2])
+        if role and (not rest or len(spelled) == 1):
+            return scopes, role, rest
+    role, rest = role_of(spelled[0].rpartition("/")[2])
+    return scopes, role, rest
+
+
+def _split(key: tuple[str, ...], found: list[tuple[str, str, NamedShape]]) -> list[Layer]:
+    """The layers of one scope: one, or several where leaves are numbered (`w1`, `b1`, `w2`)."""
+    rests: dict[str, list[tuple[str, str, NamedShape]]] = {}
+    for role, rest, row in found:
+        rests.setdefault(rest, []).append((role, rest, row))
+    layers = []
+    for rest, group in rests.items():
+        roles = [role for role, _, _ in group]
+        if len(set(roles)) == len(roles):
+            layers.append(_layer((*key, rest), {role: row for role, _, row in group}))
+        else:
+            for role, _, row in group:
+                leaf = row.name.rpartition("/")[2]
+                layers.append(_layer((*key, f"{rest}/{leaf}".strip("/")), {role: row}))
+    return layers
+
+
+def _layer(key: tuple[str, ...], rows: dict[str, NamedShape]) -> Layer:
+    rows = _as_norm(rows)
+    *scopes, rest = key
+    names = tuple(dict.fromkeys(parsed(f"{scope}/{rest}".strip("/")) for scope in scopes))
+    signature = tuple(
+        sorted((role, tuple(row.shape), _dtype_kind(row.dtype)) for role, row in rows.items())
+    )
+    words = frozenset().union(*(name.words for name in names))
+    return Layer(key, rows, names, words, signature)
+
+
+def _as_norm(rows: dict[str, NamedShape]) -> dict[str, NamedShape]:
+    """Scale and shift by the names that a normalization's have: `weight` and `bias` are vectors."""
+    scales = [role for role in ("gamma", "weight") if role in rows]
+    is_norm = "gamma" in rows or ("weight" in rows and len(rows["weight"].shape) == 1)
+    if not (is_norm and len(scales) == 1 and not rows.keys() - {*_NORM, "weight", "bias"}):
+        return rows
+    renamed = {"weight": "gamma", "bias": "beta"}
+    if "bias" in rows and "beta" in rows:
+        return rows
+    return {renamed.get(role, role): row for role, row in rows.items()}
+
+
+def _dtype_kind(dtype: str) -> str:
+    return "float" if "float" in dtype or dtype == "half" else dtype
+
+
+Signature = tuple[tuple[str, tuple[int, ...], str], ...]
+
+
+def fit(one: Signature, other: Signature) -> tuple[tuple[str, str], ...] | None:
+    """Returns the roles of two layers that correspond, or None where the layers don't fit.
+
+    They fit if what both have is of the same bytes, and if what only one has is optional: a
+    convolution may have a bias on one side only.
+    """
+    left = {role: (shape, kind) for role, shape, kind in one}
+    right = {role: (shape, kind) for role, shape, kind in other}
+    pairs = [(role, role) for role in left if role in right]
+    spare = [[r for r in side if r not in both] for side, both in ((left, right), (right, left))]
+    for role in list(spare[0]):
+        fitting = [r for r in spare[1] if _roles_fit(role, r, left[role][0])]
+        if len(fitting) == 1:
+            pairs.append((role, fitting[0]))
+            spare[0].remove(role)
+            spare[1].remove(fitting[0])
+    if not pairs or not all(r in _OPTIONAL for r in (*spare[0], *spare[1])):
+        return None
+    if spare[0] and spare[1]:
+        return None
+    for mine, theirs in pairs:
+        (shape, kind), (other_shape, other_kind) = left[mine], right[theirs]
+        if kind != other_kind or not same_bytes(shape, other_shape):
+            return None
+    rank = max(len(squeezed(shape)) for shape, _ in (*left.values(), *right.values()))
+    paired = max(len(squeezed(left[mine][0])) for mine, _ in pairs)
+    return tuple(pairs) if paired == rank or rank <= 1 else None
+
+
+def _roles_fit(one: str, other: str, shape: tuple[int, ...]) -> bool:
+    """Whether two names of roles can mean the same: `weight` can be a kernel or an embedding."""
+    if not one or not other:
+        return not {one, other} & {"mean", "variance", "recurrent"}
+    if {one, other} <= _MAIN:
+        return {one, other} != {"kernel", "embedding"}
+    return len(squeezed(shape)) <= 1 and {one, other} in ({"weight", "gamma"}, {"bias", "beta"})

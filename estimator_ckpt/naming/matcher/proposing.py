@@ -1,0 +1,379 @@
+"""Puts the evidence together: a proposal of a map from one set of variables to another.
+
+    proposal = propose(checkpoint_rows, model_rows, pins={"dnn/w": "model/dense/kernel"})
+    proposal.pairs("certain")
+
+The steps: variables become layers; layers that look alike become classes; names divide classes;
+orders are aligned; what is decided translates words for the rest; what is left is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.naming.filters import near
+from estimator_ckpt.naming.matcher import refusals
+from estimator_ckpt.naming.matcher.classes import classes_of
+from estimator_ckpt.naming.matcher.layers import Layer, fit, layers_of
+from estimator_ckpt.naming.matcher.names import Cell, Findings, by_name
+from estimator_ckpt.naming.matcher.questions import questions, row_pairs
+from estimator_ckpt.naming.matcher.rows import (
+    CERTAIN,
+    LIKELY,
+    NamedShape,
+    Pair,
+    Proposal,
+    Question,
+    Refusal,
+    Unmapped,
+)
+from estimator_ckpt.naming.matcher.shapes import is_square, same_bytes
+from estimator_ckpt.naming.matcher.translated import translations
+from estimator_ckpt.naming.matcher.verdicts import OrderEvidence, Verdict, judged
+
+
+def propose(
+    source: Iterable[NamedShape],
+    target: Iterable[NamedShape],
+    pins: Mapping[str, str] | None = None,
+) -> Proposal:
+    """Proposes which variable of a target gets the value of which one of a source.
+
+    Args:
+      source: the variables of a checkpoint, in any order.
+      target: the variables of a model or of another checkpoint, in any order.
+      pins: {source: target} of what is known. Pins are kept, and tell about the rest.
+
+    Returns:
+      The proposal. The order of the rows doesn't matter; only what they say does.
+
+    Raises:
+      CheckpointArgumentError: names are not unique, or a pin names what does not exist, names a
+        target twice, or pairs variables whose shapes don't hold the same bytes.
+    """
+    sides = [_by_name(rows, side) for rows, side in ((source, "source"), (target, "target"))]
+    pins = dict(pins or {})
+    require_fitting_pins(pins, *sides)
+    (left, states), (right, target_states) = (layers_of(side.values()) for side in sides)
+    work = _Work(left, right, pins)
+    work.run()
+    return _collected(work, *sides, states, target_states)
+
+
+def _by_name(rows: Iterable[NamedShape], side: str) -> dict[str, NamedShape]:
+    found: dict[str, NamedShape] = {}
+    for row in rows:
+        if row.name in found:
+            raise CheckpointArgumentError(
+                f"the {side} has two variables called '{row.name}'; names must be unique, "
+                "use object paths"
+            )
+        found[row.name] = row
+    return found
+
+
+def require_fitting_pins(
+    pins: Mapping[str, str],
+    source: Mapping[str, NamedShape],
+    target: Mapping[str, NamedShape],
+) -> None:
+    """Raises CheckpointArgumentError for the first pin that can't be followed."""
+    taken: dict[str, str] = {}
+    for one, other in pins.items():
+        for name, rows, side in ((one, source, "source"), (other, target, "target")):
+            if name not in rows:
+                raise CheckpointArgumentError(f"the {side} has no '{name}'{near(name, rows)}")
+        if other in taken:
+            raise CheckpointArgumentError(
+                f"'{taken[other]}' and '{one}' both go to '{other}'; remove one of them"
+            )
+        taken[other] = one
+        shapes = list(source[one].shape), list(target[other].shape)
+        if not same_bytes(*shapes):
+            raise CheckpointArgumentError(
+                f"'{one}' {shapes[0]} does not fit '{other}' {shapes[1]}: these shapes don't hold "
+                "the same bytes in the same order; its values have to be changed first"
+            )
+
+
+@dataclass
+class _Work:
+    """The layers of both sides, and what is decided about them so far."""
+
+    sources: Sequence[Layer]
+    targets: Sequence[Layer]
+    pins: Mapping[str, str]
+    decided: dict[Layer, Verdict] = field(default_factory=dict)
+    pinned_rows: dict[str, str] = field(default_factory=dict)
+    open_cells: list[tuple[Cell, str]] = field(default_factory=list)
+    recognized: list[refusals.Recognized] = field(default_factory=list)
+    orders: OrderEvidence | None = None
+
+    def run(self) -> None:
+        """Decides what can be decided."""
+        self._take_pins()
+        left, right = self._free(self.sources), self._free(self.targets)
+        self.recognized += refusals.recurrent(left, right)
+        left, right = self._free(left), self._free(right)
+        classes = [(list(c.sources), list(c.targets)) for c in classes_of(left, right)]
+        class_of = {
+            layer: number
+            for number, (sources, targets) in enumerate(classes)
+            for layer in (*sources, *targets)
+        }
+        self.orders = OrderEvidence(left, right, class_of)
+        self._take_same_names(left, right)
+        if any(layer in self.decided for layer in left):
+            classes = [tuple(map(self._free, sides)) for sides in classes]
+        self._decide(classes)
+        self.open_cells = _whole_if_most_is_open(self.open_cells, self.decided)
+        for cell, _ in self.open_cells:
+            for layer in cell.sources:
+                self.decided.pop(layer, None)
+        rest = self._free(self.sources), self._free(self.targets)
+        self.recognized += refusals.transposed(*rest)
+        rest = self._free(self.sources), self._free(self.targets)
+        self.recognized += refusals.split_or_joined(*rest)
+        self._doubt_squares()
+
+    def _take_pins(self) -> None:
+        """Layers whose variables are pinned to those of one other layer are decided."""
+        owner = {row.name: layer for layer in self.targets for row in layer.rows.values()}
+        for layer in self.sources:
+            partners = {
+                owner.get(self.pins[row.name])
+                for row in layer.rows.values()
+                if row.name in self.pins
+            }
+            self.pinned_rows.update(
+                (row.name, self.pins[row.name])
+                for row in layer.rows.values()
+                if row.name in self.pins
+            )
+            partner = next(iter(partners)) if len(partners) == 1 else None
+            if partner is not None:
+                self.decided[layer] = Verdict(partner, CERTAIN, "pinned")
+
+    def _take_same_names(self, sources: Sequence[Layer], targets: Sequence[Layer]) -> None:
+        """Where both sides have the same names, they are the map, unless an order denies it."""
+        assert self.orders is not None
+        owners = {frozenset(row.name for row in layer.rows.values()): layer for layer in targets}
+        names = [frozenset(row.name for row in layer.rows.values()) for layer in sources]
+        if set(names) != set(owners):
+            return
+        pairs = [(layer, owners[name]) for layer, name in zip(sources, names)]
+        if not any(self.orders.denies(*pair) for pair in pairs):
+            self.decided.update(
+                (one, Verdict(other, CERTAIN, "both sides have the same names"))
+                for one, other in pairs
+                if fit(one.signature, other.signature)
+            )
+
+    def _free(self, layers: Iterable[Layer]) -> list[Layer]:
+        """Those that nothing is decided about, and nothing is asked or refused."""
+        used = {v.target for v in self.decided.values()} | set(self.decided)
+        used |= {each for cell, _ in self.open_cells for each in (*cell.sources, *cell.targets)}
+        for each in self.recognized:
+            used |= {*each.sources, *each.targets}
+        return [layer for layer in layers if layer not in used]
+
+    def _decide(self, classes: Sequence[tuple[list[Layer], list[Layer]]]) -> None:
+        """Decides the look-alikes; what is decided tells what words mean, so again and again."""
+        assert self.orders is not None
+        rest = []
+        for sources, targets in classes:
+            verdict = _only_choice(sources, targets)
+            if verdict is not None:
+                self.decided[sources[0]] = verdict
+            else:
+                rest.append((sources, targets))
+        translated: dict[str, str] = {}
+        while True:
+            findings = by_name(rest, translated)
+            verdicts, open_cells = self._judge(findings, bool(translated))
+            decided = {**self.decided, **verdicts}
+            more = translations(decided, self.sources, self.targets)
+            if more == translated:
+                break
+            translated = more
+        self.decided, self.open_cells = decided, open_cells
+
+    def _judge(
+        self, findings: Findings, translated: bool
+    ) -> tuple[dict[Layer, Verdict], list[tuple[Cell, str]]]:
+        assert self.orders is not None
+        verdicts: dict[Layer, Verdict] = {}
+        open_cells = []
+        for cell in findings.cells:
+            found = {
+                layer: judged(layer, findings.named.get(layer), cell, self.orders)
+                for layer in cell.sources
+            }
+            good = _without_clashes(found)
+            verdicts.update(good)
+            left = [layer for layer in cell.sources if layer not in good]
+            taken = {verdict.target for verdict in good.values()}
+            right = [layer for layer in cell.targets if layer not in taken]
+            if left and right:
+                reason = next(iter(found[layer].reason for layer in left))
+                open_cells.append((Cell(left, right, cell.words, cell.contested), reason))
+        del translated
+        return verdicts, open_cells
+
+    def _doubt_squares(self) -> None:
+        """A square matrix beside transposed ones may be transposed, too, and no shape tells."""
+        turned = [r for r in self.recognized if r.refusal.transformation == "transpose"]
+        if not turned:
+            return
+        leaves = {
+            (_leaf(one.main.name), _leaf(other.main.name))
+            for each in turned
+            for one in each.sources
+            for other in each.targets
+        }
+        for layer, verdict in list(self.decided.items()):
+            target = verdict.target
+            if target is None or verdict.reason == "pinned" or not is_square(layer.main.shape):
+                continue
+            if (_leaf(layer.main.name), _leaf(target.main.name)) in leaves:
+                del self.decided[layer]
+                reason = "it is square, and others of its kind are transposed: is this one, too?"
+                self.open_cells.append((Cell([layer], [target]), reason))
+            else:
+                reason = f"{verdict.reason}; square, while others have to be transposed"
+                self.decided[layer] = Verdict(target, LIKELY, reason)
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _only_choice(sources: Sequence[Layer], targets: Sequence[Layer]) -> Verdict | None:
+    """The verdict where one layer of each side fits, and nothing else."""
+    if len(sources) != 1 or len(targets) != 1:
+        return None
+    one, other = sources[0], targets[0]
+    if all(size == 1 for row in one.rows.values() for size in row.shape):
+        # A scalar fits every scalar.
+        alike = bool(one.words & other.words) or one.names == other.names
+        return Verdict(other, CERTAIN if alike else LIKELY, "the only numbers of their kind")
+    return Verdict(other, CERTAIN, "the only ones with these roles and shapes")
+
+
+def _without_clashes(found: Mapping[Layer, Verdict]) -> dict[Layer, Verdict]:
+    """The verdicts that name a target which no other one names, and which fits."""
+    claims: dict[Layer, int] = {}
+    for verdict in found.values():
+        if verdict.target is not None:
+            claims[verdict.target] = claims.get(verdict.target, 0) + 1
+    return {
+        layer: verdict
+        for layer, verdict in found.items()
+        if verdict.target is not None
+        and claims[verdict.target] == 1
+        and fit(layer.signature, verdict.target.signature)
+    }
+
+
+_MOST = 0.75
+
+
+def _whole_if_most_is_open(
+    open_cells: list[tuple[Cell, str]], decided: Mapping[Layer, Verdict]
+) -> list[tuple[Cell, str]]:
+    """Where most of a network is asked, the rest is a part of the answers, and nothing is applied.
+
+    A head alone is of no use; and whoever answers should see a whole map.
+    """
+    count = sum(len(layer.rows) for cell, _ in open_cells for layer in cell.sources)
+    rest = {s: v for s, v in decided.items() if v.target is not None and v.reason != "pinned"}
+    if count <= _MOST * (count + sum(len(layer.rows) for layer in decided)):
+        return open_cells
+    reason = "most of the network is asked, and this belongs to it"
+    return open_cells + [(Cell([s], [v.target]), reason) for s, v in rest.items() if v.target]
+
+
+def _collected(
+    work: _Work,
+    source: Mapping[str, NamedShape],
+    target: Mapping[str, NamedShape],
+    states: Mapping[str, str],
+    target_states: Mapping[str, str],
+) -> Proposal:
+    """The answer, variable by variable."""
+    pairs = {s: (t, CERTAIN, "pinned") for s, t in work.pins.items()}
+    taken = set(work.pins.values())
+    refused: list[Refusal] = [each.refusal for each in work.recognized]
+    for layer, verdict in work.decided.items():
+        assert verdict.target is not None and verdict.confidence is not None
+        for one, other in row_pairs(layer, verdict.target):
+            if one not in pairs and other not in taken:
+                pairs[one] = (other, verdict.confidence, verdict.reason)
+    for each in work.recognized:
+        for mine, theirs in each.others:
+            one, other = each.sources[0].rows[mine].name, each.targets[0].rows[theirs].name
+            if one not in pairs and other not in taken:
+                pairs[one] = (other, LIKELY, "of the same layer as what has to be transposed")
+    for one, (other, _, _) in list(pairs.items()):
+        dtypes = source[one].dtype, target[other].dtype
+        if dtypes[0] != dtypes[1] and one not in work.pins:
+            del pairs[one]
+            refused.append(Refusal((one,), (other,), "cast", f"{dtypes[0]} is not {dtypes[1]}"))
+    assert work.orders is not None
+    asked = questions(work.open_cells, work.orders.best())
+    return _sorted(pairs, asked, refused, (source, target), (states, target_states))
+
+
+def _sorted(
+    pairs: Mapping[str, tuple[str, str, str]],
+    asked: Sequence[Question],
+    refused: Sequence[Refusal],
+    sides: tuple[Mapping[str, NamedShape], Mapping[str, NamedShape]],
+    states: tuple[Mapping[str, str], Mapping[str, str]],
+) -> Proposal:
+    source, target = sides
+    places = {
+        name: (row.listed is None, row.listed or 0, row.created or 0, name)
+        for name, row in target.items()
+    }
+    mapped = tuple(
+        Pair(
+            one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape)
+        )
+        for one, (other, confidence, reason) in sorted(
+            pairs.items(), key=lambda item: places[item[1][0]]
+        )
+    )
+    groups = (*asked, *refused)
+    used = set(pairs) | {name for each in groups for name in each.sources}
+    reached = {each.target for each in mapped} | {n for each in groups for n in each.targets}
+    return Proposal(
+        mapped=mapped,
+        questions=tuple(asked),
+        refusals=tuple(refused),
+        unmapped_source=_unmapped(source, target, used, states[0], "target"),
+        unmapped_target=_unmapped(target, source, reached, states[1], "source"),
+    )
+
+
+def _unmapped(
+    rows: Mapping[str, NamedShape],
+    others: Mapping[str, NamedShape],
+    used: set[str],
+    states: Mapping[str, str],
+    side: str,
+) -> tuple[Unmapped, ...]:
+    shapes = {tuple(row.shape) for row in others.values()}
+    found = []
+    for name, row in sorted(rows.items()):
+        if name in used:
+            continue
+        reason = states.get(name)
+        if reason is None and any(same_bytes(row.shape, shape) for shape in shapes):
+            reason = f"what fits its shape in the {side} belongs to other layers"
+        elif reason is None:
+            reason = f"the {side} has nothing of its shape {list(row.shape)}"
+        found.append(Unmapped(name, reason))
+    return tuple(found)
