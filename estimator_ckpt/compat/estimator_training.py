@@ -96,8 +96,31 @@ def _given_once(config: Any, wanted: Any, name: str) -> Any:
 
 
 def should_run_distribute_coordinator(config: Any) -> bool:
-    """Returns whether a RunConfig is one for a cluster, with a strategy."""
-    return getattr(config, "_distribute_coordinator_mode", None) is not None
+    """Returns whether a RunConfig is one for a cluster, with a strategy.
+
+    A mode that this module does not know, or that has no cluster, is warned of: the job then runs
+    on this machine alone.
+    """
+    mode = getattr(config, "_distribute_coordinator_mode", None)
+    if mode is None:
+        return False
+    if mode not in (_INDEPENDENT_WORKER, _STANDALONE_CLIENT):
+        _log.warning(
+            "The RunConfig's distribute coordinator mode is %r, expected '%s' or '%s': "
+            "train_and_evaluate runs without a cluster",
+            mode,
+            _INDEPENDENT_WORKER,
+            _STANDALONE_CLIENT,
+        )
+        return False
+    if not config.cluster_spec:
+        _log.warning(
+            "The RunConfig's distribute coordinator mode is '%s', but there is no cluster: "
+            "train_and_evaluate runs without one",
+            mode,
+        )
+        return False
+    return True
 
 
 def train_and_evaluate(estimator: Any, train_spec: Any, eval_spec: Any, executor_cls: Any) -> None:
@@ -109,11 +132,20 @@ def train_and_evaluate(estimator: Any, train_spec: Any, eval_spec: Any, executor
       eval_spec: an EvalSpec.
       executor_cls: makes an executor of these three, whose `run_evaluator` evaluates one checkpoint
         after another.
+
+    Raises:
+      ValueError: the config is none for a cluster.
     """
+    config = estimator.config
+    if not config._distribute_coordinator_mode:
+        raise ValueError(
+            "the RunConfig has no distribute coordinator mode: it is none for a cluster, with a "
+            "train_distribute"
+        )
     if train_spec.saving_listeners:
         _log.warning(
             "The saving_listeners of the TrainSpec are not called under %s",
-            type(estimator._config._train_distribute).__name__,
+            type(config.train_distribute).__name__,
         )
 
     def train(strategy: Any) -> None:
@@ -121,14 +153,14 @@ def train_and_evaluate(estimator: Any, train_spec: Any, eval_spec: Any, executor
         own.train(
             input_fn=train_spec.input_fn,
             max_steps=train_spec.max_steps,
-            hooks=_hooks_of_this_task(estimator, train_spec.hooks),
+            hooks=_hooks_of_this_task(config, train_spec.hooks),
         )
 
     def evaluate(strategy: Any) -> None:
         own = _estimator_of_this_task(estimator, "eval", strategy)
         executor_cls(own, train_spec, eval_spec).run_evaluator()
 
-    _run(estimator, train, evaluate)
+    _run(config, train, evaluate)
 
 
 def estimator_train(
@@ -153,9 +185,9 @@ def estimator_train(
 
     def train(strategy: Any) -> Any:
         own = _estimator_of_this_task(estimator, "train", strategy)
-        return train_distributed_fn(own, strategy, _hooks_of_this_task(estimator, hooks))
+        return train_distributed_fn(own, strategy, _hooks_of_this_task(estimator._config, hooks))
 
-    return _run(estimator, train)
+    return _run(estimator._config, train)
 
 
 def estimator_evaluate(
@@ -180,9 +212,9 @@ def estimator_evaluate(
 
     def evaluate(strategy: Any) -> Any:
         own = _estimator_of_this_task(estimator, "eval", strategy)
-        return evaluate_distributed_fn(own, strategy, _hooks_of_this_task(estimator, hooks))
+        return evaluate_distributed_fn(own, strategy, _hooks_of_this_task(estimator._config, hooks))
 
-    return _run(estimator, evaluate, strategy=strategy)
+    return _run(estimator._config, evaluate, strategy=strategy)
 
 
 def _require_single_client(estimator: Any, strategy: Any, method: str) -> None:
@@ -205,13 +237,12 @@ def _require_single_client(estimator: Any, strategy: Any, method: str) -> None:
 
 
 def _run(
-    estimator: Any,
+    config: Any,
     worker_fn: Callable[[Any], Any],
     eval_fn: Callable[[Any], Any] | None = None,
     strategy: Any = None,
 ) -> Any:
     """Has the coordinator call the function of this task, of each task if this is the client."""
-    config = estimator._config
     is_client = config._distribute_coordinator_mode == _STANDALONE_CLIENT
     return coordinator.run_distribute_coordinator(
         worker_fn,
@@ -225,10 +256,10 @@ def _run(
     )
 
 
-def _hooks_of_this_task(estimator: Any, hooks: Sequence[Any] | None) -> list[Any]:
+def _hooks_of_this_task(config: Any, hooks: Sequence[Any] | None) -> list[Any]:
     """Returns the hooks; copies for each of the tasks that a client runs in its threads."""
     hooks = list(hooks or ())
-    is_client = estimator._config._distribute_coordinator_mode == _STANDALONE_CLIENT
+    is_client = config._distribute_coordinator_mode == _STANDALONE_CLIENT
     return copy.deepcopy(hooks) if is_client else hooks
 
 

@@ -18,11 +18,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from estimator_ckpt.compat.aliases import api_module, api_parents, supply_aliases
 from estimator_ckpt.compat.missing_modules import supply_missing_modules
 from estimator_ckpt.errors import EstimatorUnavailableError
 
 _log = logging.getLogger(__name__)
-_API_MODULE = "tensorflow_estimator.python.estimator.api._{version}.estimator"
 _LAST_MINOR = 15  # of tensorflow-estimator 2.N.0, one for each TensorFlow up to 2.15
 _INPUT_HOOK = "CheckpointInputPipelineHook"  # it went with tf.estimator
 _LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
@@ -46,20 +46,23 @@ def load_api(version: str) -> Any:
     _require_keras_2(tensorflow)
     supply_missing_modules()
     with _own_classes_left_alone():
-        return importlib.import_module(_API_MODULE.format(version=version))
+        return importlib.import_module(api_module(version))
 
 
 def install() -> None:
     """Puts `tf.estimator` and `tf.compat.v1.estimator` back where TensorFlow lacks them."""
     tensorflow = _import_tensorflow()
-    for parent, version in (
-        (tensorflow, "v2"),
-        (tensorflow.compat.v2, "v2"),
-        (tensorflow.compat.v1, "v1"),
-    ):
-        if hasattr(parent, "estimator"):
-            continue
-        parent.estimator = load_api(version)
+    apis = {version: load_api(version) for version in ("v1", "v2")}
+    if _has_its_own_estimator(tensorflow):
+        return
+    # Each is a module of its own, or becomes one when it is imported by its name.
+    for name in ("tensorflow.compat.v1", "tensorflow.compat.v2"):
+        importlib.import_module(name)
+    supply_aliases()
+    for parent, version in api_parents():
+        if not hasattr(parent, "estimator"):
+            setattr(parent, "estimator", apis[version])  # noqa: B010
+    for parent in (tensorflow, tensorflow.compat.v2, tensorflow.compat.v1):
         if not hasattr(parent.data.experimental, _INPUT_HOOK):
             module = importlib.import_module("estimator_ckpt.compat.input_pipeline")
             setattr(parent.data.experimental, _INPUT_HOOK, getattr(module, _INPUT_HOOK))
@@ -73,6 +76,10 @@ def _import_tensorflow() -> Any:
     if spec is not None and spec.origin is not None and _is_without_estimator(spec.origin):
         _prefer_keras_2()
     return importlib.import_module("tensorflow")
+
+
+def _has_its_own_estimator(tensorflow: Any) -> bool:
+    return not _is_without_estimator(tensorflow.__file__)
 
 
 def _is_without_estimator(init_file: str) -> bool:

@@ -146,6 +146,78 @@ def test_what_is_given_twice_is_refused(run_config, mirrored):
         run_config(WORKERS, ("worker", 0), experimental_distribute=wanted)
 
 
+@pytest.fixture(params=["ours", "tensorflow's"])
+def implementation(request):
+    if request.param == "ours":
+        return estimator_training
+    if not HAS_ITS_OWN:
+        pytest.skip(f"TensorFlow {tf.__version__} has none")
+    return importlib.import_module("tensorflow.python.distribute.estimator_training")
+
+
+@pytest.mark.parametrize(
+    ("mode", "cluster", "expected"),
+    [
+        ("independent_worker", WORKERS, True),
+        ("standalone_client", WORKERS, True),
+        ("independent_worker", {}, False),
+        ("standalone_client", {}, False),
+        ("some_other_mode", WORKERS, False),
+        (1, WORKERS, False),
+        (["independent_worker"], WORKERS, False),
+        (None, WORKERS, False),
+    ],
+)
+def test_only_a_known_mode_with_a_cluster_has_a_coordinator(
+    implementation, mode, cluster, expected
+):
+    config = tf.estimator.RunConfig()
+    config._distribute_coordinator_mode = mode
+    config._cluster_spec = tf.train.ClusterSpec(cluster)
+    assert implementation.should_run_distribute_coordinator(config) is expected
+
+
+def test_a_config_that_knows_no_mode_has_no_coordinator(implementation):
+    assert implementation.should_run_distribute_coordinator(object()) is False
+
+
+class EstimatorWithAConfig:
+    """All that `train_and_evaluate` may ask of an Estimator before there is a task to run."""
+
+    def __init__(self, config):
+        self.config = config
+
+
+def test_train_and_evaluate_reads_the_public_config(implementation):
+    estimator = EstimatorWithAConfig(tf.estimator.RunConfig())
+    estimator.config._distribute_coordinator_mode = None
+    train_spec = tf.estimator.TrainSpec(jobs.same_batch_input_fn, max_steps=1)
+    eval_spec = tf.estimator.EvalSpec(jobs.same_batch_input_fn)
+    with pytest.raises(ValueError, match="(?i)distribute coordinator mode"):
+        implementation.train_and_evaluate(estimator, train_spec, eval_spec, None)
+
+
+def test_train_and_evaluate_takes_strategy_and_cluster_from_the_public_config(
+    implementation, mirrored, monkeypatch
+):
+    given = {}
+    monkeypatch.setattr(
+        estimator_training.coordinator,
+        "run_distribute_coordinator",
+        lambda train, strategy, *rest, **options: given.update(options, strategy=strategy),
+    )
+    cluster = tf.train.ClusterSpec(CHIEF_AND_WORKERS)
+    config = tf.estimator.RunConfig(
+        experimental_distribute=Distribution(mirrored, remote_cluster=cluster)
+    )
+    train_spec = tf.estimator.TrainSpec(jobs.same_batch_input_fn, max_steps=1)
+    eval_spec = tf.estimator.EvalSpec(jobs.same_batch_input_fn)
+    implementation.train_and_evaluate(EstimatorWithAConfig(config), train_spec, eval_spec, None)
+    assert given["strategy"] is mirrored
+    assert given["cluster_spec"] == cluster
+    assert given["mode"] == "standalone_client"
+
+
 @pytest.fixture
 def coordinated(monkeypatch):
     """An Estimator with one implementation or the other, as all parts of it see it."""
