@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.checkpoint.names import keys_by_name, names_by_key, read_object_graph
 from estimator_ckpt.conversion.added import encode_added
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
@@ -198,10 +199,8 @@ def apply(
     Raises:
       CheckpointError: as `convert`.
     """
-    prefix = os.fspath(target)
     checkpoint = open_checkpoint(source)
-    if checkpoint.prefix == prefix:
-        raise CheckpointArgumentError(f"'{prefix}' is both source and target; give another target")
+    prefix = other_prefix(target, source, checkpoint)
     conversion = planned(checkpoint)
     index, shards = rebuild(checkpoint, conversion)
     cost = PublishCost()

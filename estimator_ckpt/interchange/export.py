@@ -19,8 +19,8 @@ from typing import Any
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
+from estimator_ckpt.checkpoint.identity import other_file
 from estimator_ckpt.checkpoint.names import names_by_key
-from estimator_ckpt.checkpoint.opening import index_path
 from estimator_ckpt.checkpoint.selection import why_not_variable
 from estimator_ckpt.conversion.planning import DroppedKey
 from estimator_ckpt.errors import (
@@ -106,14 +106,12 @@ def export_checkpoint(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
     """
-    path = os.fspath(target)
-    kind = file_format_of(path, file_format)
+    kind = file_format_of(os.fsdecode(target), file_format)
     if compress and kind != NPZ:
         raise CheckpointArgumentError(f"compress is for npz; {kind} has no compression")
     wanted = naming.NameFilter(include, exclude)
     checkpoint = open_checkpoint(source)
-    if path in (index_path(checkpoint.prefix), *checkpoint.shard_paths):
-        raise CheckpointArgumentError(f"'{path}' belongs to the checkpoint; give another target")
+    path = other_file(target, source, checkpoint)
     _require_free(path, overwrite)
     keys = _keys_by_name(checkpoint)
     left_out = _left_out(checkpoint, keys, wanted.checked(keys), slots)

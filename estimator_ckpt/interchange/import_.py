@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.added import added_size, put_added
 from estimator_ckpt.conversion.planning import FORMATS, Conversion, DroppedKey, plan
 from estimator_ckpt.errors import (
@@ -105,7 +106,7 @@ def import_checkpoint(
     """
     if to not in FORMATS:
         raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
-    path, prefix = os.fspath(source), os.fspath(target)
+    path, prefix = os.fsdecode(source), other_prefix(target, source)
     kind = file_format_of(path, file_format)
     wanted = naming.NameFilter(include, exclude)
     layout = naming.Layout(container or "var_list", step)

@@ -24,6 +24,7 @@ import numpy as np
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
+from estimator_ckpt.checkpoint.identity import first_repeated, other_prefix
 from estimator_ckpt.checkpoint.opening import find_listed, read_state
 from estimator_ckpt.checkpoint.selection import names_or_keys
 from estimator_ckpt.conversion.planning import DroppedKey, plan
@@ -32,7 +33,7 @@ from estimator_ckpt.errors import (
     CheckpointNotFoundError,
     VariableMismatchError,
 )
-from estimator_ckpt.operations.rewrite import Change, require_other, rewrite
+from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
 
 _MOST_DIFFERENCES = 5  # that an error lists
@@ -101,12 +102,12 @@ def average(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
     """
-    opened = [open_checkpoint(each) for each in _sources(checkpoints, last)]
+    sources = _sources(checkpoints, last)
+    opened = [open_checkpoint(each) for each in sources]
+    prefix = other_prefix(target, *sources, *opened)
     prefixes = [each.prefix for each in opened]
-    for prefix in prefixes:
-        require_other(prefix, os.fspath(target))
-        if prefixes.count(prefix) > 1:
-            raise CheckpointArgumentError(f"'{prefix}' is given twice; it would count double")
+    if twice := first_repeated(prefixes):
+        raise CheckpointArgumentError(f"'{twice}' is given twice; it would count double")
     steps = [_step(each) for each in opened]
     newest = max(range(len(opened)), key=lambda at: (-1 if steps[at] is None else steps[at], at))
     wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
@@ -116,14 +117,14 @@ def average(
         conversion = plan(opened[newest], edit=lambda names: naming.choose(names, wanted))
     written = rewrite(
         opened[newest],
-        target,
+        prefix,
         means,
         conversion=conversion,
         overwrite=overwrite,
         progress=progress,
     )
     return AverageReport(
-        os.fspath(target),
+        prefix,
         naming.format_of(opened[newest].index.entries),
         tuple(prefixes),
         prefixes[newest],

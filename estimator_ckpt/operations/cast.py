@@ -21,6 +21,7 @@ import numpy as np
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.checkpoint.selection import names_or_keys
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.operations.rewrite import Change, rewrite
@@ -130,10 +131,11 @@ def cast(
             f"to='{to}' can't be cast to; it is one of {', '.join(TYPES)}"
         )
     checkpoint = open_checkpoint(source)
+    prefix = other_prefix(target, source, checkpoint)
     casts = _Casts(checkpoint, to, naming.NameFilter(include, exclude))
-    written = rewrite(checkpoint, target, casts, overwrite=overwrite, progress=progress)
+    written = rewrite(checkpoint, prefix, casts, overwrite=overwrite, progress=progress)
     return CastReport(
-        os.fspath(target),
+        prefix,
         naming.format_of(checkpoint.index.entries),
         casts.rows(),
         tuple(
