@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 STATE_FILE = "checkpoint"
 INDEX_SUFFIX = ".index"
+META_SUFFIX = ".meta"
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
 _SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
@@ -137,7 +138,7 @@ def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
     Raises:
       CheckpointNotFoundError: there is none.
     """
-    path = os.fspath(checkpoint)
+    path = os.fsdecode(checkpoint)
     if files.exists(index_path(path)):
         return path
     if files.is_directory(path):

@@ -17,13 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from estimator_ckpt.bundle.index import BundleIndex, encode_index
+from estimator_ckpt.checkpoint.identity import require_prefix
 from estimator_ckpt.checkpoint.leftovers import remove_leftovers
-from estimator_ckpt.checkpoint.opening import existing_shards, file_of, index_path, shard_path
-from estimator_ckpt.errors import (
-    CheckpointArgumentError,
-    CheckpointExistsError,
-    CheckpointWriteError,
-)
+from estimator_ckpt.checkpoint.opening import existing_shards, index_path, shard_path
+from estimator_ckpt.errors import CheckpointExistsError, CheckpointWriteError
 from estimator_ckpt.storage import files
 
 _log = logging.getLogger(__name__)
@@ -86,7 +83,7 @@ def publish(
       CheckpointExistsError: files of the prefix exist, and `overwrite` is false.
       CheckpointWriteError: the file system refused; what existed is unchanged.
     """
-    _require_prefix(prefix)
+    require_prefix(prefix)
     directory = os.path.dirname(prefix)
     remove_leftovers(directory)
     stale = existing_shards(prefix)
@@ -173,15 +170,6 @@ def _tidy(prefix: str, stale: Sequence[str]) -> None:
         return  # then what it replaced is still of use
     for path in stale:
         files.try_to_remove(path)
-
-
-def _require_prefix(prefix: str) -> None:
-    stem = file_of(prefix)
-    if stem is not None:
-        raise CheckpointArgumentError(
-            f"'{prefix}' is called like one file of a checkpoint; "
-            f"give the new one's prefix: '{stem}'"
-        )
 
 
 def _require_free(prefix: str, stale: Sequence[str]) -> None:

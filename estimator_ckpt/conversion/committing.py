@@ -13,10 +13,10 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.added import encode_added
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport, KeyChange
-from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage.files import Progress
 
 
@@ -49,10 +49,8 @@ def apply(
     Raises:
       CheckpointError: as `convert`.
     """
-    prefix = os.fspath(target)
     checkpoint = open_checkpoint(source)
-    if checkpoint.prefix == prefix:
-        raise CheckpointArgumentError(f"'{prefix}' is both source and target; give another target")
+    prefix = other_prefix(target, source, checkpoint)
     conversion = planned(Account(checkpoint, names))
     index, shards = rebuild(checkpoint, conversion)
     cost = PublishCost()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from estimator_ckpt.checkpoint.identity import other_prefix, require_other_directory
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
 from estimator_ckpt.conversion.converting import convert
 from estimator_ckpt.conversion.report import ConversionReport
-from estimator_ckpt.errors import CheckpointArgumentError, CheckpointNotFoundError
+from estimator_ckpt.errors import CheckpointNotFoundError
 
 
 def convert_all(
@@ -40,9 +41,8 @@ def convert_all(
       CheckpointNotFoundError: the source has no state file, or that names no checkpoint.
       CheckpointError: as `convert`. What was converted before stays, without a state file.
     """
-    old, new = os.fspath(source), os.fspath(target)
-    if os.path.realpath(old) == os.path.realpath(new):
-        raise CheckpointArgumentError(f"'{old}' is both source and target; give another directory")
+    old, new = os.fsdecode(source), os.fsdecode(target)
+    require_other_directory(new, old)
     latest, listed = read_state(old)
     if latest is None:
         raise CheckpointNotFoundError(
@@ -50,6 +50,8 @@ def convert_all(
         )
     prefixes = [find_listed(old, prefix) for prefix in listed or (latest,)]
     targets = [os.path.join(new, os.path.basename(prefix)) for prefix in prefixes]
+    for prefix, goal in zip(prefixes, targets):  # before any is converted
+        other_prefix(goal, prefix)
     reports = tuple(
         convert(prefix, goal, dry_run=dry_run, **options) for prefix, goal in zip(prefixes, targets)
     )

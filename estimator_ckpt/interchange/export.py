@@ -20,7 +20,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import Checkpoint, arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
-from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.identity import other_file
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
@@ -106,15 +106,13 @@ def export_checkpoint(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
     """
-    path = os.fspath(target)
-    kind = file_format_of(path, file_format)
+    kind = file_format_of(os.fsdecode(target), file_format)
     if compress and kind != NPZ:
         raise CheckpointArgumentError(f"compress is for npz; {kind} has no compression")
     wanted = naming.NameFilter(include, exclude)
     account = open_account(source, names)
     checkpoint = account.checkpoint
-    if path in (index_path(checkpoint.prefix), *checkpoint.shard_paths):
-        raise CheckpointArgumentError(f"'{path}' belongs to the checkpoint; give another target")
+    path = other_file(target, source, checkpoint)
     _require_free(path, overwrite)
     keys = account.key_of
     left_out = _left_out(account, wanted.checked(keys), slots)

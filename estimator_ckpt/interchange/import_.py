@@ -19,6 +19,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
 from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.added import added_size, put_added
 from estimator_ckpt.conversion.planning import FORMATS, Conversion, plan
 from estimator_ckpt.conversion.report import DroppedKey
@@ -107,7 +108,7 @@ def import_checkpoint(
     """
     if to not in FORMATS:
         raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
-    path, prefix = os.fspath(source), os.fspath(target)
+    path, prefix = os.fsdecode(source), other_prefix(target, source)
     kind = file_format_of(path, file_format)
     wanted = naming.NameFilter(include, exclude)
     layout = naming.Layout(container or "var_list", step)

@@ -24,6 +24,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint, arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.identity import first_repeated, other_prefix
 from estimator_ckpt.checkpoint.opening import find_listed, read_state
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.conversion.report import DroppedKey
@@ -32,7 +33,7 @@ from estimator_ckpt.errors import (
     CheckpointNotFoundError,
     VariableMismatchError,
 )
-from estimator_ckpt.operations.rewrite import Change, require_other, rewrite
+from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
 
 _MOST_DIFFERENCES = 5  # that an error lists
@@ -103,13 +104,13 @@ def average(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
     """
-    accounts = [open_account(each, names) for each in _sources(checkpoints, last)]
+    sources = _sources(checkpoints, last)
+    accounts = [open_account(each, names) for each in sources]
     opened = [account.checkpoint for account in accounts]
+    prefix = other_prefix(target, *sources, *opened)
     prefixes = [each.prefix for each in opened]
-    for prefix in prefixes:
-        require_other(prefix, os.fspath(target))
-        if prefixes.count(prefix) > 1:
-            raise CheckpointArgumentError(f"'{prefix}' is given twice; it would count double")
+    if twice := first_repeated(prefixes):
+        raise CheckpointArgumentError(f"'{twice}' is given twice; it would count double")
     steps = [account.global_step for account in accounts]
     newest = max(range(len(opened)), key=lambda at: (-1 if steps[at] is None else steps[at], at))
     wanted = naming.NameFilter(include, exclude, always=(naming.GLOBAL_STEP,))
@@ -121,14 +122,14 @@ def average(
         )
     written = rewrite(
         opened[newest],
-        target,
+        prefix,
         means,
         conversion=conversion,
         overwrite=overwrite,
         progress=progress,
     )
     return AverageReport(
-        os.fspath(target),
+        prefix,
         accounts[newest].format,
         tuple(prefixes),
         prefixes[newest],

@@ -22,6 +22,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
@@ -133,10 +134,11 @@ def cast(
         )
     account = open_account(source, names)
     checkpoint = account.checkpoint
+    prefix = other_prefix(target, source, checkpoint)
     casts = _Casts(account, to, naming.NameFilter(include, exclude))
-    written = rewrite(checkpoint, target, casts, overwrite=overwrite, progress=progress)
+    written = rewrite(checkpoint, prefix, casts, overwrite=overwrite, progress=progress)
     return CastReport(
-        os.fspath(target),
+        prefix,
         account.format,
         casts.rows(),
         tuple(

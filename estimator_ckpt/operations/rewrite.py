@@ -16,9 +16,9 @@ from typing import Protocol
 
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, arrays
+from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.added import added_size, put_added
 from estimator_ckpt.conversion.planning import Conversion
-from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage.files import Progress
 
 Change = Hashable
@@ -69,8 +69,7 @@ def rewrite(
       CheckpointWriteError: the file system refused.
       DamagedCheckpointError: a checksum of the checkpoint is wrong.
     """
-    prefix = os.fspath(target)
-    require_other(checkpoint.prefix, prefix)
+    prefix = other_prefix(target, checkpoint)
     every = checkpoint.index.entries
     conversion = conversion or Conversion({key: key for key in every}, (), {})
     entries = {key: every[old] for key, old in conversion.sources.items()}
@@ -101,16 +100,6 @@ def rewrite(
             writer.put(key, _in_parts(entry, written) if entry.parts else written[0])
         put_added(writer, conversion.added)
         return writer.commit()
-
-
-def require_other(source: str, target: str) -> None:
-    """Makes sure that a target is not the source.
-
-    Raises:
-      CheckpointArgumentError: it is.
-    """
-    if os.path.normpath(source) == os.path.normpath(target):
-        raise CheckpointArgumentError(f"'{target}' is both source and target; give another target")
 
 
 def _copied(writer: BundleWriter, checkpoint: Checkpoint, stored: TensorEntry) -> TensorEntry:

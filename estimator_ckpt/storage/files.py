@@ -14,6 +14,7 @@ import fnmatch
 import glob as local_glob
 import logging
 import os
+import posixpath
 import shutil
 import sys
 import tempfile
@@ -87,10 +88,33 @@ def changed(path: str) -> float:
 
 
 def is_same(first: str, second: str) -> bool:
-    """Returns whether two paths name the same file or directory, symbolic links followed."""
+    """Returns whether two paths lead to the same file or directory, which need not exist.
+
+    Symbolic and hard links are followed, and case is ignored where the file system does. Of remote
+    paths, those are taken for the same that differ in slashes and dots alone.
+    """
+    first, second = _without_scheme(first), _without_scheme(second)
     if is_remote(first) or is_remote(second):
-        return first.rstrip("/") == second.rstrip("/")
-    return os.path.realpath(first) == os.path.realpath(second)
+        return _plain(first) == _plain(second)
+    try:
+        return os.path.realpath(first) == os.path.realpath(second) or os.path.samefile(
+            first, second
+        )
+    except (OSError, ValueError):  # there is no such file or name, so it is not another one's
+        return False
+
+
+def _without_scheme(path: str) -> str:
+    """Returns the local path of a `file://` one, and any other as it is."""
+    scheme, _, rest = path.partition("://")
+    return rest[rest.find("/") :] if scheme == "file" and "/" in rest else path
+
+
+def _plain(path: str) -> str:
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return os.path.realpath(path)
+    return f"{scheme}://{posixpath.normpath(rest.strip('/'))}"
 
 
 def glob(directory: str, pattern: str) -> list[str]:

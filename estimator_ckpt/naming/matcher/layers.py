@@ -100,9 +100,11 @@ def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
             found[row.name] = "a counter of steps, not a weight"
         elif owner is not None:
             found[row.name] = f"a slot of '{owner}': it goes where its variable goes"
-        elif is_optimizer_state(row.name, frozenset()) or _OPTIMIZER.fullmatch(row.name):
-            found[row.name] = "state of an optimizer, not a weight"
-        elif row.second_name and _OPTIMIZER.fullmatch(row.second_name):
+        elif (
+            is_optimizer_state(row.name, frozenset())
+            or _OPTIMIZER.fullmatch(row.name)
+            or (row.second_name and _OPTIMIZER.fullmatch(row.second_name))
+        ):
             found[row.name] = "state of an optimizer, not a weight"
     return found
 

@@ -339,9 +339,7 @@ def _sorted(
         for name, row in target.items()
     }
     mapped = tuple(
-        Pair(
-            one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape)
-        )
+        Pair(one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape))
         for one, (other, confidence, reason) in sorted(
             pairs.items(), key=lambda item: places[item[1][0]]
         )

@@ -171,7 +171,9 @@ def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict
             continue
         partner = orders.partner(twin, cell.targets)
         if partner is None or _mirrored(layer, twin, target, partner, orders.by_names):
-            return Verdict(None, None, "they are mirror images, and only the order tells them apart")
+            return Verdict(
+                None, None, "they are mirror images, and only the order tells them apart"
+            )
     sure = not twins and any(target in each.candidates.get(layer, ()) for each in orders.strong)
     return Verdict(target, CERTAIN if sure else LIKELY, "the order of layers")
 
