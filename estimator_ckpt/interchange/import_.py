@@ -34,6 +34,7 @@ from estimator_ckpt.interchange.tensor_file import (
     rows,
     supported,
 )
+from estimator_ckpt.messages import choices
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -104,7 +105,7 @@ def import_checkpoint(
       CheckpointWriteError: the file system refused to write the target.
     """
     if to not in FORMATS:
-        raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
+        raise CheckpointArgumentError(f"to must be {choices(FORMATS)}, not '{to}'")
     path, prefix = os.fspath(source), os.fspath(target)
     kind = file_format_of(path, file_format)
     wanted = naming.NameFilter(include, exclude)

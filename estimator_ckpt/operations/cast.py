@@ -23,6 +23,7 @@ from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
 from estimator_ckpt.checkpoint.selection import names_or_keys
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.messages import choices
 from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
 
@@ -126,9 +127,7 @@ def cast(
       CheckpointWriteError: the file system refused to write the target.
     """
     if to not in _FROM:
-        raise CheckpointArgumentError(
-            f"to='{to}' can't be cast to; it is one of {', '.join(TYPES)}"
-        )
+        raise CheckpointArgumentError(f"to must be {choices(TYPES)}, not '{to}'")
     checkpoint = open_checkpoint(source)
     casts = _Casts(checkpoint, to, naming.NameFilter(include, exclude))
     written = rewrite(checkpoint, target, casts, overwrite=overwrite, progress=progress)

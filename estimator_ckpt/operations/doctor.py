@@ -20,6 +20,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
+from estimator_ckpt.messages import listed
 from estimator_ckpt.operations.describe import global_step, keys_or_names
 from estimator_ckpt.storage import files, staging
 
@@ -397,5 +398,4 @@ def _look_at_formats(rows: list[CheckpointRow], found: _Findings) -> None:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[-3:])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3:,} more"
+    return listed([f"'{name}'" for name in reversed(names)], shown=3)
