@@ -181,8 +181,8 @@ def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) 
     name = member.filename[: -len(_MEMBER_SUFFIX)]
     if dtype is None or dtype.kind == "V":
         what = "records" if dtype is None else f"raw bytes ({dtype.str})"
-        reason = f"its elements are {what}; numpy has lost what they meant"
-        return FileTensor(name, None, shape, lambda: iter(()), reason)
+        lost = f"its elements are {what}; numpy has lost what they meant"
+        return FileTensor(name, None, shape, lambda: iter(()), lost)
     number = dtypes.STRING if dtype.kind in "SU" else arrays.dtype_number(dtype)
     reason = None
     if dtype.hasobject:
@@ -225,7 +225,7 @@ def _in_c_order(
             buffersize=max(1, files.PIECE // dtype.itemsize),
         )
         for piece in in_order:
-            yield piece.copy()  # the iterator uses its own again
+            yield np.array(piece)  # the iterator uses its own again
 
 
 def _read_header(stream: Any) -> _Header:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
+from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
 from estimator_ckpt.operations.describe import global_step, keys_or_names
@@ -129,7 +130,8 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     opened = {base: _open(directory, base, latest, listed, found) for base in bases}
     rows = [_row(base, each, _state_of(base, latest, listed)) for base, each in opened.items()]
     rows.sort(key=lambda row: (-1 if row.step is None else row.step, row.name))
-    if not rows and latest is None and not any(map(_SHARD.fullmatch, names)):
+    nothing_named = latest is None or is_v1(latest)
+    if not rows and nothing_named and not any(map(_SHARD.fullmatch, names)):
         find_prefix(path)  # says what is missing
     _compare_state(directory, latest, listed, rows, found)
     _look_for_leftovers(names, opened, found)
