@@ -5,21 +5,24 @@
     except estimator_ckpt.CheckpointError as error:
         sys.exit(str(error))   # what was found, what was expected, what to do
 
-A message is complete on its own: no traceback is needed to understand it.
+A message is complete on its own: no traceback is needed to understand it. It is one line, in which
+nothing of a name is left that a terminal obeys.
 """
 
 from __future__ import annotations
+
+from estimator_ckpt.messages import escaped
 
 
 class CheckpointError(Exception):
     """Base of all errors of this library."""
 
+    def __str__(self) -> str:
+        return escaped(super().__str__())
+
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """There is no checkpoint where one was expected."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class DamagedCheckpointError(CheckpointError):
@@ -29,15 +32,9 @@ class DamagedCheckpointError(CheckpointError):
 class CheckpointExistsError(CheckpointError, FileExistsError):
     """A file that must not be overwritten is in the way."""
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 class CheckpointWriteError(CheckpointError, OSError):
     """The file system refused a write; nothing that existed was changed."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class NameClashError(CheckpointError):

@@ -20,7 +20,7 @@ import cramjam
 from estimator_ckpt.bundle import checksums
 from estimator_ckpt.errors import DamagedCheckpointError
 
-_MAGIC = 0xDB4775248B80FB57
+MAGIC = 0xDB4775248B80FB57
 _FOOTER_SIZE = 48
 _TRAILER_SIZE = 5  # one byte of compression, four of checksum
 _NO_COMPRESSION, _SNAPPY = 0, 1
@@ -56,9 +56,9 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
         )
     footer = data[-_FOOTER_SIZE:]
     (magic,) = struct.unpack("<Q", footer[40:])
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise DamagedCheckpointError(
-            f"it ends with {magic:#018x}, not with the magic number of a table, {_MAGIC:#018x}"
+            f"it ends with {magic:#018x}, not with the magic number of a table, {MAGIC:#018x}"
         )
     metaindex_handle, position = _read_handle(footer, 0)
     index_handle, _ = _read_handle(footer, position)
@@ -139,7 +139,7 @@ def write_table(rows: Iterable[Row]) -> bytes:
     if pending is not None:
         index.add(_successor(last_key), pending)
     index_handle = _append_block(output, index.finish())
-    output += (metaindex_handle + index_handle).ljust(40, b"\0") + struct.pack("<Q", _MAGIC)
+    output += (metaindex_handle + index_handle).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
     return bytes(output)
 
 

@@ -8,7 +8,6 @@ Opening reads the index and looks at the shards' sizes; no tensor is read.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 import os
@@ -20,7 +19,9 @@ from google.protobuf import text_format
 
 from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index
 from estimator_ckpt.bundle.protos import CheckpointState
+from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
+from estimator_ckpt.messages import listed, nearest
 from estimator_ckpt.storage import files
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
+_LONGEST_STATE = 16 * 1024 * 1024
+_WINDOWS_PATH = re.compile(r"([A-Za-z]:|\\)\\")  # C:\job, \\server\job
+_SAVED_MODEL = "saved_model.pb"
 _SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
 
 
@@ -117,13 +121,19 @@ def _open(prefix: str) -> Checkpoint:
     try:
         index = decode_index(files.read(path))
     except DamagedCheckpointError as error:
-        raise DamagedCheckpointError(
-            f"the index '{path}' is damaged: {error}; "
-            "restore it from a copy, or use another checkpoint"
-        ) from error
+        raise DamagedCheckpointError(damaged_index(path, error)) from error
     opened = Checkpoint(prefix, index)
     _require_shards(opened)
     return opened
+
+
+def damaged_index(path: str, error: DamagedCheckpointError) -> str:
+    """Says what an index is that can't be decoded."""
+    if found := stranger(path):
+        return f"the index '{path}' is {found}"
+    return (
+        f"the index '{path}' is damaged: {error}; restore it from a copy, or use another checkpoint"
+    )
 
 
 def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
@@ -145,13 +155,26 @@ def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
         return _latest_in(path)
     if path.endswith(INDEX_SUFFIX) and files.exists(path):
         return path[: -len(INDEX_SUFFIX)]
+    if found := _what_it_is(path):
+        raise CheckpointNotFoundError(f"'{path}' is {found}")
     for suffix in (_SHARD_SUFFIX, re.compile(r"\.meta$")):
         stem = suffix.sub("", path)
         if stem != path and files.exists(index_path(stem)):
             raise CheckpointNotFoundError(
                 f"'{path}' is one file of a checkpoint; give the checkpoint's prefix: '{stem}'"
             )
+        if stem != path and (found := _what_it_is(stem)):
+            raise CheckpointNotFoundError(f"'{path}' belongs to '{stem}', which is {found}")
+    if files.exists(path):
+        raise CheckpointNotFoundError(
+            f"'{path}' is a file, but none of a checkpoint{_what_is_there(path)}"
+        )
     raise CheckpointNotFoundError(f"there is no checkpoint '{path}'{_what_is_there(path)}")
+
+
+def _what_it_is(path: str) -> Stranger | None:
+    """Says what there is instead of a checkpoint of this prefix, where it is of a known kind."""
+    return V1 if is_v1(path) else stranger(path)
 
 
 def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
@@ -170,10 +193,17 @@ def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
     path = os.path.join(directory, STATE_FILE)
     if not files.exists(path):
         return None, ()
+    size = files.size(path)
+    if size > _LONGEST_STATE:
+        raise DamagedCheckpointError(
+            f"the state file '{path}' has {size:,} bytes; {_LONGEST_STATE:,} are the most"
+        )
     state = CheckpointState()
     try:
         text_format.Parse(files.read(path), state)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        if found := stranger(path):
+            raise DamagedCheckpointError(f"the state file '{path}' is {found}") from error
         raise DamagedCheckpointError(f"the state file '{path}' can't be parsed: {error}") from error
     if not state.model_checkpoint_path:
         return None, ()
@@ -203,6 +233,8 @@ def write_state(directory: str, latest: str, listed: Sequence[str]) -> None:
 
 
 def _joined(directory: str, path: str) -> str:
+    if _WINDOWS_PATH.match(path) and os.sep == "/":
+        return path.replace("\\", "/")  # not from here; its last part may be
     return path if os.path.isabs(path) or files.is_remote(path) else os.path.join(directory, path)
 
 
@@ -212,9 +244,14 @@ def _latest_in(directory: str) -> str:
         for prefix in (os.path.join(directory, _SAVED_MODEL_PREFIX), os.path.join(directory, "")):
             if files.exists(index_path(prefix)):
                 return prefix
+        if files.exists(os.path.join(directory, _SAVED_MODEL)):
+            raise CheckpointNotFoundError(
+                f"the SavedModel '{directory}' has no variables: '{_SAVED_MODEL_PREFIX}.index' is "
+                "missing; copy its whole directory, or use another one"
+            )
         raise CheckpointNotFoundError(
             f"the directory '{directory}' has no state file '{STATE_FILE}', and is no SavedModel"
-            f"{_what_is_there(os.path.join(directory, ''))}"
+            f"{_model_dirs_below(directory) or _what_is_there(os.path.join(directory, ''))}"
         )
     return find_listed(directory, latest)
 
@@ -238,10 +275,26 @@ def find_listed(directory: str, prefix: str) -> str:
     if files.exists(index_path(here)):
         _log.warning("The state file of '%s' names '%s'; reading '%s'", directory, prefix, here)
         return here
+    for path in (prefix, here):
+        if found := _what_it_is(path):
+            raise CheckpointNotFoundError(
+                f"the state file of '{directory}' names '{path}', which is {found}"
+            )
     raise CheckpointNotFoundError(
         f"the state file of '{directory}' names '{prefix}', which does not exist"
         f"{_what_is_there(here)}"
     )
+
+
+def _model_dirs_below(directory: str) -> str:
+    """Names what could have been meant where a directory of model_dirs was given."""
+    below = [
+        f"'{path}'"
+        for path in files.glob(directory, "*")
+        if files.exists(os.path.join(path, STATE_FILE))
+        or files.exists(index_path(os.path.join(path, _SAVED_MODEL_PREFIX)))
+    ]
+    return f"; directories with checkpoints in it are {listed(below, 5)}" if below else ""
 
 
 def _what_is_there(path: str) -> str:
@@ -255,8 +308,9 @@ def _what_is_there(path: str) -> str:
     ]
     if not names:
         return f"; there is no checkpoint in '{directory or '.'}'"
-    near = difflib.get_close_matches(base, names, 3, 0.5) or names[-3:]
-    return f"; there is {', '.join(repr(os.path.join(directory, name)) for name in near)}"
+    found = nearest(base, names) or names[-3:]
+    paths = [f"'{os.path.join(directory, name)}'" for name in found]
+    return f"; there is {listed(paths)}"
 
 
 def _require_shards(checkpoint: Checkpoint) -> None:
@@ -274,6 +328,8 @@ def _require_shards(checkpoint: Checkpoint) -> None:
                 "copy all files of a checkpoint, or use another one"
             )
         found = files.size(path)
+        if found != end and (other := stranger(path)):
+            raise DamagedCheckpointError(f"the data file '{path}' is {other}")
         if found < end:
             raise DamagedCheckpointError(
                 f"the data file '{path}' has {found} bytes, but the index needs {end}; "

@@ -15,14 +15,15 @@ Synopsis:
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Callable
 
 from absl import flags
+
+from estimator_ckpt.messages import did_you_mean
 
 PROGRAM = "estimator-ckpt"
 
@@ -124,14 +125,8 @@ def require_choice(values: flags.FlagValues, name: str) -> str:
     return str(flag.value)
 
 
-def near(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Returns `; did you mean 'x'?` when one of the names is near, and nothing otherwise."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean '{prefix}{matches[0]}'?" if matches else ""
-
-
 def _unknown_flag(name: str, values: flags.FlagValues) -> str:
-    return f"unknown flag '--{name}'{near(name, _names(values), '--')}"
+    return f"unknown flag '--{name}'{did_you_mean(name, _names(values), '--')}"
 
 
 def _names(values: flags.FlagValues) -> list[str]:

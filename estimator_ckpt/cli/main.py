@@ -31,8 +31,10 @@ from estimator_ckpt.cli import (
     rename,
     verify,
 )
-from estimator_ckpt.cli.command import PROGRAM, Command, UsageError, near, wrapped
+from estimator_ckpt.cli.command import PROGRAM, Command, UsageError, wrapped
 from estimator_ckpt.errors import CheckpointError
+from estimator_ckpt.messages import did_you_mean, escaped
+from estimator_ckpt.storage import files
 
 COMMANDS: dict[str, Command] = {
     module.COMMAND.name: module.COMMAND
@@ -75,8 +77,10 @@ def main(argv: Sequence[str]) -> int:
         return _READER_GONE
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (UsageError, CheckpointError, OSError) as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+    except Exception as error:
+        if not (isinstance(error, (UsageError, CheckpointError)) or files.is_refusal(error)):
+            raise
+        print(f"{PROGRAM}: error: {escaped(error)}", file=sys.stderr)
         return _TROUBLE
 
 
@@ -103,12 +107,14 @@ def _help(argv: Sequence[str]) -> int:
 def _find(verb: str) -> Command:
     if verb.startswith("-"):
         known = ("help", "version")
-        suggestion = near(verb.lstrip("-"), known, "--")
+        suggestion = did_you_mean(verb.lstrip("-"), known, "--")
         raise UsageError(
             f"unknown flag '{verb}' before the command{suggestion or '; ' + _expected()}"
         )
     if verb not in COMMANDS:
-        raise UsageError(f"unknown command '{verb}'{near(verb, COMMANDS) or '; ' + _expected()}")
+        raise UsageError(
+            f"unknown command '{verb}'{did_you_mean(verb, COMMANDS) or '; ' + _expected()}"
+        )
     return COMMANDS[verb]
 
 

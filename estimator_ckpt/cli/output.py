@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import shutil
@@ -22,11 +21,12 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Literal, NamedTuple
 
+from estimator_ckpt.messages import escaped, json_text
+
 _GAP = 2  # between two columns of a table: a space of padding, and one that the box draws
 _INDENT = "    "
 # Widths of the first column: with less it can't be read, with this, names of some length can.
 _NARROWEST, _COMFORTABLE = 20, 28
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 # Called with the file that is being copied, the bytes copied so far, and the bytes to copy in all.
 Progress = Callable[[str, int, int], None]
@@ -80,7 +80,7 @@ def print_tabbed(cells: Iterable[object]) -> None:
 
 def print_json(value: Any) -> None:
     """Prints a dataclass, or a sequence of them, as JSON."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
+    print(json_text(_plain(value)))
 
 
 def print_tree(
@@ -102,10 +102,8 @@ def print_tree(
 
 
 def escape(text: str) -> str:
-    """Returns the text on one line, without control characters."""
-    if text.isprintable() and "\\" not in text:  # nearly always
-        return text
-    return "".join(_ESCAPES.get(char) or _printable(char) for char in text)
+    """Returns the text on one line, so that it can be told what it was: backslashes are doubled."""
+    return escaped(text.replace("\\", "\\\\"))
 
 
 def human_bytes(count: int) -> str:
@@ -178,10 +176,6 @@ def progress_bars(verb: str) -> Iterator[Progress | None]:
 
 def _text(cell: object) -> str:
     return "" if cell is None else str(cell)
-
-
-def _printable(char: str) -> str:
-    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry, dtypes
-from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
+from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, strangers
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.added import added_size, put_added
@@ -37,6 +37,7 @@ from estimator_ckpt.interchange.tensor_file import (
     rows,
     supported,
 )
+from estimator_ckpt.messages import choices
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -107,16 +108,19 @@ def import_checkpoint(
       CheckpointWriteError: the file system refused to write the target.
     """
     if to not in FORMATS:
-        raise CheckpointArgumentError(f"to='{to}' is no format; it is one of {', '.join(FORMATS)}")
+        raise CheckpointArgumentError(f"to must be {choices(FORMATS)}, not '{to}'")
     path, prefix = os.fsdecode(source), other_prefix(target, source)
+    found = strangers.stranger(path)
+    if found is not None and found.what not in (strangers.NPZ, strangers.SAFETENSORS):
+        raise DamagedCheckpointError(f"'{path}' can't be imported: it is {found}")
     kind = file_format_of(path, file_format)
     wanted = naming.NameFilter(include, exclude)
     layout = naming.Layout(container or "var_list", step)
-    with _damage(path), _opened(path, kind) as found:
-        wanted.checked([tensor.name for tensor in found])
-        asked = [tensor for tensor in found if wanted(tensor.name)]
+    with _damage(path), _opened(path, kind) as held:
+        wanted.checked([tensor.name for tensor in held])
+        asked = [tensor for tensor in held if wanted(tensor.name)]
         left_out = [
-            DroppedKey(tensor.name, naming.UNWANTED) for tensor in found if not wanted(tensor.name)
+            DroppedKey(tensor.name, naming.UNWANTED) for tensor in held if not wanted(tensor.name)
         ]
         tensors, unsupported = supported(
             asked, _why_not_in_checkpoint, skip_unsupported, "a checkpoint"

@@ -7,6 +7,10 @@ A .npz is a zip archive with a .npy file for each array. It holds every numpy ty
 bytes; none of `ml_dtypes` (bfloat16), as numpy writes these without their type. Objects, which
 would have to be pickled, are neither written nor read.
 
+What a header says is compared with the archive's sizes before anything is read or reserved for it.
+Only strings are held in memory as a whole; an array in Fortran order is unpacked to a temporary
+file.
+
 Source: `numpy/lib/format.py`, its versions 1.0 and 2.0.
 """
 
@@ -14,10 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -25,12 +31,25 @@ from numpy.lib import format as npy
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.errors import DamagedCheckpointError
-from estimator_ckpt.interchange.tensor_file import FileTensor
+from estimator_ckpt.interchange.tensor_file import FileTensor, require_possible
 from estimator_ckpt.storage import files
 
 _MEMBER_SUFFIX = ".npy"
 # What zipfile and zlib raise for an archive that isn't one, or that they can't unpack.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_LOCAL_HEADER = 30  # bytes before a member's name, at the least
+_MOST_DEFLATED = 1032  # bytes that one byte can stand for
+_LONGEST_HEADER = 10_000  # of numpy, unless told otherwise
+_LONGEST_STRING = 16 * 1024 * 1024
+_MOST_STRINGS = 1024 * 1024 * 1024  # bytes of an array of strings
+_LONGEST_TYPE = 50  # characters of it that are shown
+_MOST_EMPTY = 100_000  # elements of an array of strings that are all empty
+# The header is a Python dictionary of just these three, which numpy writes sorted.
+_FIELD = re.compile(
+    r"\s*(?P<quote>['\"])(?P<key>descr|fortran_order|shape)(?P=quote)\s*:\s*"
+    r"(?P<value>'[^']*'|\"[^\"]*\"|True|False|\([\dL,\s]*\)|\[.*\])\s*(?:,|$)"
+)
+_PLAIN_TYPE = re.compile(r"[<>|=]?[a-zA-Z]\d{0,10}(\[\w+\])?")
 
 
 def why_not(tensor: FileTensor) -> str | None:
@@ -87,44 +106,96 @@ def read(file: Any) -> Iterator[FileTensor]:
     """
     with _errors():
         archive = zipfile.ZipFile(file)
+    members = archive.infolist()
+    _require_apart(members)
+    for member in members:
+        name = member.filename
+        if not name.endswith(_MEMBER_SUFFIX):
+            yield FileTensor(name, None, (), lambda: iter(()), "it is no .npy file, so no array")
+            continue
+        with _errors(name):
+            _require_packed_as_numpy_does(member)
+            with archive.open(member) as stream:
+                header = _read_header(stream)
+            _require_size(member, header)
+        yield _tensor(archive, member, header)
+
+
+class _Header(NamedTuple):
+    """Of a .npy file: its length, and what it says. The type is None for records."""
+
+    length: int
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype[Any] | None
+
+
+def _require_apart(members: Sequence[zipfile.ZipInfo]) -> None:
+    """Each member has its own name and bytes; a few bytes that are many members are a bomb."""
     names = set()
-    for member in archive.infolist():
+    for member in members:
         if member.filename in names:
             raise DamagedCheckpointError(f"it has two members '{member.filename}'")
         names.add(member.filename)
-        if not member.filename.endswith(_MEMBER_SUFFIX):
-            yield FileTensor(
-                member.filename, None, (), lambda: iter(()), "it is no .npy file, so no array"
-            )
-            continue
-        with _errors(member.filename), archive.open(member) as stream:
-            shape, fortran_order, dtype = _read_header(stream)
-        yield _tensor(archive, member, shape, fortran_order, dtype)
+    end, before = 0, ""
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < end:
+            raise DamagedCheckpointError(f"'{member.filename}' in it overlaps '{before}'")
+        before = member.filename
+        end = member.header_offset + _LOCAL_HEADER + member.compress_size
 
 
-def _tensor(
-    archive: zipfile.ZipFile,
-    member: zipfile.ZipInfo,
-    shape: tuple[int, ...],
-    fortran_order: bool,
-    dtype: np.dtype[Any],
-) -> FileTensor:
+def _require_packed_as_numpy_does(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is packed in a way that numpy doesn't use; make it with numpy.savez")
+    deflated = member.compress_type == zipfile.ZIP_DEFLATED
+    most = (member.compress_size + 1) * (_MOST_DEFLATED if deflated else 1)
+    if member.file_size > most:
+        raise ValueError(f"{member.compress_size} bytes can't become {member.file_size}")
+
+
+def _require_size(member: zipfile.ZipInfo, header: _Header) -> None:
+    """Compares what an array needs with what is there, and with what memory it would take."""
+    require_possible(member.filename, header.shape)
+    dtype, count = header.dtype, math.prod(header.shape)
+    if dtype is None or dtype.hasobject:
+        return  # it won't be read
+    needed = header.length + count * dtype.itemsize
+    if needed != member.file_size:
+        raise ValueError(
+            f"{dtype} of shape {list(header.shape)} needs {needed} bytes, but it has "
+            f"{member.file_size}"
+        )
+    if dtype.itemsize > _LONGEST_STRING or (
+        dtype.kind in "SU" and count * dtype.itemsize > _MOST_STRINGS
+    ):
+        raise ValueError(
+            f"strings are held in memory; {count:,} of {dtype.itemsize:,} bytes are too many"
+        )
+    if not dtype.itemsize and count > _MOST_EMPTY:
+        raise ValueError(f"it has {count:,} elements without a byte; {_MOST_EMPTY:,} are the most")
+
+
+def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) -> FileTensor:
+    dtype, shape = header.dtype, header.shape
+    name = member.filename[: -len(_MEMBER_SUFFIX)]
+    if dtype is None or dtype.kind == "V":
+        what = "records" if dtype is None else f"raw bytes ({dtype.str})"
+        lost = f"its elements are {what}; numpy has lost what they meant"
+        return FileTensor(name, None, shape, lambda: iter(()), lost)
     number = dtypes.STRING if dtype.kind in "SU" else arrays.dtype_number(dtype)
     reason = None
     if dtype.hasobject:
         reason = "it has Python objects, which only pickle can read, and pickle may run any program"
-    elif dtype.kind == "V":
-        reason = f"its elements are raw bytes ({dtype.str}); numpy has lost what they meant"
     elif number is None:
         reason = f"a checkpoint has no type {dtype}"
 
     def chunks() -> Iterator[Any]:
         with _errors(member.filename), archive.open(member) as stream:
-            _read_header(stream)
+            stream.read(header.length)
             pieces = _pieces(stream, dtype, math.prod(shape), member.filename)
-            if fortran_order and len(shape) > 1:
-                whole = np.concatenate([np.empty(0, dtype), *pieces])
-                pieces = arrays.split(whole.reshape(shape[::-1]).transpose())
+            if header.fortran_order and len(shape) > 1:
+                pieces = _in_c_order(pieces, dtype, shape)
             for piece in pieces:
                 yield (
                     _as_bytes(piece)
@@ -132,20 +203,71 @@ def _tensor(
                     else piece.astype(dtype.newbyteorder("="), copy=False)
                 )
 
-    return FileTensor(member.filename[: -len(_MEMBER_SUFFIX)], number, shape, chunks, reason)
+    return FileTensor(name, number, shape, chunks, reason)
 
 
-def _read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = npy.read_magic(stream)
-    if version == (1, 0):
-        shape, fortran_order, dtype = npy.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, fortran_order, dtype = npy.read_array_header_2_0(stream)
-    else:
+def _in_c_order(
+    pieces: Iterator[Any], dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Iterator[Any]:
+    """Yields the elements of an array in Fortran order in that of C, never all in memory."""
+    if not dtype.itemsize or not math.prod(shape):
+        yield from pieces  # all are equal, or there are none
+        return
+    with tempfile.TemporaryFile() as file:
+        for piece in pieces:
+            file.write(piece.tobytes())
+        file.flush()
+        whole = np.memmap(file, dtype, "r", shape=shape, order="F")
+        in_order = np.nditer(
+            whole,
+            flags=["external_loop", "buffered"],
+            order="C",
+            buffersize=max(1, files.PIECE // dtype.itemsize),
+        )
+        for piece in in_order:
+            yield np.array(piece)  # the iterator uses its own again
+
+
+def _read_header(stream: Any) -> _Header:
+    start = stream.read(8)
+    if len(start) < 8 or not start.startswith(npy.MAGIC_PREFIX):
+        raise ValueError("it does not begin as a .npy file does")
+    version = tuple(start[6:8])
+    if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the .npy format is not for plain arrays")
-    if any(size < 0 for size in shape):
-        raise ValueError(f"its shape is {list(shape)}")
-    return shape, fortran_order, dtype
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(stream.read(width), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header has {length:,} bytes; the longest have {_LONGEST_HEADER:,}")
+    text = stream.read(length)
+    if len(text) < length:
+        raise ValueError("it ends in its header")
+    shape, fortran_order, dtype = _parse_header(text.decode("latin1").strip())
+    return _Header(8 + width + length, shape, fortran_order, dtype)
+
+
+def _parse_header(text: str) -> tuple[tuple[int, ...], bool, np.dtype[Any] | None]:
+    fields: dict[str, str] = {}
+    rest = text[1:-1].strip()
+    while found := _FIELD.match(rest):
+        fields[found["key"]] = found["value"]
+        rest = rest[found.end() :].strip()
+    if rest or len(fields) != 3 or (text[:1], text[-1:]) != ("{", "}"):
+        raise ValueError("its header is not that of a .npy file")
+    descr, fortran_order, shape = fields["descr"], fields["fortran_order"], fields["shape"]
+    if descr[0] not in "'\"[" or shape[0] != "(" or fortran_order not in ("True", "False"):
+        raise ValueError("its header is not that of a .npy file")
+    sizes = tuple(int(size.strip().rstrip("L")) for size in shape[1:-1].split(",") if size.strip())
+    return sizes, fortran_order == "True", None if descr[0] == "[" else _dtype(descr[1:-1])
+
+
+def _dtype(descr: str) -> np.dtype[Any]:
+    try:
+        if _PLAIN_TYPE.fullmatch(descr):
+            return np.dtype(descr)
+    except (TypeError, ValueError, OverflowError):
+        pass  # told below
+    raise ValueError(f"'{descr[:_LONGEST_TYPE]}' is no type of numpy")
 
 
 def _pieces(stream: Any, dtype: np.dtype[Any], count: int, name: str) -> Iterator[Any]:

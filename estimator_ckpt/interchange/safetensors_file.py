@@ -23,11 +23,14 @@ import numpy as np
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
-from estimator_ckpt.interchange.tensor_file import FileTensor
+from estimator_ckpt.interchange.tensor_file import FileTensor, require_possible
 from estimator_ckpt.storage import files
 
 _METADATA = "__metadata__"
 _LONGEST_HEADER = 100_000_000  # of the package
+_LONGEST_CODE = 32
+_MOST_BYTES = 2**63 - 1
+_SHOWN = 200  # characters of a name that is not checked yet
 _DTYPES = {
     "BOOL": "bool",
     "U8": "uint8",
@@ -158,11 +161,16 @@ def _parse(header: bytes) -> list[_Row]:
 
 
 def _row(name: str, described: Any) -> _Row:
-    shape, offsets = described["shape"], described["data_offsets"]
+    code, shape, offsets = (described[key] for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(code, str) or len(code) > _LONGEST_CODE or not isinstance(shape, list):
+        raise ValueError(f"'{name[:_SHOWN]}' has no dtype and shape")
+    if not all(type(size) is int for size in shape):
+        raise ValueError(f"'{name[:_SHOWN]}' has a shape that is not of integers")
+    require_possible(name, shape)
     start, stop = offsets
-    if not all(type(each) is int and each >= 0 for each in (*shape, start, stop)) or stop < start:
-        raise ValueError(f"'{name}' has shape {shape} and is at {offsets}")
-    return name, str(described["dtype"]), tuple(shape), (start, stop)
+    if not (type(start) is type(stop) is int and 0 <= start <= stop <= _MOST_BYTES):
+        raise ValueError(f"'{name}' can't be where its data_offsets say")
+    return name, code, tuple(shape), (start, stop)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

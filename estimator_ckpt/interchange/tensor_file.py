@@ -7,18 +7,22 @@ for tensor in read(file):                     # of npz_file or safetensors_file
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from estimator_ckpt.bundle import dtypes
-from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
+from estimator_ckpt.messages import listed
 
 NPZ = "npz"
 SAFETENSORS = "safetensors"
 FILE_FORMATS = (NPZ, SAFETENSORS)
 """The formats of files; a file's name ends in a dot and its format."""
 _MOST_LISTED = 5  # names in an error
+_MOST_DIMENSIONS = 254  # of TensorFlow
+_MOST_ELEMENTS = 2**63 - 1
+_LONGEST_NAME = 2**16 - 1  # of a zip archive's member
 
 
 class FileTensor(NamedTuple):
@@ -72,6 +76,27 @@ def file_format_of(path: str, given: str | None) -> str:
     return kind
 
 
+def require_possible(name: str, shape: Sequence[int]) -> None:
+    """Makes sure that a tensor of this name and shape can be, before anything is done with it.
+
+    Raises:
+      DamagedCheckpointError: no writer has written that.
+    """
+    if len(name) > _LONGEST_NAME:
+        raise DamagedCheckpointError(
+            f"a name has {len(name):,} characters; the longest may have {_LONGEST_NAME:,}"
+        )
+    if len(shape) > _MOST_DIMENSIONS:
+        raise DamagedCheckpointError(
+            f"'{name}' has {len(shape):,} dimensions; a tensor has {_MOST_DIMENSIONS} at most"
+        )
+    elements = 1
+    for size in shape:
+        elements *= size or 1  # TensorFlow leaves out empty dimensions here, too
+        if not 0 < elements <= _MOST_ELEMENTS:
+            raise DamagedCheckpointError(f"'{name}' can't have the shape {list(shape)}")
+
+
 def supported(
     tensors: Iterable[FileTensor],
     why_not: Callable[[FileTensor], str | None],
@@ -91,10 +116,9 @@ def supported(
         else:
             others.append((tensor.name, reason))
     if others and not skip:
-        listed = "; ".join(f"'{name}': {reason}" for name, reason in others[:_MOST_LISTED])
-        more = f"; and {len(others) - _MOST_LISTED} more" if len(others) > _MOST_LISTED else ""
+        refused = listed([f"'{name}' ({reason})" for name, reason in others], _MOST_LISTED)
         raise CheckpointArgumentError(
-            f"{holder} can't hold {len(others)} of the tensors: {listed}{more}. Leave them out "
+            f"{holder} can't hold {len(others)} of the tensors: {refused}. Leave them out "
             "(exclude, or skip_unsupported=True, --skip_unsupported), or use another format"
         )
     return held, others

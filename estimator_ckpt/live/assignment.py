@@ -8,7 +8,6 @@ that is returned has the checkpoint's keys, and each variable of the graph by it
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.messages import near
 
 
 def assignment_map(
@@ -91,6 +91,4 @@ def _variables_by_name() -> dict[str, Any]:
 
 
 def _missing(where: str, name: str, names: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, names, 3, 0.5)
-    hint = f"; near names are {', '.join(near)}" if near else ""
-    return f"the {where} has no variable '{name}'{hint}"
+    return f"the {where} has no variable '{name}'{near(name, names)}"

@@ -9,11 +9,11 @@ A name is all that counts: the slots of a variable don't follow it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.messages import near
 
 UNWANTED = "not asked for (include, exclude)"
 """Why a variable that isn't chosen is left out, or left as it is."""
@@ -102,9 +102,3 @@ def matching(pattern: re.Pattern[str], names: Collection[str]) -> list[str]:
             f"the pattern '{pattern.pattern}' matches no variable{near(pattern.pattern, names)}"
         )
     return found
-
-
-def near(text: str, names: Collection[str]) -> str:
-    """Returns `; near names are x, y` where there are such, and nothing otherwise."""
-    found = difflib.get_close_matches(text, names, 3, 0.5)
-    return f"; near names are {', '.join(found)}" if found else ""

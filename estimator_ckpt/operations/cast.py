@@ -24,6 +24,7 @@ from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.messages import choices
 from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
 
@@ -129,9 +130,7 @@ def cast(
       CheckpointWriteError: the file system refused to write the target.
     """
     if to not in _FROM:
-        raise CheckpointArgumentError(
-            f"to='{to}' can't be cast to; it is one of {', '.join(TYPES)}"
-        )
+        raise CheckpointArgumentError(f"to must be {choices(TYPES)}, not '{to}'")
     account = open_account(source, names)
     checkpoint = account.checkpoint
     prefix = other_prefix(target, source, checkpoint)

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
+from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
+from estimator_ckpt.messages import listed
 from estimator_ckpt.storage import files, staging
 
 _SHARD = re.compile(r"(?P<base>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -127,7 +129,8 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     opened = {base: _open(directory, base, latest, listed, found) for base in bases}
     rows = [_row(base, each, _state_of(base, latest, listed)) for base, each in opened.items()]
     rows.sort(key=lambda row: (-1 if row.step is None else row.step, row.name))
-    if not rows and latest is None and not any(map(_SHARD.fullmatch, names)):
+    nothing_named = latest is None or is_v1(latest)
+    if not rows and nothing_named and not any(map(_SHARD.fullmatch, names)):
         find_prefix(path)  # says what is missing
     _compare_state(directory, latest, listed, rows, found)
     _look_for_leftovers(names, opened, found)
@@ -397,5 +400,4 @@ def _look_at_formats(rows: list[CheckpointRow], found: _Findings) -> None:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[-3:])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3:,} more"
+    return listed([f"'{name}'" for name in reversed(names)], shown=3)

@@ -23,6 +23,7 @@ from estimator_ckpt.bundle.tensor_checksum import LOCAL_CHUNK, REMOTE_CHUNK, sto
 from estimator_ckpt.checkpoint import Checkpoint, find_prefix
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.strangers import stranger
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
@@ -111,7 +112,8 @@ def verify(
     try:
         index = decode_index(files.read(path), on_damage)
     except DamagedCheckpointError as error:
-        on_damage(f"{error}; no tensor can be found without it")
+        other = stranger(path)
+        on_damage(f"it is {other}" if other else f"{error}; no tensor can be found without it")
         return Verification(prefix, 0, 0, 0, tuple(findings))
     opened = Checkpoint(prefix, index)
     pieces = _pieces(opened, wanted or (lambda name: True))
@@ -166,6 +168,10 @@ def _on_disk(
         findings.append(Finding(path, None, f"the file is missing, and {count} with it"))
         return []
     size = files.size(path)
+    end = max((entry.offset + entry.size for entry, _ in pieces), default=size)
+    if size != end and (other := stranger(path)):
+        findings.append(Finding(path, None, f"the file is {other}"))
+        return []
     for entry, label in pieces:
         if entry.offset + entry.size > size:
             problem = f"it should end at byte {entry.offset + entry.size}, the file at {size}"

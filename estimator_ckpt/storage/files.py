@@ -47,8 +47,14 @@ def is_remote(path: str) -> bool:
 
 
 def _gfile() -> Any:
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise OSError(
+            errno.EPROTONOSUPPORT,
+            "a path with a scheme (gs://, s3://, hdfs://) is reached through TensorFlow, which is "
+            f"not installed ({error}); pip install tensorflow, or copy the files to a local disk",
+        ) from error
     return tf.io.gfile
 
 

@@ -8,7 +8,6 @@ Importing this module defines no flag and doesn't import TensorFlow.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import re
@@ -16,6 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import flags
+
+from estimator_ckpt.messages import nearest
 
 MODES = ("train", "evaluate", "train_and_evaluate", "predict", "export")
 TRAIN_MODES = ("train", "train_and_evaluate")
@@ -222,8 +223,7 @@ def _load_module(flag: str, reference: str, module: str) -> Any:
 
 def _suggest(name: str, module: Any) -> str:
     public = [key for key in dir(module) if not key.startswith("_")]
-    near = difflib.get_close_matches(name, public, n=3, cutoff=0.5)
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
+    if found := nearest(name, public):
+        return f"; did you mean {' or '.join(found)}?"
     functions = [key for key in public if callable(getattr(module, key))]
     return f"; it has {', '.join(functions[:8])}" if functions else ""

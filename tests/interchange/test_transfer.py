@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -140,14 +141,14 @@ def test_elements_are_aligned(make_checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "message"),
     [
-        (".npz", "'bfloat16': numpy has no type bfloat16 of its own. Leave them out"),
-        (".safetensors", "'string': safetensors has no type string. Leave them out"),
+        (".npz", "'bfloat16' (numpy has no type bfloat16 of its own). Leave them out"),
+        (".safetensors", "'string' (safetensors has no type string). Leave them out"),
     ],
 )
 def test_what_a_file_can_not_hold_is_refused_by_name(make_checkpoint, tmp_path, suffix, message):
     prefix, _ = make_checkpoint("ckpt")
     before = jobs.snapshot(tmp_path)
-    with pytest.raises(CheckpointArgumentError, match=message):
+    with pytest.raises(CheckpointArgumentError, match=re.escape(message)):
         export_checkpoint(prefix, tmp_path / "out" / f"weights{suffix}")
     assert jobs.snapshot(tmp_path) == before
 
@@ -324,7 +325,7 @@ def test_what_a_checkpoint_can_not_hold_is_refused_or_left_out(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
         archive.writestr("notes.txt", "no array")
     before = jobs.snapshot(tmp_path)
-    with pytest.raises(CheckpointArgumentError, match=r"hold 8 of the tensors: .*; and 3 more"):
+    with pytest.raises(CheckpointArgumentError, match=r"hold 8 of the tensors: .* and 3 more"):
         import_checkpoint(tmp_path / "x.npz", tmp_path / "ckpt", to="tf1")
     assert jobs.snapshot(tmp_path) == before
     report = import_checkpoint(
@@ -486,7 +487,7 @@ def test_arguments_are_checked(make_checkpoint, tmp_path):
         export_checkpoint(prefix, tmp_path / "x.npz", include="dnn")
     with pytest.raises(CheckpointExistsError, match="is a directory"):
         export_checkpoint(prefix, tmp_path, file_format="npz", include="dnn", overwrite=True)
-    with pytest.raises(CheckpointArgumentError, match="one of tf1, tf2, dual"):
+    with pytest.raises(CheckpointArgumentError, match="must be 'tf1', 'tf2' or 'dual'"):
         import_checkpoint(tmp_path / "x.npz", tmp_path / "new", to="tf3")
     with pytest.raises(CheckpointArgumentError, match="matches no variable"):
         import_checkpoint(tmp_path / "x.npz", tmp_path / "new", to="tf1", include="nothing")

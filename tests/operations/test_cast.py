@@ -180,7 +180,7 @@ def test_what_can_not_be_cast_is_refused(make_checkpoint, tmp_path):
     prefix, _ = make_checkpoint("source")
     before = jobs.snapshot(tmp_path)
     for settings, message in (
-        ({"to": "int8"}, "one of bfloat16, float16, float32"),
+        ({"to": "int8"}, "must be 'bfloat16', 'float16' or 'float32', not 'int8'"),
         ({"to": "float16", "include": "("}, "no regular expression"),
         ({"to": "float16", "include": "nothing"}, "matches no variable"),
         ({"to": "float16", "include": "step"}, "nothing to cast to float16"),

@@ -59,6 +59,20 @@ class Layer:
         return max(self.rows.values(), key=lambda row: (len(squeezed(row.shape)), row.shape))
 
     @property
+    def marks(self) -> frozenset[str]:
+        """The chosen numbers of its name as words, `block=2` or, behind that, `block.=1`."""
+        name, found = self.names[0], []
+        before, number = "", 0
+        for word in name.template:
+            if word != "#":
+                before = word
+                continue
+            if name.explicit[number]:
+                found.append(f"{before}={name.numbers[number]}")
+            before, number = before + ".", number + 1
+        return frozenset(found)
+
+    @property
     def kind(self) -> str:
         """What sort of a layer it is: `norm`, `embedding`, `depthwise`, `kernel`, `bias` ..."""
         if self.rows.keys() & {"mean", "variance"}:
@@ -100,11 +114,9 @@ def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
             found[row.name] = "a counter of steps, not a weight"
         elif owner is not None:
             found[row.name] = f"a slot of '{owner}': it goes where its variable goes"
-        elif (
-            is_optimizer_state(row.name, frozenset())
-            or _OPTIMIZER.fullmatch(row.name)
-            or (row.second_name and _OPTIMIZER.fullmatch(row.second_name))
-        ):
+        elif is_optimizer_state(row.name, frozenset()) or _OPTIMIZER.fullmatch(row.name):
+            found[row.name] = "state of an optimizer, not a weight"
+        elif row.second_name and _OPTIMIZER.fullmatch(row.second_name):
             found[row.name] = "state of an optimizer, not a weight"
     return found
 

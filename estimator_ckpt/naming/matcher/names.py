@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 
 from estimator_ckpt.naming.matcher.layers import Layer
+from estimator_ckpt.naming.matcher.translated import SOURCE, TARGET, telling_words
 from estimator_ckpt.naming.matcher.words import Name
 
 _MOST_COLUMNS = 4
@@ -78,12 +79,19 @@ def by_name(
     Returns:
       The findings.
     """
+    meanings = frozenset(translated.values())
     words = {
-        layer: frozenset(translated.get(word, word) for word in layer.words)
+        layer: frozenset(layer.words - translated.keys()).union(
+            translated[word] for word in telling_words(layer, SOURCE) if word in translated
+        )
         for sources, _ in classes
         for layer in sources
     }
-    words.update((layer, layer.words) for _, targets in classes for layer in targets)
+    words.update(
+        (layer, layer.words | (telling_words(layer, TARGET) & meanings))
+        for _, targets in classes
+        for layer in targets
+    )
     trust = _trust(classes, words)
     findings = Findings()
     vocabularies: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
@@ -99,19 +107,20 @@ def by_name(
             continue
         if len(cell.sources) == 1:
             by = WORDS if cell.words else REST
-            learned = bool(cell.words & set(translated.values()))
+            learned = bool(cell.words & meanings)
             clear = _is_clear(cell, words, vocabularies[id(cell)])
             findings.named[cell.sources[0]] = Named(cell.targets[0], by, learned, clear)
             continue
         match = _by_number(cell)
         if match is not None:
-            numbered.append((match, _is_clear(cell, words, vocabularies[id(cell)])))
+            clear = _is_clear(cell, words, vocabularies[id(cell)])
+            numbered.append((match, bool(cell.words & meanings), clear))
             for key, offset in match.offsets.items():
                 offsets.setdefault(key, set()).add(offset)
-    for match, clear in numbered:
+    for match, learned, clear in numbered:
         if all(len(offsets[key]) == 1 for key in match.offsets):
             for source, target in match.pairs:
-                findings.named[source] = Named(target, match.by, clear=clear)
+                findings.named[source] = Named(target, match.by, learned, clear)
     return findings
 
 
@@ -121,7 +130,8 @@ Words = Mapping[Layer, frozenset[str]]
 def _told_apart(layers: Collection[Layer], words: Words) -> frozenset[str]:
     """The words that some of these layers have, and others don't."""
     found = [words[layer] for layer in layers]
-    return frozenset[str]().union(*found) - frozenset.intersection(*found)
+    everything = frozenset[str]().union(*found)
+    return everything - everything.intersection(*found)
 
 
 def _is_clear(cell: Cell, words: Words, told: tuple[frozenset[str], frozenset[str]]) -> bool:
@@ -183,7 +193,9 @@ def _divided(cell: Cell, word: str, words: Words, strict: bool) -> Iterator[Cell
             cell.contested,
         )
     else:
-        yield Cell(cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike))
+        yield Cell(
+            cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike)
+        )
 
 
 @dataclass(frozen=True)
@@ -256,7 +268,9 @@ def _matched(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match | 
     return None if chosen and not found else _ranked(cell, left, right)
 
 
-def _shifted(cell: Cell, left: list[_Column], right: list[_Column], chosen: bool) -> _Match | None:
+def _shifted(
+    cell: Cell, left: list[_Column], right: list[_Column], chosen: bool
+) -> _Match | None:
     """Pairs layers whose numbers differ by the same in all of them: by nothing, or by one."""
     shifts = [min(b.values) - min(a.values) for a, b in zip(left, right)]
     rows = zip(*(column.values for column in left))

@@ -98,6 +98,10 @@ def require_fitting_pins(
             )
 
 
+# How often what is decided is used for the rest; and how much has to be open for all to be asked.
+_ROUNDS, _MOST = 5, 0.75
+
+
 @dataclass
 class _Work:
     """The layers of both sides, and what is decided about them so far."""
@@ -190,7 +194,7 @@ class _Work:
             else:
                 rest.append((sources, targets))
         translated: dict[str, str] = {}
-        while True:
+        for _ in range(_ROUNDS):
             findings = by_name(rest, translated)
             verdicts, open_cells = self._judge(findings, bool(translated))
             decided = {**self.decided, **verdicts}
@@ -277,8 +281,6 @@ def _without_clashes(found: Mapping[Layer, Verdict]) -> dict[Layer, Verdict]:
     }
 
 
-_MOST = 0.75
-
 
 def _whole_if_most_is_open(
     open_cells: list[tuple[Cell, str]], decided: Mapping[Layer, Verdict]
@@ -339,7 +341,9 @@ def _sorted(
         for name, row in target.items()
     }
     mapped = tuple(
-        Pair(one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape))
+        Pair(
+            one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape)
+        )
         for one, (other, confidence, reason) in sorted(
             pairs.items(), key=lambda item: places[item[1][0]]
         )

@@ -3,7 +3,8 @@
     translations(decided, sources, targets)       # {"left": "query"}
 
 Two towers with embeddings of different sizes: the embeddings are told apart by shape, and with
-them the words of their scopes, and so everything in these scopes.
+them the words of their scopes, and so everything in these scopes. Numbers count as words, so
+that `shortcut` can be learned to be the `0` of `block1_0_conv`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from estimator_ckpt.naming.matcher.layers import Layer
+
+
+SOURCE, TARGET = "<", ">"
+"""What comes before the numbers of either side: a 3 here need not be a 3 there."""
 
 
 class _Decided(Protocol):
@@ -35,33 +40,45 @@ def translations(
         for layer, verdict in decided.items()
         if verdict.target is not None and verdict.confidence == "certain"
     ]
-    mine, theirs = _occurrences(sources), _occurrences(targets)
-    left = _where(pairs, 0)
-    right = _where(pairs, 1)
+    mine, theirs = _occurrences(sources, SOURCE), _occurrences(targets, TARGET)
+    left = _where([one for one, _ in pairs], SOURCE)
+    right = _where([other for _, other in pairs if other is not None], TARGET)
     words: dict[frozenset[int], list[str]] = {}
     for word, where in right.items():
-        if word not in mine and theirs[word] > len(where):
+        if word not in mine and theirs[word] > len(where) >= _support(word):
             words.setdefault(where, []).append(word)
     found = {}
     for word, where in left.items():
-        if word not in theirs and mine[word] > len(where) and len(words.get(where, ())) == 1:
+        if word in theirs or not mine[word] > len(where) >= _support(word):
+            continue
+        if len(words.get(where, ())) == 1:
             found[word] = words[where][0]
     meanings = list(found.values())
     return {word: other for word, other in found.items() if meanings.count(other) == 1}
 
 
-def _occurrences(layers: Iterable[Layer]) -> dict[str, int]:
+def telling_words(layer: Layer, side: str) -> frozenset[str]:
+    """The words of a layer, and its numbers as words of one side."""
+    return layer.words | {side + mark for mark in layer.marks}
+
+
+def _support(word: str) -> int:
+    """How often a word must have been seen; numbers agree by chance."""
+    return 2 if word[0] in SOURCE + TARGET else 1
+
+
+def _occurrences(layers: Iterable[Layer], side: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for layer in layers:
-        for word in layer.words:
+        for word in telling_words(layer, side):
             found[word] = found.get(word, 0) + 1
     return found
 
 
-def _where(pairs: Sequence[tuple[Layer, Layer | None]], side: int) -> dict[str, frozenset[int]]:
+def _where(layers: Sequence[Layer], side: str) -> dict[str, frozenset[int]]:
+    """In which of the pairs a word is."""
     found: dict[str, set[int]] = {}
-    for number, pair in enumerate(pairs):
-        layer = pair[side]
-        for word in layer.words if layer is not None else ():
+    for number, layer in enumerate(layers):
+        for word in telling_words(layer, side):
             found.setdefault(word, set()).add(number)
     return {word: frozenset(numbers) for word, numbers in found.items()}

@@ -17,6 +17,7 @@ from estimator_ckpt.naming.matcher.names import COUNTED, NUMBERS, REST, WORDS, C
 from estimator_ckpt.naming.matcher.orders import (
     CREATED,
     LISTED,
+    SORTED,
     Alignment,
     alignments,
     neighbours,
@@ -24,7 +25,7 @@ from estimator_ckpt.naming.matcher.orders import (
 )
 from estimator_ckpt.naming.matcher.rows import CERTAIN, LIKELY
 
-_TELLING, _STRONG = 3.0, 6.0
+_TELLING, _STRONG, _WHOLE = 3.0, 6.0, 0.995
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class OrderEvidence:
         aligned = [layer for layer in sources if layer in class_of]
         orders = orders_of(aligned)
         self.by_names = any(each.by_names for each in self.alignments)
+        self.sorted_sides = (
+            any(each.source == SORTED and each.coverage < _WHOLE for each in self.alignments),
+            any(each.target == SORTED and each.coverage < _WHOLE for each in self.alignments),
+        )
         self.close = neighbours(orders[0], class_of, attached=not self.by_names)
         kinds = {(each.source, each.target) for each in self.alignments}
         both = {(CREATED, CREATED), (CREATED, LISTED)} <= kinds
@@ -140,7 +145,7 @@ def _judged_by_name(layer: Layer, named: Named, cell: Cell, orders: OrderEvidenc
         same = layer.names == target.names
         return Verdict(target, CERTAIN if sure and same else LIKELY, "counted alike")
     if named.by != WORDS:
-        sure = not denied and (sure or named.by == NUMBERS)
+        sure = not denied and (sure or (named.by == NUMBERS and not named.learned))
         reason = "the same numbers" if named.by == NUMBERS else "the numbers agree"
         return Verdict(target, CERTAIN if sure else LIKELY, reason)
     shared = ", ".join(sorted(cell.words))
@@ -170,28 +175,34 @@ def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict
         if orders.partners(twin, cell.targets) is None:
             continue
         partner = orders.partner(twin, cell.targets)
-        if partner is None or _mirrored(layer, twin, target, partner, orders.by_names):
-            return Verdict(
-                None, None, "they are mirror images, and only the order tells them apart"
-            )
+        if partner is None or _mirrored(layer, twin, target, partner, orders.sorted_sides):
+            return Verdict(None, None, "they are mirror images, and only the order tells them apart")
     sure = not twins and any(target in each.candidates.get(layer, ()) for each in orders.strong)
     return Verdict(target, CERTAIN if sure else LIKELY, "the order of layers")
 
 
-def _mirrored(one: Layer, two: Layer, other: Layer, twin: Layer, sorted_names: bool) -> bool:
-    """Whether both sides tell the two apart, in words that have nothing in common.
+def _mirrored(
+    one: Layer, two: Layer, other: Layer, twin: Layer, sorted_sides: tuple[bool, bool]
+) -> bool:
+    """Whether the two could as well be the other way round, for all that their names say.
 
-    Tables that stand beside each other are mirror images unless both sides number them.
+    They are mirror images if both sides tell them apart in words that have nothing in common.
+    Tables that stand beside each other are unless both sides number them.
     """
-    differ = (one.words != two.words, other.words != twin.words)
-    if one.kind == "embedding" or other.kind == "embedding":
-        return any(differ) or not (_numbered(one, two) and _numbered(other, twin))
-    if sorted_names and any(differ):
+    if any(by_name and a.words != b.words for by_name, a, b in zip(sorted_sides, (one, other), (two, twin))):
         return True  # the alphabet is no order of layers
+    if one.kind == "embedding" or other.kind == "embedding":
+        return not (_numbered(one, two) and _numbered(other, twin))
+    differ = _are_beside(one, two), _are_beside(other, twin)
     if any(differ) and not all(differ):
         # Words on one side only: numbers on the other say an order, if someone chose them.
         return _is_counted(*((other, twin) if differ[0] else (one, two)))
     return all(differ)
+
+
+def _are_beside(one: Layer, two: Layer) -> bool:
+    """Whether each has a word that the other has not: `left` and `right`, not a part and a whole."""
+    return bool(one.words - two.words) and bool(two.words - one.words)
 
 
 def _is_counted(one: Layer, two: Layer) -> bool:

@@ -38,73 +38,15 @@ _SYNONYMS = {
 }
 # Types of layers. Frameworks count them: `conv2d_17`, `LayerNorm_1`.
 _TYPES = frozenset(
-    [
-        "dense",
-        "conv",
-        "fc",
-        "linear",
-        "batch",
-        "norm",
-        "batchnorm",
-        "bn",
-        "normalization",
-        "layernorm",
-        "ln",
-        "group",
-        "instance",
-        "embedding",
-        "lstm",
-        "gru",
-        "rnn",
-        "cell",
-        "separable",
-        "transpose",
-        "deconv",
-        "convolution",
-        "fully",
-        "connected",
-        "multi",
-        "head",
-        "lookup",
-        "tpu",
-        "sync",
-        "time",
-        "distributed",
-        "bidirectional",
-        "sequential",
-        "functional",
-        "model",
-        "prelu",
-        "rms",
-        "basic",
-        "simple",
-    ]
+    "dense conv fc linear batch norm batchnorm bn normalization layernorm ln group instance "
+    "embedding lstm gru rnn cell separable transpose deconv convolution fully connected multi head "
+    "lookup tpu sync time distributed bidirectional sequential functional model prelu rms basic "
+    "simple".split()
 )
 # Words that are beside most numbers, or in most names, and tell nothing apart.
 _GENERIC = frozenset(
-    [
-        "layer",
-        "layers",
-        "kernel",
-        "weight",
-        "weights",
-        "bias",
-        "hidden",
-        "hiddenlayer",
-        "block",
-        "blocks",
-        "unit",
-        "units",
-        "module",
-        "stage",
-        "step",
-        "part",
-        "the",
-        "with",
-        "w",
-        "b",
-        "v",
-    ]
+    "layer layers kernel weight weights bias hidden hiddenlayer block blocks unit units module "
+    "stage step part the with".split()
 )
 COMMON = _TYPES | _GENERIC
 
@@ -132,6 +74,7 @@ _STARTS = frozenset(("kernel", "weights", "weight", "bias", "biases", "w", "b", 
 
 _CONVOLUTION = re.compile(r"conv([123])d(?=_|-|\.|$)", re.IGNORECASE)
 _SIZE = re.compile(r"(?<![a-zA-Z0-9])\d+x\d+(?![a-zA-Z0-9])")
+_VERSION = re.compile(r"(?<![a-zA-Z0-9])[vV]\d+(?![a-zA-Z0-9])|(?<=[a-z])V\d+$")
 _TOKEN = re.compile(r"(\d+)([a-z](?![a-zA-Z]))?|[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # What the object graph of a Keras model counts; `layer_with_weights-3` follows `model.weights`.
 _COUNTED = re.compile(r"layer(_with_weights)?-\d+|_?self_tracked_trackables|\d+\.ATTRIBUTES")
@@ -191,7 +134,8 @@ def _is_counted(part: str, tokens: list[tuple[str, int]]) -> bool:
 def _tokens(part: str) -> list[tuple[str, int]]:
     """The words (with -1) and the numbers (with no word) of a part of a scope."""
     found = []
-    for match in _TOKEN.finditer(_SIZE.sub("", _CONVOLUTION.sub("conv", part))):
+    part = _VERSION.sub("", _SIZE.sub("", _CONVOLUTION.sub("conv", part)))
+    for match in _TOKEN.finditer(part):
         number, letter = match[1], match[2]
         if number:
             found.append(("", int(number)))
