@@ -53,7 +53,7 @@ def make(model_dir, *, steps=2, **options):
 
 
 class SlowWriting:
-    """Makes each write of a Saver wait until it is told to go on."""
+    """Makes each write of a Saver, but that of step 0, wait until it is told to go on."""
 
     def __init__(self, monkeypatch):
         self.may_go_on = threading.Event()
@@ -61,7 +61,7 @@ class SlowWriting:
         write = CheckpointSaver.write
 
         def slowly(saver, session, prefix, snapshot=None):
-            assert self.may_go_on.wait(60)
+            assert prefix.endswith("-0") or self.may_go_on.wait(60)
             write(saver, session, prefix, snapshot)
             self.written.append(os.path.basename(prefix))
 
@@ -108,9 +108,9 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
         seen.append(tf.train.latest_checkpoint(str(tmp_path)))
         slow.may_go_on.set()
 
-    make(tmp_path, steps=100).train(jobs.same_batch_input_fn, steps=6, hooks=[At(5, look)])
-    assert seen == [None]  # five steps on, the checkpoint of step 0 was not there yet
-    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-6"]
+    make(tmp_path, steps=5).train(jobs.same_batch_input_fn, steps=9, hooks=[At(9, look)])
+    assert seen == [str(tmp_path / "model.ckpt-0")]  # four steps on, that of step 5 was not there
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-5", "model.ckpt-9"]
 
 
 def test_a_save_waits_for_the_one_before_it(tmp_path, monkeypatch):
@@ -124,12 +124,10 @@ def test_a_save_is_skipped_if_that_is_wanted_but_never_the_final_one(tmp_path, m
     slow = SlowWriting(monkeypatch)
     estimator = make(tmp_path, async_when_busy="skip")
     with caplog.at_level(logging.WARNING):
-        estimator.train(jobs.same_batch_input_fn, steps=4, hooks=[At(4, slow.may_go_on.set)])
-    # Step 4 was due before it could be written, and is the last.
-    assert slow.written[0] == "model.ckpt-0"
-    assert slow.written[-1] == "model.ckpt-4"
-    assert "model.ckpt-2" not in slow.written
-    assert "No checkpoint for step 2" in caplog.text
+        estimator.train(jobs.same_batch_input_fn, steps=6, hooks=[At(6, slow.may_go_on.set)])
+    # Step 6 was due before it could be written, and is the last.
+    assert slow.written == ["model.ckpt-0", "model.ckpt-2", "model.ckpt-6"]
+    assert "No checkpoint for step 4" in caplog.text
 
 
 def test_a_failed_write_stops_training_with_its_error(tmp_path, monkeypatch):
@@ -153,8 +151,8 @@ def test_an_exception_in_training_waits_for_the_checkpoint(tmp_path, monkeypatch
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        make(tmp_path).train(jobs.same_batch_input_fn, steps=4, hooks=[At(1, fail)])
-    assert jobs.listed(tmp_path) == ["model.ckpt-0"]
+        make(tmp_path).train(jobs.same_batch_input_fn, steps=4, hooks=[At(3, fail)])
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-2"]
 
 
 def test_a_listener_stops_training_a_few_steps_later(tmp_path):
@@ -201,6 +199,56 @@ def test_a_saving_hook_of_the_jobs_own_saves_as_before_and_that_is_said(tmp_path
         estimator.train(jobs.same_batch_input_fn, steps=4, hooks=hooks)
     assert jobs.listed(tmp_path) == [f"model.ckpt-{step}" for step in (0, 3, 4)]
     assert "in spite of async_save" in caplog.text
+
+
+class ChangesAtStart(tf1.train.SessionRunHook):
+    """Sees which checkpoint there is when the session begins, then changes the model."""
+
+    def __init__(self, model_dir):
+        self.model_dir = str(model_dir)
+
+    def begin(self):
+        self.change = [each.assign(each + 1) for each in tf1.trainable_variables()]
+
+    def after_create_session(self, session, coord):
+        self.found = tf.train.latest_checkpoint(self.model_dir)
+        session.run(self.change)
+
+
+def events(model_dir):
+    return [
+        (event.WhichOneof("what"), event.step)
+        for path in sorted(model_dir.glob("events*"))
+        for event in tf1.train.summary_iterator(str(path))
+    ]
+
+
+@pytest.mark.parametrize("own", [None, "before", "after", "elsewhere"])
+def test_the_first_checkpoint_and_the_events_are_those_of_a_raw_job(tmp_path, own):
+    facts, first = {}, {}
+    for way, model_fn in {
+        "raw": jobs.adam_model_fn,
+        "async": wrap_model_fn(jobs.adam_model_fn, async_save=True),
+    }.items():
+        model_dir = tmp_path / way
+        changing, listener = ChangesAtStart(model_dir), Listener(model_dir)
+        folder = tmp_path / f"{way} elsewhere" if own == "elsewhere" else model_dir
+        saving = tf1.train.CheckpointSaverHook(str(folder), save_steps=2, listeners=[listener])
+        hooks = {None: [changing], "before": [saving, changing]}.get(own, [changing, saving])
+        listener.model_dir = str(folder)
+        estimator = jobs.make_estimator(model_fn, model_dir, save_checkpoints_steps=2)
+        given = [] if own else [listener]
+        estimator.train(jobs.same_batch_input_fn, hooks, 3, saving_listeners=given)
+        first[way] = jobs.values(str(folder / "model.ckpt-0"))
+        facts[way] = {
+            "found": changing.found and os.path.basename(changing.found),
+            "events": events(model_dir),
+            "listener": listener.calls,
+            "kept": [listed(each) for each in (model_dir, folder)],
+        }
+    assert facts["async"] == facts["raw"]
+    for name, value in first["raw"].items():
+        np.testing.assert_array_equal(first["async"][name], value)
 
 
 def test_an_iterator_which_no_array_can_hold_is_saved_while_training_stands_still(tmp_path, caplog):
@@ -284,7 +332,11 @@ def model_fn(features, labels, mode):
         train_op = tf1.assign_add(step, 1)
     return tf.estimator.EstimatorSpec(mode, loss=tf.constant(1.0), train_op=train_op)
 
-print("begins", flush=True)
+class Tells(tf1.train.SessionRunHook):
+    def after_run(self, run_context, run_values):
+        print("trains", flush=True)
+        self.after_run = lambda run_context, run_values: None
+
 tf.estimator.Estimator(
     wrap_model_fn(model_fn, async_save=True, tf1_dir=model_dir + "/tf1"),
     model_dir,
@@ -295,7 +347,7 @@ tf.estimator.Estimator(
         save_summary_steps=None,
         checkpoint_save_graph_def=False,
     ),
-).train(lambda: tf.data.Dataset.range(10**9), steps=int(steps))
+).train(lambda: tf.data.Dataset.range(10**9), [Tells()], int(steps))
 """
 
 
@@ -366,7 +418,7 @@ def wait_for(condition, job, timeout=120):
 def test_a_job_that_is_told_to_go_makes_its_final_checkpoint_first(tmp_path):
     job = start(tmp_path, 10**9, every=100000)
     try:
-        wait_for(lambda: listed(tmp_path), job)
+        assert job.stdout.readline() == "trains\n"
         job.send_signal(signal.SIGTERM)
         _, errors = job.communicate(timeout=120)
     finally:
