@@ -1,5 +1,6 @@
 """Checkpoints that are saved while training goes on."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -289,6 +290,12 @@ def test_an_unknown_way_to_be_busy_is_refused():
         wrap_model_fn(jobs.adam_model_fn, async_save=True, async_when_busy="hurry")
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_deadline_that_is_none_is_refused(seconds):
+    with pytest.raises(CheckpointArgumentError, match="async_sigterm_secs=.* must be above 0"):
+        wrap_model_fn(jobs.adam_model_fn, async_save=True, async_sigterm_secs=seconds)
+
+
 def test_a_model_fn_that_calls_a_wrapped_one_is_wrapped_once(tmp_path):
     inner = wrap_model_fn(jobs.adam_model_fn, async_save=True)
 
@@ -430,6 +437,146 @@ def test_a_job_that_is_told_to_go_makes_its_final_checkpoint_first(tmp_path):
     latest = tf.train.latest_checkpoint(str(tmp_path))
     require_consistent(latest)
     assert jobs.listed(tmp_path / "tf1") == jobs.listed(tmp_path)
+
+
+# A job that says where it is, and stays there for a moment, or for ever.
+PHASES = """
+import multiprocessing, sys, time
+import tensorflow as tf
+from estimator_ckpt import compat, wrap_model_fn
+compat.install()
+from estimator_ckpt.estimator.saver import CheckpointSaver
+tf1 = tf.compat.v1
+phase, model_dir = sys.argv[1:]
+seconds = 1000 if phase == "hanging step" else 1
+
+def reach(name):
+    if name == phase or (name == "step" and phase == "hanging step"):
+        print(name, flush=True)
+        time.sleep(seconds)
+
+def work():
+    time.sleep(1000)
+
+def generate():
+    child = multiprocessing.get_context("fork").Process(target=work)
+    for number in range(10 if phase == "child" else 10**9):
+        if number == 4 and phase == "child":
+            child.start()
+        yield float(number)
+    child.terminate()
+    child.join()
+    print("child", child.exitcode, flush=True)
+
+def model_fn(features, labels, mode):
+    reach("model_fn")
+    step = tf1.train.get_or_create_global_step()
+    count = tf1.get_variable("count", [], tf.float32, tf1.zeros_initializer())
+    def slow(value, feature):
+        if value == 3:
+            reach("step")
+        time.sleep(0.02)
+        return value
+    slow_op = tf.numpy_function(slow, [step.read_value(), features], tf.int64)
+    with tf.control_dependencies([slow_op]):
+        counted = count.assign_add(1.0)
+    with tf.control_dependencies([counted]):
+        train_op = tf1.assign_add(step, 1)
+    return tf.estimator.EstimatorSpec(mode, loss=tf.constant(1.0), train_op=train_op)
+
+write = CheckpointSaver.write
+def reaching(saver, session, prefix, snapshot=None):
+    reach("save " + prefix.rpartition("-")[2])
+    write(saver, session, prefix, snapshot)
+CheckpointSaver.write = reaching
+
+tf.estimator.Estimator(
+    wrap_model_fn(model_fn, async_save=True, async_sigterm_secs=3 if seconds > 1 else 100),
+    model_dir,
+    tf.estimator.RunConfig(save_checkpoints_steps=5, log_step_count_steps=None),
+).train(
+    lambda: tf.data.Dataset.from_generator(generate, tf.float32, []),
+    steps=7 if phase == "save 7" else None,
+)
+print("trained", flush=True)
+reach("trained")
+"""
+
+
+@contextlib.contextmanager
+def at_phase(phase, model_dir):
+    """Yields a job that has come to this phase."""
+    job = subprocess.Popen(
+        [sys.executable, "-c", PHASES, phase, str(model_dir)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield job
+    finally:
+        job.kill()
+        job.communicate()
+
+
+def require_counted(prefix):
+    """Makes sure that a checkpoint is of one step."""
+    assert jobs.values(prefix)["count"] == int(prefix.rpartition("-")[2])
+
+
+@pytest.mark.parametrize(
+    ("phase", "kept"),
+    [
+        ("model_fn", None),
+        ("save 0", None),
+        ("step", "more than 0"),
+        ("save 5", "more than 5"),
+        ("save 7", "7"),
+        ("trained", None),
+    ],
+)
+def test_sigterm_in_every_phase_ends_the_process_and_from_the_first_step_on_with_a_final_checkpoint(
+    tmp_path, phase, kept
+):
+    with at_phase(phase, tmp_path) as job:
+        while job.stdout.readline() != phase + "\n":
+            assert job.poll() is None, job.stderr.read()[-2000:]
+        job.terminate()
+        _, errors = job.communicate(timeout=100)
+        assert job.returncode == -signal.SIGTERM, errors[-2000:]
+    assert ("SIGTERM: training stops" in errors) == (kept is not None)
+    steps = [int(name.rpartition("-")[2]) for name in listed(tmp_path)]
+    if kept and kept.startswith("more than"):
+        assert steps[-1] > int(kept.rpartition(" ")[2])
+    elif kept:
+        assert steps[-1] == int(kept)
+    for step in steps:
+        require_counted(str(tmp_path / f"model.ckpt-{step}"))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_step_that_hangs_ends_after_the_deadline_or_when_it_is_told_again(tmp_path, again):
+    with at_phase("hanging step", tmp_path) as job:
+        assert job.stdout.readline() == "step\n"
+        job.terminate()
+        before = time.monotonic()
+        if again:
+            time.sleep(1.5)
+            job.terminate()
+        _, errors = job.communicate(timeout=60)
+        assert (time.monotonic() - before < 2.8) == again
+        assert job.returncode == -signal.SIGTERM
+    said = "SIGTERM again: " if again else "SIGTERM, 3 s ago: "
+    assert said + "the process ends as it is" in errors
+    assert jobs.listed(tmp_path) == ["model.ckpt-0"]
+
+
+def test_a_child_that_the_input_makes_by_fork_can_be_told_to_go(tmp_path):
+    with at_phase("child", tmp_path) as job:
+        printed, errors = job.communicate(timeout=100)
+    assert (job.returncode, printed) == (0, "child -15\ntrained\n"), errors[-2000:]
+    assert jobs.listed(tmp_path)[-1] == "model.ckpt-10"
 
 
 def test_a_kill_leaves_complete_checkpoints_and_the_next_start_goes_on_from_the_latest(tmp_path):

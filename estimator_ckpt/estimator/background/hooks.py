@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 WHEN_BUSY = ("wait", "skip")
 
 
-def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
+def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float = 120.0) -> Any:
     """Gives a training EstimatorSpec the hooks that save while training goes on.
 
     Where that can't be, it says why, and the job saves as it does without.
@@ -33,6 +33,7 @@ def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
       spec: its graph is the default one, whose job has a saver.
       config: the RunConfig.
       when_busy: what to do if the save before is still being written: "wait" or "skip".
+      sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
 
     Returns:
       The spec, changed.
@@ -64,8 +65,9 @@ def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
             when_busy=when_busy,
         )
         chief_hooks.insert(0, saving)  # where Estimator has its own
+    background = BackgroundSavingHook(all_saves=is_driven, sigterm_secs=sigterm_secs)
     return spec._replace(
-        training_hooks=[*(spec.training_hooks or ()), BackgroundSavingHook(all_saves=is_driven)],
+        training_hooks=[*(spec.training_hooks or ()), background],
         training_chief_hooks=chief_hooks,
     )
 
@@ -191,15 +193,16 @@ def _is_beside_another(hook: Any) -> bool:
 class BackgroundSavingHook(tf.compat.v1.train.SessionRunHook):
     """Stops training if a save has failed, and has whatever ends it wait for the last one."""
 
-    def __init__(self, *, all_saves: bool):
+    def __init__(self, *, all_saves: bool, sigterm_secs: float):
         """Creates a hook, for `training_hooks`.
 
         Args:
           all_saves: whether all saves of the job's saver go on in the background; for workers in
             step, who must then stop together, too.
+          sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
         """
         self._all_saves = all_saves
-        self._notice = PreemptionNotice()
+        self._notice = PreemptionNotice(sigterm_secs)
 
     def begin(self) -> None:
         """Finds the job's saver."""
