@@ -116,6 +116,13 @@ def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         "With async_save: what a save does that comes while the one before is still being written.",
         flag_values=flag_values,
     )
+    flags.DEFINE_float(
+        prefix + "async_sigterm_secs",
+        120.0,
+        "With async_save: how long after a SIGTERM the process may take for its final checkpoint.",
+        lower_bound=0.001,
+        flag_values=flag_values,
+    )
     is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
     flags.register_multi_flags_validator(
         [is_async, checkpoint_format],
@@ -245,6 +252,7 @@ def wrap_from_flags(
         sync_data=_value("sync_data", flag_values, prefix),
         async_save=_value("async_save", flag_values, prefix),
         async_when_busy=_value("async_when_busy", flag_values, prefix),
+        async_sigterm_secs=_value("async_sigterm_secs", flag_values, prefix),
     )
 
 

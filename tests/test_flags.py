@@ -260,7 +260,13 @@ def test_what_to_do_about_errors_and_power_cuts_goes_to_the_wrapper(
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [((), (False, "wait")), (("--async_save", "--async_when_busy=skip"), (True, "skip"))],
+    [
+        ((), (False, "wait", 120)),
+        (
+            ("--async_save", "--async_when_busy=skip", "--async_sigterm_secs=30"),
+            (True, "skip", 30),
+        ),
+    ],
 )
 def test_saving_while_training_goes_on_goes_to_the_wrapper(monkeypatch, arguments, expected):
     given = {}
@@ -268,7 +274,8 @@ def test_saving_while_training_goes_on_goes_to_the_wrapper(monkeypatch, argument
         estimator_ckpt, "wrap_model_fn", lambda model_fn, **settings: given.update(settings)
     )
     checkpoint_flags.wrap_from_flags(model_fn, flag_values=parse(*arguments))
-    assert (given["async_save"], given["async_when_busy"]) == expected
+    names = ("async_save", "async_when_busy", "async_sigterm_secs")
+    assert tuple(given[name] for name in names) == expected
 
 
 def test_saving_while_training_goes_on_needs_a_wrapped_model_fn():

@@ -48,6 +48,7 @@ def wrap_model_fn(
     sync_data: bool = ...,
     async_save: bool = ...,
     async_when_busy: str = ...,
+    async_sigterm_secs: float = ...,
 ) -> ModelFn: ...
 
 
@@ -63,6 +64,7 @@ def wrap_model_fn(
     sync_data: bool = ...,
     async_save: bool = ...,
     async_when_busy: str = ...,
+    async_sigterm_secs: float = ...,
 ) -> Callable[[ModelFn], ModelFn]: ...
 
 
@@ -77,6 +79,7 @@ def wrap_model_fn(
     sync_data: bool = False,
     async_save: bool = False,
     async_when_busy: str = "wait",
+    async_sigterm_secs: float = 120.0,
 ) -> Any:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
@@ -106,12 +109,15 @@ def wrap_model_fn(
       async_when_busy: what a save does that comes while the one before is still being written:
         "wait" for it, or "skip" this one, which is logged. The final save always waits, and so
         do workers in step (MultiWorkerMirroredStrategy).
+      async_sigterm_secs: with async_save, SIGTERM lets the step at hand end and a final checkpoint
+        be made; when so many seconds have passed, the process ends in any case.
 
     Returns:
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
 
     Raises:
-      CheckpointArgumentError: the format, or what to do, is none of these.
+      CheckpointArgumentError: the format, or what to do, is none of these; `async_sigterm_secs` is
+        not above 0.
     """
     if checkpoint_format not in _FORMATS:
         raise CheckpointArgumentError(
@@ -126,6 +132,11 @@ def wrap_model_fn(
         raise CheckpointArgumentError(
             f"async_when_busy='{async_when_busy}' is neither of {', '.join(WHEN_BUSY)}"
         )
+    if not async_sigterm_secs > 0:
+        raise CheckpointArgumentError(
+            f"async_sigterm_secs={async_sigterm_secs} must be above 0; without async_save SIGTERM "
+            "ends the process at once"
+        )
     if model_fn is None:
         return functools.partial(
             wrap_model_fn,
@@ -137,6 +148,7 @@ def wrap_model_fn(
             sync_data=sync_data,
             async_save=async_save,
             async_when_busy=async_when_busy,
+            async_sigterm_secs=async_sigterm_secs,
         )
     if getattr(model_fn, _WRAPPED, False):
         return model_fn
@@ -148,6 +160,7 @@ def wrap_model_fn(
         tf1_on_error,
         sync_data,
         async_when_busy if async_save else None,
+        async_sigterm_secs,
     )
     return _with_signature(model_fn, settings.rewrite)
 
@@ -164,6 +177,7 @@ class _Settings:
     sync_data: bool
     async_when_busy: str | None
     """None to save while training stands still."""
+    async_sigterm_secs: float
 
     def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
         """Returns the spec with the Scaffold of its mode."""
@@ -183,7 +197,7 @@ class _Settings:
         if self.async_when_busy and hooks == "training_hooks":
             _log.warning("async_save has no effect on a TPUEstimator, which has its own")
         elif self.async_when_busy and config is not None:
-            spec = add_async_saving(spec, config, self.async_when_busy)
+            spec = add_async_saving(spec, config, self.async_when_busy, self.async_sigterm_secs)
         if self.listeners:
             is_chief = config is None or config.is_chief
             listening = SavingListenersHook(self.listeners if is_chief else ())

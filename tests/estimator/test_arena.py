@@ -1,4 +1,6 @@
 import mmap
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ from estimator_ckpt.estimator.background import arena as arena_module
 from estimator_ckpt.estimator.background.arena import Arena
 
 SIZES = [0, 1, 64, 65, 3_000_000]
+LARGE = 64 << 20
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/smaps is Linux's")
 
 
 def fill(arrays, value):
@@ -56,3 +60,86 @@ def test_the_same_memory_is_had_again_where_the_system_can_take_it_in_between():
     first = arena.arrays(SIZES)[-1].ctypes.data
     arena.give_back()
     assert arena.arrays(SIZES)[-1].ctypes.data == first
+    assert arena.arrays([*SIZES, 10_000])[-2].ctypes.data == first  # a table has grown
+
+
+def test_memory_for_more_is_had_only_when_the_old_has_been_given_up(monkeypatch):
+    arena, seen, new_map = Arena(), [], arena_module._map
+
+    def watched(size):
+        seen.append(arena._memory)
+        return new_map(size)
+
+    monkeypatch.setattr(arena_module, "_map", watched)
+    arena.arrays([1])
+    arena.arrays([LARGE])
+    assert seen == [None, None]
+
+
+def test_where_mmap_has_no_flags_there_is_memory_all_the_same(monkeypatch):
+    monkeypatch.delattr(mmap, "MAP_ANONYMOUS", raising=False)
+    monkeypatch.setattr(arena_module, "_FREE", None)
+    test_memory_that_was_given_back_can_be_had_again_and_again(monkeypatch, True)
+
+
+def facts_of_mapping(array):
+    """Returns what Linux says of the mapping that an array lies in: {"Rss": bytes, ...}."""
+    address, found = array.ctypes.data, None
+    with open("/proc/self/smaps") as lines:
+        for line in lines:
+            name, _, rest = line.partition(" ")
+            if not name.endswith(":"):
+                start, end = (int(each, 16) for each in name.split("-"))
+                if found is not None:
+                    break
+                if start <= address < end:
+                    found = {"sharing": rest.split()[0][3]}
+            elif found is not None:
+                number = rest.split()[0]
+                found[name[:-1]] = int(number) * 1024 if rest.endswith("kB\n") else rest.split()
+    return found
+
+
+def page_faults():
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+@on_linux
+def test_what_is_given_back_stays_and_no_page_of_it_is_faulted_in_anew():
+    arena = Arena()
+    (array,) = arena.arrays([LARGE])
+    array[:] = 1
+    arena.give_back()
+    facts = facts_of_mapping(array)
+    assert facts["sharing"] == "p"
+    assert facts["Rss"] >= LARGE  # it still counts as resident
+    assert facts["LazyFree"] >= LARGE  # and may be taken at any time
+    before = page_faults()
+    (again,) = arena.arrays([LARGE])
+    again[:] = 2
+    assert page_faults() - before < LARGE // mmap.PAGESIZE // 20
+    assert facts_of_mapping(again)["LazyFree"] < LARGE // 20  # it is in use
+
+
+@on_linux
+def test_the_system_takes_what_was_given_back_when_it_needs_it():
+    pageout = 21  # MADV_PAGEOUT, Linux 5.4: reclaims these pages as if memory were short
+    arena = Arena()
+    (array,) = arena.arrays([LARGE])
+    array[:] = 1
+    arena.give_back()
+    arena._memory.madvise(pageout)
+    assert facts_of_mapping(array)["Rss"] < LARGE // 20
+    (again,) = arena.arrays([LARGE])
+    again[:] = 2
+    assert again.min() == 2
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/sys/kernel/mm/transparent_hugepage"), reason="no huge pages here"
+)
+def test_the_memory_may_be_in_huge_pages():
+    (array,) = Arena().arrays([LARGE])
+    assert "hg" in facts_of_mapping(array)["VmFlags"]

@@ -1,5 +1,6 @@
 """Checkpoints that are saved while training goes on."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -53,7 +54,7 @@ def make(model_dir, *, steps=2, **options):
 
 
 class SlowWriting:
-    """Makes each write of a Saver wait until it is told to go on."""
+    """Makes each write of a Saver, but that of step 0, wait until it is told to go on."""
 
     def __init__(self, monkeypatch):
         self.may_go_on = threading.Event()
@@ -61,7 +62,7 @@ class SlowWriting:
         write = CheckpointSaver.write
 
         def slowly(saver, session, prefix, snapshot=None):
-            assert self.may_go_on.wait(60)
+            assert prefix.endswith("-0") or self.may_go_on.wait(60)
             write(saver, session, prefix, snapshot)
             self.written.append(os.path.basename(prefix))
 
@@ -108,9 +109,9 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
         seen.append(tf.train.latest_checkpoint(str(tmp_path)))
         slow.may_go_on.set()
 
-    make(tmp_path, steps=100).train(jobs.same_batch_input_fn, steps=6, hooks=[At(5, look)])
-    assert seen == [None]  # five steps on, the checkpoint of step 0 was not there yet
-    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-6"]
+    make(tmp_path, steps=5).train(jobs.same_batch_input_fn, steps=9, hooks=[At(9, look)])
+    assert seen == [str(tmp_path / "model.ckpt-0")]  # four steps on, that of step 5 was not there
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-5", "model.ckpt-9"]
 
 
 def test_a_save_waits_for_the_one_before_it(tmp_path, monkeypatch):
@@ -124,12 +125,10 @@ def test_a_save_is_skipped_if_that_is_wanted_but_never_the_final_one(tmp_path, m
     slow = SlowWriting(monkeypatch)
     estimator = make(tmp_path, async_when_busy="skip")
     with caplog.at_level(logging.WARNING):
-        estimator.train(jobs.same_batch_input_fn, steps=4, hooks=[At(4, slow.may_go_on.set)])
-    # Step 4 was due before it could be written, and is the last.
-    assert slow.written[0] == "model.ckpt-0"
-    assert slow.written[-1] == "model.ckpt-4"
-    assert "model.ckpt-2" not in slow.written
-    assert "No checkpoint for step 2" in caplog.text
+        estimator.train(jobs.same_batch_input_fn, steps=6, hooks=[At(6, slow.may_go_on.set)])
+    # Step 6 was due before it could be written, and is the last.
+    assert slow.written == ["model.ckpt-0", "model.ckpt-2", "model.ckpt-6"]
+    assert "No checkpoint for step 4" in caplog.text
 
 
 def test_a_failed_write_stops_training_with_its_error(tmp_path, monkeypatch):
@@ -153,8 +152,8 @@ def test_an_exception_in_training_waits_for_the_checkpoint(tmp_path, monkeypatch
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        make(tmp_path).train(jobs.same_batch_input_fn, steps=4, hooks=[At(1, fail)])
-    assert jobs.listed(tmp_path) == ["model.ckpt-0"]
+        make(tmp_path).train(jobs.same_batch_input_fn, steps=4, hooks=[At(3, fail)])
+    assert jobs.listed(tmp_path) == ["model.ckpt-0", "model.ckpt-2"]
 
 
 def test_a_listener_stops_training_a_few_steps_later(tmp_path):
@@ -203,6 +202,56 @@ def test_a_saving_hook_of_the_jobs_own_saves_as_before_and_that_is_said(tmp_path
     assert "in spite of async_save" in caplog.text
 
 
+class ChangesAtStart(tf1.train.SessionRunHook):
+    """Sees which checkpoint there is when the session begins, then changes the model."""
+
+    def __init__(self, model_dir):
+        self.model_dir = str(model_dir)
+
+    def begin(self):
+        self.change = [each.assign(each + 1) for each in tf1.trainable_variables()]
+
+    def after_create_session(self, session, coord):
+        self.found = tf.train.latest_checkpoint(self.model_dir)
+        session.run(self.change)
+
+
+def events(model_dir):
+    return [
+        (event.WhichOneof("what"), event.step)
+        for path in sorted(model_dir.glob("events*"))
+        for event in tf1.train.summary_iterator(str(path))
+    ]
+
+
+@pytest.mark.parametrize("own", [None, "before", "after", "elsewhere"])
+def test_the_first_checkpoint_and_the_events_are_those_of_a_raw_job(tmp_path, own):
+    facts, first = {}, {}
+    for way, model_fn in {
+        "raw": jobs.adam_model_fn,
+        "async": wrap_model_fn(jobs.adam_model_fn, async_save=True),
+    }.items():
+        model_dir = tmp_path / way
+        changing, listener = ChangesAtStart(model_dir), Listener(model_dir)
+        folder = tmp_path / f"{way} elsewhere" if own == "elsewhere" else model_dir
+        saving = tf1.train.CheckpointSaverHook(str(folder), save_steps=2, listeners=[listener])
+        hooks = {None: [changing], "before": [saving, changing]}.get(own, [changing, saving])
+        listener.model_dir = str(folder)
+        estimator = jobs.make_estimator(model_fn, model_dir, save_checkpoints_steps=2)
+        given = [] if own else [listener]
+        estimator.train(jobs.same_batch_input_fn, hooks, 3, saving_listeners=given)
+        first[way] = jobs.values(str(folder / "model.ckpt-0"))
+        facts[way] = {
+            "found": changing.found and os.path.basename(changing.found),
+            "events": events(model_dir),
+            "listener": listener.calls,
+            "kept": [listed(each) for each in (model_dir, folder)],
+        }
+    assert facts["async"] == facts["raw"]
+    for name, value in first["raw"].items():
+        np.testing.assert_array_equal(first["async"][name], value)
+
+
 def test_an_iterator_which_no_array_can_hold_is_saved_while_training_stands_still(tmp_path, caplog):
     def model_fn(features, labels, mode):
         spec = jobs.adam_model_fn(features, labels, mode)
@@ -239,6 +288,12 @@ def test_an_exported_training_graph_has_nothing_of_it(tmp_path, caplog):
 def test_an_unknown_way_to_be_busy_is_refused():
     with pytest.raises(CheckpointArgumentError, match="wait, skip"):
         wrap_model_fn(jobs.adam_model_fn, async_save=True, async_when_busy="hurry")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_deadline_that_is_none_is_refused(seconds):
+    with pytest.raises(CheckpointArgumentError, match="async_sigterm_secs=.* must be above 0"):
+        wrap_model_fn(jobs.adam_model_fn, async_save=True, async_sigterm_secs=seconds)
 
 
 def test_a_model_fn_that_calls_a_wrapped_one_is_wrapped_once(tmp_path):
@@ -284,7 +339,11 @@ def model_fn(features, labels, mode):
         train_op = tf1.assign_add(step, 1)
     return tf.estimator.EstimatorSpec(mode, loss=tf.constant(1.0), train_op=train_op)
 
-print("begins", flush=True)
+class Tells(tf1.train.SessionRunHook):
+    def after_run(self, run_context, run_values):
+        print("trains", flush=True)
+        self.after_run = lambda run_context, run_values: None
+
 tf.estimator.Estimator(
     wrap_model_fn(model_fn, async_save=True, tf1_dir=model_dir + "/tf1"),
     model_dir,
@@ -295,7 +354,7 @@ tf.estimator.Estimator(
         save_summary_steps=None,
         checkpoint_save_graph_def=False,
     ),
-).train(lambda: tf.data.Dataset.range(10**9), steps=int(steps))
+).train(lambda: tf.data.Dataset.range(10**9), [Tells()], int(steps))
 """
 
 
@@ -366,7 +425,7 @@ def wait_for(condition, job, timeout=120):
 def test_a_job_that_is_told_to_go_makes_its_final_checkpoint_first(tmp_path):
     job = start(tmp_path, 10**9, every=100000)
     try:
-        wait_for(lambda: listed(tmp_path), job)
+        assert job.stdout.readline() == "trains\n"
         job.send_signal(signal.SIGTERM)
         _, errors = job.communicate(timeout=120)
     finally:
@@ -378,6 +437,146 @@ def test_a_job_that_is_told_to_go_makes_its_final_checkpoint_first(tmp_path):
     latest = tf.train.latest_checkpoint(str(tmp_path))
     require_consistent(latest)
     assert jobs.listed(tmp_path / "tf1") == jobs.listed(tmp_path)
+
+
+# A job that says where it is, and stays there for a moment, or for ever.
+PHASES = """
+import multiprocessing, sys, time
+import tensorflow as tf
+from estimator_ckpt import compat, wrap_model_fn
+compat.install()
+from estimator_ckpt.estimator.saver import CheckpointSaver
+tf1 = tf.compat.v1
+phase, model_dir = sys.argv[1:]
+seconds = 1000 if phase == "hanging step" else 1
+
+def reach(name):
+    if name == phase or (name == "step" and phase == "hanging step"):
+        print(name, flush=True)
+        time.sleep(seconds)
+
+def work():
+    time.sleep(1000)
+
+def generate():
+    child = multiprocessing.get_context("fork").Process(target=work)
+    for number in range(10 if phase == "child" else 10**9):
+        if number == 4 and phase == "child":
+            child.start()
+        yield float(number)
+    child.terminate()
+    child.join()
+    print("child", child.exitcode, flush=True)
+
+def model_fn(features, labels, mode):
+    reach("model_fn")
+    step = tf1.train.get_or_create_global_step()
+    count = tf1.get_variable("count", [], tf.float32, tf1.zeros_initializer())
+    def slow(value, feature):
+        if value == 3:
+            reach("step")
+        time.sleep(0.02)
+        return value
+    slow_op = tf.numpy_function(slow, [step.read_value(), features], tf.int64)
+    with tf.control_dependencies([slow_op]):
+        counted = count.assign_add(1.0)
+    with tf.control_dependencies([counted]):
+        train_op = tf1.assign_add(step, 1)
+    return tf.estimator.EstimatorSpec(mode, loss=tf.constant(1.0), train_op=train_op)
+
+write = CheckpointSaver.write
+def reaching(saver, session, prefix, snapshot=None):
+    reach("save " + prefix.rpartition("-")[2])
+    write(saver, session, prefix, snapshot)
+CheckpointSaver.write = reaching
+
+tf.estimator.Estimator(
+    wrap_model_fn(model_fn, async_save=True, async_sigterm_secs=3 if seconds > 1 else 100),
+    model_dir,
+    tf.estimator.RunConfig(save_checkpoints_steps=5, log_step_count_steps=None),
+).train(
+    lambda: tf.data.Dataset.from_generator(generate, tf.float32, []),
+    steps=7 if phase == "save 7" else None,
+)
+print("trained", flush=True)
+reach("trained")
+"""
+
+
+@contextlib.contextmanager
+def at_phase(phase, model_dir):
+    """Yields a job that has come to this phase."""
+    job = subprocess.Popen(
+        [sys.executable, "-c", PHASES, phase, str(model_dir)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield job
+    finally:
+        job.kill()
+        job.communicate()
+
+
+def require_counted(prefix):
+    """Makes sure that a checkpoint is of one step."""
+    assert jobs.values(prefix)["count"] == int(prefix.rpartition("-")[2])
+
+
+@pytest.mark.parametrize(
+    ("phase", "kept"),
+    [
+        ("model_fn", None),
+        ("save 0", None),
+        ("step", "more than 0"),
+        ("save 5", "more than 5"),
+        ("save 7", "7"),
+        ("trained", None),
+    ],
+)
+def test_sigterm_in_every_phase_ends_the_process_and_from_the_first_step_on_with_a_final_checkpoint(
+    tmp_path, phase, kept
+):
+    with at_phase(phase, tmp_path) as job:
+        while job.stdout.readline() != phase + "\n":
+            assert job.poll() is None, job.stderr.read()[-2000:]
+        job.terminate()
+        _, errors = job.communicate(timeout=100)
+        assert job.returncode == -signal.SIGTERM, errors[-2000:]
+    assert ("SIGTERM: training stops" in errors) == (kept is not None)
+    steps = [int(name.rpartition("-")[2]) for name in listed(tmp_path)]
+    if kept and kept.startswith("more than"):
+        assert steps[-1] > int(kept.rpartition(" ")[2])
+    elif kept:
+        assert steps[-1] == int(kept)
+    for step in steps:
+        require_counted(str(tmp_path / f"model.ckpt-{step}"))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_step_that_hangs_ends_after_the_deadline_or_when_it_is_told_again(tmp_path, again):
+    with at_phase("hanging step", tmp_path) as job:
+        assert job.stdout.readline() == "step\n"
+        job.terminate()
+        before = time.monotonic()
+        if again:
+            time.sleep(1.5)
+            job.terminate()
+        _, errors = job.communicate(timeout=60)
+        assert (time.monotonic() - before < 2.8) == again
+        assert job.returncode == -signal.SIGTERM
+    said = "SIGTERM again: " if again else "SIGTERM, 3 s ago: "
+    assert said + "the process ends as it is" in errors
+    assert jobs.listed(tmp_path) == ["model.ckpt-0"]
+
+
+def test_a_child_that_the_input_makes_by_fork_can_be_told_to_go(tmp_path):
+    with at_phase("child", tmp_path) as job:
+        printed, errors = job.communicate(timeout=100)
+    assert (job.returncode, printed) == (0, "child -15\ntrained\n"), errors[-2000:]
+    assert jobs.listed(tmp_path)[-1] == "model.ckpt-10"
 
 
 def test_a_kill_leaves_complete_checkpoints_and_the_next_start_goes_on_from_the_latest(tmp_path):

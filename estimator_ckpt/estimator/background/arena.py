@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 _ALIGNMENT = 64
+_HUGE_PAGE = 2 << 20
 _FREE = getattr(mmap, "MADV_FREE", None)
 _HUGE = getattr(mmap, "MADV_HUGEPAGE", None)
 
@@ -32,9 +33,9 @@ class Arena:
         starts = [0]
         for size in sizes:
             starts.append(starts[-1] + -(-size // _ALIGNMENT) * _ALIGNMENT)
-        total = max(starts[-1], 1)
-        if self._memory is None or len(self._memory) < total:
-            self._memory = mmap.mmap(-1, total)
+        if self._memory is None or len(self._memory) < starts[-1]:
+            self._memory = None  # before more is asked for
+            self._memory = _map(starts[-1])
             self._advise(_HUGE)
         return [
             np.frombuffer(self._memory, np.uint8, size, start) for size, start in zip(sizes, starts)
@@ -53,3 +54,12 @@ class Arena:
         except OSError:  # a kernel that does not know it
             return False
         return True
+
+
+def _map(size: int) -> mmap.mmap:
+    """Returns memory of at least so many bytes, a little more, as a table may grow."""
+    size = -(-max(size, 1) // _HUGE_PAGE) * _HUGE_PAGE
+    if not hasattr(mmap, "MAP_ANONYMOUS"):  # Windows, whose mmap takes other arguments
+        return mmap.mmap(-1, size)
+    # Shared memory, which mmap gives by default, can be neither lazily freed nor in huge pages.
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

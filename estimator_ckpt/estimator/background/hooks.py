@@ -9,6 +9,7 @@ listeners, in the order that a save without this has.
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 WHEN_BUSY = ("wait", "skip")
 
 
-def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
+def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float = 120.0) -> Any:
     """Gives a training EstimatorSpec the hooks that save while training goes on.
 
     Where that can't be, it says why, and the job saves as it does without.
@@ -32,6 +33,7 @@ def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
       spec: its graph is the default one, whose job has a saver.
       config: the RunConfig.
       when_busy: what to do if the save before is still being written: "wait" or "skip".
+      sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
 
     Returns:
       The spec, changed.
@@ -63,8 +65,9 @@ def add_async_saving(spec: Any, config: Any, when_busy: str) -> Any:
             when_busy=when_busy,
         )
         chief_hooks.insert(0, saving)  # where Estimator has its own
+    background = BackgroundSavingHook(all_saves=is_driven, sigterm_secs=sigterm_secs)
     return spec._replace(
-        training_hooks=[*(spec.training_hooks or ()), BackgroundSavingHook(all_saves=is_driven)],
+        training_hooks=[*(spec.training_hooks or ()), background],
         training_chief_hooks=chief_hooks,
     )
 
@@ -98,58 +101,56 @@ class AsyncCheckpointSaverHook(tf.compat.v1.train.CheckpointSaverHook):
         """
         super().__init__(checkpoint_dir, save_secs, save_steps, save_graph_def=save_graph_def)
         self._skips = when_busy == "skip"
-        self._is_starting = True
         self._others_save = False
-        self._first: int | None = None  # the step to save once every hook has begun
         self._saved: int | None = None
         self._stops = False
 
     def begin(self) -> None:
-        """Finds the job's saver."""
+        """Finds the job's saver; leaves the saving to a CheckpointSaverHook of the job's own."""
+        self._others_save = _is_beside_another(self)
+        if self._others_save:
+            job_saver().async_save = False  # it has not been built yet
+            _log.warning(
+                "A CheckpointSaverHook of the job's own saves its checkpoints: it does that "
+                "while training stands still, in spite of async_save"
+            )
+            return
         super().begin()
         self._saver = job_saver()
-        self._saver.before_save.append(self._notice)
 
     def after_create_session(self, session: Any, coord: Any) -> None:
-        """Writes the graph; the first checkpoint is saved before the first step."""
-        self._is_starting = True
+        """Writes the graph and the first checkpoint, which the hooks after this one find."""
+        if self._others_save:
+            return
         super().after_create_session(session, coord)
+        self._saver.wait()
+        self._stops = False  # as with CheckpointSaverHook, no listener stops what has not begun
 
     def before_run(self, run_context: Any) -> Any:
-        """Saves the first checkpoint, unless a hook of the job's own has done that by now."""
-        if self._is_starting:
-            self._is_starting = False
-            if self._others_save:
-                _log.warning(
-                    "A CheckpointSaverHook of the job's own saves its checkpoints: it does that "
-                    "while training stands still, in spite of async_save"
-                )
-            elif self._first is not None:
-                self._save(run_context.session, self._first)
-        return super().before_run(run_context)
+        """Asks for the global step."""
+        return None if self._others_save else super().before_run(run_context)
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         """Saves if it is time to; stops training if a listener has asked for that."""
-        if not self._others_save:
-            super().after_run(run_context, run_values)
+        if self._others_save:
+            return
+        super().after_run(run_context, run_values)
         if self._stops:
             run_context.request_stop()
 
     def end(self, session: Any) -> None:
         """Saves the final checkpoint, and waits for it."""
+        if self._others_save:
+            return
         step = session.run(self._global_step_tensor)
         self._saver.wait()
-        if step != self._saved and not self._others_save:
-            self._is_starting = False
+        if step != self._saved:
             self._save(session, step)
             self._saver.wait()
         for listener in self._listeners:
             listener.end(session, step)
 
     def _save(self, session: Any, step: int) -> bool:
-        if self._is_starting:
-            self._first = step
-            return False
         if self._skips and self._saver.is_saving:
             _log.warning("No checkpoint for step %d: the one before is still being written", step)
             return False
@@ -177,23 +178,31 @@ class AsyncCheckpointSaverHook(tf.compat.v1.train.CheckpointSaverHook):
                 _log.info("The saving listener %s has asked to stop training", listener)
                 self._stops = True
 
-    def _notice(self, session: Any, step: int) -> None:
-        del session
-        self._others_save |= self._is_starting and step is not None
+
+def _is_beside_another(hook: Any) -> bool:
+    """Tells whether a session's list of hooks has another CheckpointSaverHook.
+
+    Estimator makes none of its own then. No hook is told of the others, and no model_fn of those
+    that `train` is given; the list that holds them all refers to each.
+    """
+    kind = tf.compat.v1.train.CheckpointSaverHook
+    lists = [each for each in gc.get_referrers(hook) if isinstance(each, list)]
+    return any(isinstance(each, kind) and each is not hook for hooks in lists for each in hooks)
 
 
 class BackgroundSavingHook(tf.compat.v1.train.SessionRunHook):
     """Stops training if a save has failed, and has whatever ends it wait for the last one."""
 
-    def __init__(self, *, all_saves: bool):
+    def __init__(self, *, all_saves: bool, sigterm_secs: float):
         """Creates a hook, for `training_hooks`.
 
         Args:
           all_saves: whether all saves of the job's saver go on in the background; for workers in
             step, who must then stop together, too.
+          sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
         """
         self._all_saves = all_saves
-        self._notice = PreemptionNotice()
+        self._notice = PreemptionNotice(sigterm_secs)
 
     def begin(self) -> None:
         """Finds the job's saver."""
