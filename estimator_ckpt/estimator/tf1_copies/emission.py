@@ -18,8 +18,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint import PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.conversion.planning import plan, rebuild
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.estimator.job_saver import job_saver
@@ -207,7 +208,13 @@ class Emitter:
         index, shards = rebuild(checkpoint, plan(checkpoint, "tf1"))
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
-        cost = publish(prefix, index, shards, overwrite=True)
+        if not is_there(prefix, index, shards):
+            cost = publish(prefix, index, shards, overwrite=True)
+            self._say_copies(source, cost)
+        self.emitted = _step_of(prefix)
+        self._directory.add(prefix)
+
+    def _say_copies(self, source: str, cost: PublishCost) -> None:
         if cost.copied and self._says_copies:
             self._says_copies = False
             _log.warning(
@@ -215,8 +222,6 @@ class Emitter:
                 os.path.dirname(source),
                 self._output_dir,
             )
-        self.emitted = _step_of(prefix)
-        self._directory.add(prefix)
 
     @contextlib.contextmanager
     def _errors(self, base: str, source: str | None) -> Iterator[None]:
