@@ -188,19 +188,22 @@ def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
     )
 
 
-def write_state(directory: str, latest: str, listed: Sequence[str]) -> None:
+def write_state(
+    directory: str, latest: str, listed: Sequence[str], comments: Sequence[str] = ()
+) -> None:
     """Writes a directory's state file, atomically, with paths relative to the directory.
 
     Args:
       directory: a model_dir.
       latest: prefix of the latest checkpoint.
       listed: prefixes of all that the directory has, from the oldest to the newest.
+      comments: lines that no reader of the format takes notice of.
     """
     state = CheckpointState(
         model_checkpoint_path=os.path.relpath(latest, directory),
         all_model_checkpoint_paths=[os.path.relpath(prefix, directory) for prefix in listed],
     )
-    text = text_format.MessageToString(state)
+    text = "".join(f"# {comment}\n" for comment in comments) + text_format.MessageToString(state)
     files.write_atomically(os.path.join(directory, STATE_FILE), text.encode())
 
 

@@ -136,13 +136,16 @@ def publish(
     return cost
 
 
-def is_there(prefix: str, index: BundleIndex, shards: Sequence[Shard]) -> bool:
+def is_there(
+    prefix: str, index: BundleIndex, shards: Sequence[Shard], *, linked: bool = False
+) -> bool:
     """Returns whether a checkpoint is in place that `publish` would only replace by its like.
 
     Args:
       prefix: of the checkpoint.
       index: as for `publish`.
       shards: as for `publish`.
+      linked: whether its data files have to be links to these already.
 
     Returns:
       Whether it has these entries and, byte for byte, these data files; maybe empty ones more.
@@ -156,9 +159,16 @@ def is_there(prefix: str, index: BundleIndex, shards: Sequence[Shard]) -> bool:
         if dict(found.index.entries) != dict(index.entries) or len(paths) < len(shards):
             return False
         padding = paths[len(shards) :]
-        return all(map(_is_equal, shards, paths)) and all(files.size(path) == 0 for path in padding)
+        is_equal = _is_link if linked else _is_equal
+        return all(map(is_equal, shards, paths)) and all(files.size(path) == 0 for path in padding)
     except (DamagedCheckpointError, FileNotFoundError):
         return False
+
+
+def _is_link(shard: Shard, path: str) -> bool:
+    if shard.path is None:
+        return _is_equal(shard, path)
+    return os.path.samefile(shard.path, path)
 
 
 def _is_equal(shard: Shard, path: str) -> bool:

@@ -212,6 +212,8 @@ def test_what_is_there_byte_for_byte_is_known(source, existing):
     assert not is_there(existing + "-none", source.index, shards_of(source))
     publish(existing, source.index, shards_of(source), overwrite=True, copy=True)
     assert is_there(existing, source.index, shards_of(source))  # padded with an empty one
+    assert is_there(source.prefix, source.index, shards_of(source), linked=True)
+    assert not is_there(existing, source.index, shards_of(source), linked=True)
     (shard,) = source.shard_paths
     bytes_there = files.read(shard)
     changed = bytes([bytes_there[0] ^ 1]) + bytes_there[1:]
