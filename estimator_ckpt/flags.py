@@ -64,6 +64,12 @@ def _define_format_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         "training and log what to run later, or stop with the error.",
         flag_values=flag_values,
     )
+    flags.DEFINE_bool(
+        prefix + "tf1_take_over",
+        False,
+        "Let this job have the TF1 folder, though it is another one's until now.",
+        flag_values=flag_values,
+    )
 
 
 def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
@@ -249,6 +255,7 @@ def wrap_from_flags(
         checkpoint_format=checkpoint_format,
         tf1_dir=tf1_dir,
         tf1_on_error=_value("tf1_on_error", flag_values, prefix),
+        tf1_take_over=_value("tf1_take_over", flag_values, prefix),
         sync_data=_value("sync_data", flag_values, prefix),
         async_save=_value("async_save", flag_values, prefix),
         async_when_busy=_value("async_when_busy", flag_values, prefix),
@@ -285,6 +292,7 @@ def train_hooks_from_flags(
         keep_max=_value("keep_checkpoint_max", flag_values, prefix),
         keep_every_n_hours=_value("keep_checkpoint_every_n_hours", flag_values, prefix),
         on_error=_value("tf1_on_error", flag_values, prefix),
+        take_over=_value("tf1_take_over", flag_values, prefix),
     )
     return [hook]
 

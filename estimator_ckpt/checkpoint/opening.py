@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from google.protobuf import text_format
@@ -39,7 +39,7 @@ _SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is complete: its index is readable and no shard is missing or short.
+    """A checkpoint whose index is readable; where all data is required, it is complete, too.
 
     Attributes:
       prefix: the path without `.index`.
@@ -88,13 +88,15 @@ def glob_escape(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(checkpoint: str | os.PathLike[str], *, require_data: bool = True) -> Checkpoint:
     """Opens a checkpoint and makes sure that it is complete.
 
     Args:
       checkpoint: a prefix such as `model_dir/model.ckpt-10`, or the path of its `.index`; or a
         directory, which stands for the checkpoint that its state file names as the latest, or for
         a SavedModel's variables.
+      require_data: whether all of its data has to be there. Without that, `require_data` asks for
+        what is needed.
 
     Returns:
       The checkpoint.
@@ -105,7 +107,7 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
     """
     prefix = find_prefix(checkpoint)
     try:
-        return _open(prefix)
+        return _open(prefix, require_data)
     except Exception as error:
         is_lost = isinstance(error, DamagedCheckpointError) or files.is_refusal(error)
         if is_lost and not files.exists(index_path(prefix)):
@@ -116,14 +118,15 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Checkpoint:
         raise
 
 
-def _open(prefix: str) -> Checkpoint:
+def _open(prefix: str, complete: bool) -> Checkpoint:
     path = index_path(prefix)
     try:
         index = decode_index(files.read(path))
     except DamagedCheckpointError as error:
         raise DamagedCheckpointError(damaged_index(path, error)) from error
     opened = Checkpoint(prefix, index)
-    _require_shards(opened)
+    if complete:
+        require_data(opened, index.entries)
     return opened
 
 
@@ -216,19 +219,22 @@ def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
     )
 
 
-def write_state(directory: str, latest: str, listed: Sequence[str]) -> None:
+def write_state(
+    directory: str, latest: str, listed: Sequence[str], comments: Sequence[str] = ()
+) -> None:
     """Writes a directory's state file, atomically, with paths relative to the directory.
 
     Args:
       directory: a model_dir.
       latest: prefix of the latest checkpoint.
       listed: prefixes of all that the directory has, from the oldest to the newest.
+      comments: lines that no reader of the format takes notice of.
     """
     state = CheckpointState(
         model_checkpoint_path=os.path.relpath(latest, directory),
         all_model_checkpoint_paths=[os.path.relpath(prefix, directory) for prefix in listed],
     )
-    text = text_format.MessageToString(state)
+    text = "".join(f"# {comment}\n" for comment in comments) + text_format.MessageToString(state)
     files.write_atomically(os.path.join(directory, STATE_FILE), text.encode())
 
 
@@ -313,10 +319,19 @@ def _what_is_there(path: str) -> str:
     return f"; there is {listed(paths)}"
 
 
-def _require_shards(checkpoint: Checkpoint) -> None:
+def require_data(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
+    """Makes sure that the data files have the bytes of some tensors.
+
+    Args:
+      checkpoint: an opened one.
+      keys: of the tensors.
+
+    Raises:
+      DamagedCheckpointError: a data file is missing or too short.
+    """
     needed: dict[int, int] = {}
-    for entry in checkpoint.index.entries.values():
-        for stored in entry.stored:
+    for key in keys:
+        for stored in checkpoint.index.entries[key].stored:
             end = stored.offset + stored.size
             if end > needed.get(stored.shard_id, -1):
                 needed[stored.shard_id] = end

@@ -6,7 +6,8 @@ A reader sees the whole new checkpoint or none of it; where one is replaced, the
 That works because the shards of the new one never take the name of an existing file: they get
 another count (`-of-00002`, padded with an empty shard), and renaming the index switches over.
 The index is there before, under a temporary name: it tells whose shards are whose if the process is
-killed, and whoever publishes to that directory next removes them.
+killed, and whoever publishes to that directory next removes them. So it goes with the shards of
+what was replaced: whoever has the old index open can read on until then.
 """
 
 from __future__ import annotations
@@ -18,9 +19,23 @@ from dataclasses import dataclass, replace
 
 from estimator_ckpt.bundle.index import BundleIndex, encode_index
 from estimator_ckpt.checkpoint.identity import require_prefix
-from estimator_ckpt.checkpoint.leftovers import remove_leftovers
-from estimator_ckpt.checkpoint.opening import existing_shards, index_path, shard_path
-from estimator_ckpt.errors import CheckpointExistsError, CheckpointWriteError
+from estimator_ckpt.checkpoint.leftovers import (
+    count_in_place,
+    count_of,
+    counts_in_work,
+    remove_leftovers,
+)
+from estimator_ckpt.checkpoint.opening import (
+    existing_shards,
+    index_path,
+    open_checkpoint,
+    shard_path,
+)
+from estimator_ckpt.errors import (
+    CheckpointExistsError,
+    CheckpointWriteError,
+    DamagedCheckpointError,
+)
 from estimator_ckpt.storage import files
 
 _log = logging.getLogger(__name__)
@@ -90,6 +105,7 @@ def publish(
     if not overwrite:
         _require_free(prefix, stale)
     files.require_writable_directory(directory)
+    replaced = count_in_place(prefix) if stale else None
     count = _free_count(prefix, max(1, len(shards)), stale)
     encoded = encode_index(replace(index, num_shards=count))
     made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
@@ -115,8 +131,49 @@ def publish(
                 + (f"remove what was left behind: {left}" if left else "nothing was left behind")
             ) from error
         raise
-    _tidy(prefix, stale)
+    _tidy(prefix, [path for path in stale if count_of(path) != replaced])
     return cost
+
+
+def is_there(
+    prefix: str, index: BundleIndex, shards: Sequence[Shard], *, linked: bool = False
+) -> bool:
+    """Returns whether a checkpoint is in place that `publish` would only replace by its like.
+
+    Args:
+      prefix: of the checkpoint.
+      index: as for `publish`.
+      shards: as for `publish`.
+      linked: whether its data files have to be links to these already.
+
+    Returns:
+      Whether it has these entries and, byte for byte, these data files; maybe empty ones more.
+      Where files are remote, always False: to compare them takes longer than to replace them.
+    """
+    if any(files.is_remote(path) for path in (prefix, *(each.path or "" for each in shards))):
+        return False
+    try:
+        found = open_checkpoint(prefix)
+        paths = found.shard_paths
+        if dict(found.index.entries) != dict(index.entries) or len(paths) < len(shards):
+            return False
+        padding = paths[len(shards) :]
+        is_equal = _is_link if linked else _is_equal
+        return all(map(is_equal, shards, paths)) and all(files.size(path) == 0 for path in padding)
+    except (DamagedCheckpointError, FileNotFoundError):
+        return False
+
+
+def _is_link(shard: Shard, path: str) -> bool:
+    if shard.path is None:
+        return _is_equal(shard, path)
+    return os.path.samefile(shard.path, path)
+
+
+def _is_equal(shard: Shard, path: str) -> bool:
+    if shard.path is None:
+        return files.read(path) == shard.data
+    return files.is_equal(shard.path, path)
 
 
 def remove_checkpoint(prefix: str) -> None:
@@ -160,7 +217,7 @@ def _undo(path: str, origin: str | None) -> bool:
 
 
 def _tidy(prefix: str, stale: Sequence[str]) -> None:
-    """Removes what a new checkpoint replaced; that it can't is no reason to call it a failure."""
+    """Removes data files of no index; that it can't is no reason to call it a failure."""
     try:
         files.sync_directory(os.path.dirname(prefix))
     except Exception as error:
@@ -168,8 +225,10 @@ def _tidy(prefix: str, stale: Sequence[str]) -> None:
             raise
         _log.warning("'%s' is in place, but is maybe not on the disk yet: %s", prefix, error)
         return  # then what it replaced is still of use
+    in_work = counts_in_work(prefix) if stale else set()
     for path in stale:
-        files.try_to_remove(path)
+        if count_of(path) not in in_work:
+            files.try_to_remove(path)
 
 
 def _require_free(prefix: str, stale: Sequence[str]) -> None:
@@ -188,7 +247,7 @@ def _require_free(prefix: str, stale: Sequence[str]) -> None:
 
 def _free_count(prefix: str, count: int, stale: Sequence[str]) -> int:
     """Returns a number of shards, `count` or more, whose file names are all free."""
-    taken = {int(path[-5:]) for path in stale}
+    taken = {count_of(path) for path in stale}
     while count in taken:
         count += 1
     return count

@@ -45,6 +45,7 @@ def wrap_model_fn(
     tf1_dir: str | None = ...,
     saving_listeners: Sequence[Any] = ...,
     tf1_on_error: str = ...,
+    tf1_take_over: bool = ...,
     sync_data: bool = ...,
     async_save: bool = ...,
     async_when_busy: str = ...,
@@ -61,6 +62,7 @@ def wrap_model_fn(
     tf1_dir: str | None = ...,
     saving_listeners: Sequence[Any] = ...,
     tf1_on_error: str = ...,
+    tf1_take_over: bool = ...,
     sync_data: bool = ...,
     async_save: bool = ...,
     async_when_busy: str = ...,
@@ -76,6 +78,7 @@ def wrap_model_fn(
     tf1_dir: str | None = None,
     saving_listeners: Sequence[Any] = (),
     tf1_on_error: str = "continue",
+    tf1_take_over: bool = False,
     sync_data: bool = False,
     async_save: bool = False,
     async_when_busy: str = "wait",
@@ -101,6 +104,8 @@ def wrap_model_fn(
       tf1_on_error: what to do where a checkpoint can't be put into `tf1_dir`, as on a full disk:
         "continue" training and log what to run later, or "stop" with the error. Where the job's
         own checkpoint can't be saved, training always stops.
+      tf1_take_over: whether this job may have the `tf1_dir` of another one, as after that job was
+        copied; else that is refused.
       sync_data: flush the tensors to the disk before a checkpoint appears, so that a power cut
         takes no checkpoint that is listed. The index and the state file are flushed in any case.
       async_save: copy the variables in memory at a save, and write the checkpoint, with all that
@@ -145,6 +150,7 @@ def wrap_model_fn(
             tf1_dir=tf1_dir,
             saving_listeners=saving_listeners,
             tf1_on_error=tf1_on_error,
+            tf1_take_over=tf1_take_over,
             sync_data=sync_data,
             async_save=async_save,
             async_when_busy=async_when_busy,
@@ -158,6 +164,7 @@ def wrap_model_fn(
         tf1_dir,
         tuple(saving_listeners),
         tf1_on_error,
+        tf1_take_over,
         sync_data,
         async_when_busy if async_save else None,
         async_sigterm_secs,
@@ -174,6 +181,7 @@ class _Settings:
     tf1_dir: str | None
     listeners: tuple[Any, ...]
     tf1_on_error: str
+    tf1_take_over: bool
     sync_data: bool
     async_when_busy: str | None
     """None to save while training stands still."""
@@ -205,10 +213,7 @@ class _Settings:
         if self.tf1_dir is None:
             return spec
         hook = Tf1CheckpointSaverHook(
-            self.tf1_dir,
-            keep_max=config.keep_checkpoint_max if config else 5,
-            keep_every_n_hours=config.keep_checkpoint_every_n_hours if config else 10000,
-            on_error=self.tf1_on_error,
+            self.tf1_dir, on_error=self.tf1_on_error, take_over=self.tf1_take_over
         )
         return spec._replace(**{hooks: [*(getattr(spec, hooks) or ()), hook]})
 

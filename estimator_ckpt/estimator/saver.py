@@ -24,7 +24,8 @@ import tensorflow as tf
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
-from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path
+from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
+from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
 from estimator_ckpt.estimator.background.worker import Background
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
@@ -244,9 +245,10 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self._is_empty or prefix is None or not files.exists(index_path(prefix)):
             super().restore(sess, save_path)  # says what is wrong, or reads TensorFlow's V1 files
             return
-        checkpoint = open_checkpoint(prefix)
+        checkpoint = open_checkpoint(prefix, require_data=False)
         groups = [reads for _, reads in self._builds.restores]
         keys = find_keys(checkpoint, groups, self._object_keys, reshape=self._reshape)
+        require_data(checkpoint, {key for group in keys for key in group})
         feed: dict[Any, Any] = {
             names: np.array(found, dtype=object)
             for (names, _), found in zip(self._builds.restores, keys)
@@ -290,7 +292,10 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             else:
                 index, paths = snapshot.write(staging, prefix)
             shards = [Shard(path=path, move=True) for path in paths]
-            publish(prefix, self._in_format(index), shards, overwrite=True)
+            index = self._in_format(index)
+            # Where a job begins again, it saves what it has just restored: readers keep that.
+            if not is_there(prefix, index, shards):
+                publish(prefix, index, shards, overwrite=True)
 
     def _save_tensors(self, sess: Any, prefix: str) -> tuple[BundleIndex, Sequence[str]]:
         """Has TensorFlow write the data files; returns the index by name, and their paths."""

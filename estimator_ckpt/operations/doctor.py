@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.leftovers import replaced_shards
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
 from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
@@ -133,7 +134,7 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     if not rows and nothing_named and not any(map(_SHARD.fullmatch, names)):
         find_prefix(path)  # says what is missing
     _compare_state(directory, latest, listed, rows, found)
-    _look_for_leftovers(names, opened, found)
+    _look_for_leftovers(directory, names, opened, found)
     _look_at_formats(rows, found)
     return Diagnosis(directory, _base(latest), tuple(rows), tuple(found.in_order()))
 
@@ -334,8 +335,12 @@ def _compare_listed(
 
 
 def _look_for_leftovers(
-    names: list[str], checkpoints: Mapping[str, Checkpoint | None], found: _Findings
+    directory: str,
+    names: list[str],
+    checkpoints: Mapping[str, Checkpoint | None],
+    found: _Findings,
 ) -> None:
+    replaced = set(map(os.path.basename, replaced_shards(directory)))
     for name in names:
         shard = _SHARD.fullmatch(name)
         if staging.is_abandoned(name):
@@ -349,6 +354,13 @@ def _look_for_leftovers(
                 name,
                 "it is left over from a save that was interrupted",
                 f"remove it, if {_NOT_WHILE_SAVING}",
+            )
+        elif name in replaced:
+            found.note(
+                name,
+                "its checkpoint has been saved again since; who has the old one open still reads "
+                "it",
+                "nothing: the next save or command that writes here removes it",
             )
         elif shard and shard["base"] not in checkpoints:
             found.warning(

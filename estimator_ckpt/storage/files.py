@@ -66,6 +66,11 @@ def is_refusal(error: BaseException) -> bool:
     return tf is not None and isinstance(error, tf.errors.OpError)
 
 
+def is_link(path: str) -> bool:
+    """Returns whether a path is a symbolic link, wherever that leads."""
+    return not is_remote(path) and os.path.islink(path)
+
+
 def exists(path: str) -> bool:
     """Returns whether there is a file or directory."""
     return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
@@ -123,6 +128,19 @@ def _plain(path: str) -> str:
     return f"{scheme}://{posixpath.normpath(rest.strip('/'))}"
 
 
+def is_equal(first: str, second: str) -> bool:
+    """Returns whether two local files have the same bytes."""
+    if os.path.samefile(first, second):
+        return True
+    if os.path.getsize(first) != os.path.getsize(second):
+        return False
+    with open(first, "rb") as one, open(second, "rb") as other:
+        while chunk := one.read(_CHUNK):
+            if other.read(len(chunk)) != chunk:
+                return False
+    return True
+
+
 def glob(directory: str, pattern: str) -> list[str]:
     """Returns the sorted paths in a directory whose names match a pattern."""
     if is_remote(directory):
@@ -171,7 +189,11 @@ def open_file(path: str) -> Any:
 
 @contextlib.contextmanager
 def new_file(path: str) -> Iterator[Any]:
-    """Opens a new file for writing in pieces, and flushes it to the disk at the end."""
+    """Opens a new file for writing in pieces, and flushes it to the disk at the end.
+
+    Raises:
+      FileExistsError: there is one, or a symbolic link (local files only).
+    """
     if is_remote(path):
         with _gfile().GFile(path, "wb") as file:
             file.write(b"")  # without it, there would be no file where nothing is written
@@ -227,9 +249,12 @@ def remove_tree(path: str) -> None:
 
 
 def try_to_remove(path: str) -> bool:
-    """Removes a file or directory; where that is refused, says so and returns False."""
+    """Removes a file or directory; where that is refused, says so and returns False.
+
+    Of a symbolic link just the link is removed.
+    """
     try:
-        if is_directory(path):
+        if is_directory(path) and not is_link(path):
             remove_tree(path)
         else:
             remove(path)
@@ -243,9 +268,16 @@ def try_to_remove(path: str) -> bool:
 
 @contextlib.contextmanager
 def staging_directory(path: str) -> Iterator[str]:
-    """Makes a directory beside `path`, for what will take its place; it is removed at the end."""
+    """Makes a directory beside `path`, for what will take its place; it is removed at the end.
+
+    It is new, and nobody else's: other users can't put anything into it, or links in its place.
+    """
     staging = staging_name(path)
-    make_directory(staging)
+    make_directory(os.path.dirname(path))
+    if is_remote(path):
+        make_directory(staging)
+    else:
+        os.mkdir(staging, 0o700)
     try:
         yield staging
     finally:
@@ -253,15 +285,9 @@ def staging_directory(path: str) -> Iterator[str]:
 
 
 def write(path: str, data: bytes) -> None:
-    """Writes a new file and flushes it to the disk."""
-    if is_remote(path):
-        with _gfile().GFile(path, "wb") as file:
-            file.write(data)
-        return
-    with open(path, "wb") as file:
+    """Writes a new file and flushes it to the disk; raises what `new_file` does."""
+    with new_file(path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_atomically(path: str, data: bytes) -> None:
@@ -280,6 +306,8 @@ def stage(path: str, data: bytes) -> str:
     staged = staging_name(path)
     try:
         write(staged, data)
+    except FileExistsError:
+        raise  # a stranger's
     except BaseException:
         try_to_remove(staged)
         raise

@@ -3,8 +3,9 @@
     staging_name("job/model.ckpt-10.index")         # ....index.staging-5f1c0a77-4711-9b1d77e02c44
     is_abandoned("model.ckpt-10.index.staging-5f1c0a77-4711-9b1d77e02c44")     # its process is gone
 
-A name has the machine, the process and a random part. A process of another machine, or of another
-container, can't be looked up from here, so what is its is never taken for abandoned.
+A name has the machine, the process and a random part that nobody can guess. A process of another
+machine, or of another container, can't be looked up from here, so what is its is never taken for
+abandoned; nor is anything of others where the system doesn't tell which boot and container this is.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ import uuid
 
 _STAGED = re.compile(
     r"(?P<target>.*)\.staging-(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,9})-(?P<run>[0-9a-f]{8})"
-    r"[0-9a-f]{4}"
+    r"(?:[0-9a-f]{4}|[0-9a-f]{16})"
 )
 PATTERN = "*.staging-*"
 """A glob pattern for the names that are made here."""
+_IDENTITY = ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid")
 # Tells this process from an earlier one that had its number, as each first one of a container has.
 _RUN = secrets.token_hex(4)
 
 
 def staging_name(path: str) -> str:
     """Returns a fresh name beside `path`, for what will be renamed to it."""
-    return f"{path}.staging-{_machine()}-{os.getpid()}-{_RUN}{secrets.token_hex(2)}"
+    return f"{path}.staging-{_machine()}-{os.getpid()}-{_RUN}{secrets.token_hex(8)}"
 
 
 def staged_for(name: str) -> str | None:
@@ -54,11 +56,12 @@ def is_abandoned(name: str) -> bool:
 def _machine() -> str:
     """Names the place where process numbers mean the same: this boot and this container."""
     parts = [socket.gethostname(), str(uuid.getnode())]
+    boot, namespace = _IDENTITY
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            parts += [file.read(), os.readlink("/proc/self/ns/pid")]
-    except OSError:  # no Linux: the host's name and its network card are what there is
-        pass
+        with open(boot, encoding="ascii") as file:
+            parts += [file.read(), os.readlink(namespace)]
+    except OSError:  # no Linux, or a container that hides them: then this process knows no other
+        parts.append(secrets.token_hex(8))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 

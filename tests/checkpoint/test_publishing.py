@@ -11,6 +11,7 @@ import tensorflow as tf
 from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.bundle.strings import int64_scalar
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.errors import (
     CheckpointError,
     CheckpointExistsError,
@@ -130,11 +131,16 @@ def test_data_files_without_an_index_are_refused(source, existing):
     assert listing(existing) == ["ckpt.data-00000-of-00001"]
 
 
-def test_a_checkpoint_is_replaced_and_nothing_of_it_stays(source, existing, values):
+NEXT = {"w": [6.0]}
+REPLACED = "ckpt.data-00000-of-00001"
+
+
+def test_a_checkpoint_is_replaced_and_its_data_stays_until_the_next(source, existing, values):
     publish(existing, source.index, shards_of(source), overwrite=True)
     assert values(existing) == NEW
     # The old shard's name was taken, so there are two now, the second of them empty.
     assert listing(existing) == [
+        REPLACED,
         "ckpt.data-00000-of-00002",
         "ckpt.data-00001-of-00002",
         "ckpt.index",
@@ -142,12 +148,84 @@ def test_a_checkpoint_is_replaced_and_nothing_of_it_stays(source, existing, valu
     assert os.path.getsize(f"{existing}.data-00001-of-00002") == 0
 
 
-def test_replacing_again_takes_the_next_free_count(source, existing, values):
-    for expected in (2, 1, 2):
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_has_the_old_index_open_reads_on(source, existing, times):
+    reader = tf.train.load_checkpoint(existing)  # it has read the index, and no data yet
+    publish(existing, source.index, shards_of(source), overwrite=True)
+    if times == 2:  # a reader that has to be refused is told so, and gets no other's bytes
+        publish(existing, source.index, shards_of(source), overwrite=True)
+        with pytest.raises((tf.errors.OpError, ValueError)):
+            reader.get_tensor("w")
+    else:
+        assert reader.get_tensor("w").tolist() == OLD["w"]
+
+
+def test_replacing_again_and_again_takes_the_room_of_two(source, existing, values):
+    for expected in (2, 1, 2, 1, 2):
         publish(existing, source.index, shards_of(source), overwrite=True)
         assert open_checkpoint(existing).index.num_shards == expected
-        assert len(listing(existing)) == expected + 1
+        assert len(listing(existing)) == 1 + 1 + 2
         assert values(existing) == NEW
+
+
+def test_the_next_checkpoint_in_the_directory_removes_what_was_replaced(
+    source, existing, values, save
+):
+    publish(existing, source.index, shards_of(source), overwrite=True)
+    age(existing, REPLACED)
+    save(f"{os.path.dirname(existing)}/tensorflows", NEXT)
+    publish(f"{os.path.dirname(existing)}/next", source.index, shards_of(source))
+    assert REPLACED not in listing(existing)
+    assert values(existing) == values(f"{os.path.dirname(existing)}/next") == NEW
+    assert values(f"{os.path.dirname(existing)}/tensorflows") == NEXT
+
+
+def age(prefix, name):
+    """Makes a file older than it is, as the clock of a file system ticks slowly."""
+    os.utime(os.path.join(os.path.dirname(prefix), name), (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "reason", ["newer", "staged for", "index damaged", "index gone", "data gone"]
+)
+def test_data_files_that_may_be_needed_stay(source, existing, reason):
+    publish(existing, source.index, shards_of(source), overwrite=True)
+    age(existing, REPLACED)
+    if reason == "newer":  # as what TensorFlow, or a copy, is just putting there
+        os.utime(f"{os.path.dirname(existing)}/{REPLACED}")
+    elif reason == "staged for":  # by a process of another machine
+        staged = f"{existing}.index.staging-01234567-1-0123456789ab"
+        files.write(staged, files.read(f"{source.prefix}.index"))
+    elif reason == "index damaged":
+        files.write_atomically(f"{existing}.index", b"damaged")
+    elif reason == "index gone":
+        os.remove(f"{existing}.index")
+    else:
+        os.remove(f"{existing}.data-00001-of-00002")
+    publish(f"{os.path.dirname(existing)}/next", source.index, shards_of(source))
+    assert REPLACED in listing(existing)
+
+
+def test_what_is_there_byte_for_byte_is_known(source, existing):
+    assert is_there(source.prefix, source.index, shards_of(source))
+    assert not is_there(existing, source.index, shards_of(source))
+    assert not is_there(existing + "-none", source.index, shards_of(source))
+    publish(existing, source.index, shards_of(source), overwrite=True, copy=True)
+    assert is_there(existing, source.index, shards_of(source))  # padded with an empty one
+    assert is_there(source.prefix, source.index, shards_of(source), linked=True)
+    assert not is_there(existing, source.index, shards_of(source), linked=True)
+    (shard,) = source.shard_paths
+    bytes_there = files.read(shard)
+    changed = bytes([bytes_there[0] ^ 1]) + bytes_there[1:]
+    assert is_there(existing, source.index, [Shard(data=bytes_there)])
+    assert not is_there(existing, source.index, [Shard(data=changed)])
+    files.write_atomically(shard, changed)  # of one size, and the index doesn't tell
+    assert not is_there(existing, source.index, shards_of(source))
+    files.write_atomically(shard, bytes_there)
+    renamed = BundleIndex({"other": source.index.entries["w"]})
+    assert not is_there(existing, renamed, shards_of(source))
+    os.remove(f"{existing}.data-00000-of-00002")
+    assert not is_there(existing, source.index, shards_of(source))
 
 
 def test_a_checkpoint_can_replace_itself(existing, values):
@@ -281,8 +359,9 @@ def test_another_file_system_gets_copies(source, overwrite, save):
     )
     assert value.numpy().tolist() == NEW["w"]
     count = 2 if overwrite else 1
-    shards = [f"ckpt.data-{number:05d}-of-{count:05d}" for number in range(count)]
-    assert sorted(tf.io.gfile.listdir(folder)) == [*shards, "ckpt.index"]
+    shards = {f"ckpt.data-{number:05d}-of-{count:05d}" for number in range(count)}
+    shards.add(REPLACED)  # what was replaced, or the one
+    assert set(tf.io.gfile.listdir(folder)) == {*shards, "ckpt.index"}
     with pytest.raises(CheckpointExistsError):
         publish(f"{folder}/ckpt", source.index, shards_of(source))
 

@@ -281,15 +281,22 @@ def test_tables_are_named_as_a_saver_names_them(tmp_path):
         assert session.run(value) == [7]
 
 
-def test_overwriting_replaces_a_checkpoint_and_removes_its_old_shards(tmp_path):
+def test_overwriting_replaces_a_checkpoint_and_keeps_its_old_shards_until_the_next(tmp_path):
     old = _save([tf.Variable(1.0, name="a")], tmp_path / "old")
     new = _save([tf.Variable(2.0, name="a")], tmp_path / "new")
     convert(old, tmp_path / "target", to="tf2")
     convert(new, tmp_path / "target", to="tf2", overwrite=True)
     assert jobs.values(tmp_path / "target") == {"a": 2}
     assert jobs.values(old) == {"a": 1}
-    shards = sorted(path.name for path in tmp_path.glob("target.data-*"))
-    assert shards == [f"target.data-0000{n}-of-00003" for n in range(3)]
+    old_shards = [f"target.data-0000{n}-of-00002" for n in range(2)]
+    new_shards = [f"target.data-0000{n}-of-00003" for n in range(3)]
+    found = sorted(path.name for path in tmp_path.glob("target.data-*"))
+    assert found == sorted([*old_shards, *new_shards])
+    for name in old_shards:
+        os.utime(tmp_path / name, (1, 1))
+    convert(new, tmp_path / "next", to="tf2")
+    assert sorted(path.name for path in tmp_path.glob("target.data-*")) == new_shards
+    assert jobs.values(tmp_path / "target") == {"a": 2}
 
 
 def test_ram_file_system_is_written_by_copying(tmp_path):

@@ -157,18 +157,131 @@ def test_a_saver_that_only_the_scaffold_has_can_be_given(dirs):
     assert _inodes(job) == _inodes(emitted)
 
 
-def test_a_saver_that_is_not_found_is_said_and_the_hook_writes_at_its_own_pace(dirs, caplog):
+def _scaffold_of(kind):
+    """What the Scaffold of a job brings, each kind with names or variables of its own."""
+    variables = {each.op.name: each for each in tf1.global_variables()}
+    if kind == "default":
+        return None
+    if kind == "names":
+        step = {"global_step": variables.pop("global_step")}
+        renamed = {f"old/{name}": each for name, each in variables.items()}
+        saver = tf1.train.Saver({**renamed, **step})
+    elif kind == "subset":
+        wanted = [each for name, each in variables.items() if "Adam" not in name]
+        saver = tf1.train.Saver(wanted, sharded=True)
+    elif kind == "deferred":
+        saver = tf1.train.Saver(defer_build=True, max_to_keep=2)
+    elif kind == "keeps all":
+        saver = tf1.train.Saver(max_to_keep=0, sharded=True)
+    elif kind == "collected":
+        saver = tf1.train.Saver()
+        tf1.add_to_collection(
+            tf1.GraphKeys.SAVERS, tf1.train.Saver({"other": variables["layer/w"]})
+        )
+    else:
+        held = {name: each for name, each in variables.items() if name != "global_step"}
+        saver = tf.train.Checkpoint(var_list=held, step=variables["global_step"])
+    return tf1.train.Scaffold(saver=saver)
+
+
+KINDS = ("default", "names", "subset", "deferred", "keeps all", "collected", "object-based")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["hook", "listener", "hook of the spec", "hook, save_steps"])
+def test_the_saver_of_an_unwrapped_job_s_scaffold_is_found(dirs, caplog, kind, how):
+    job, emitted = dirs
+    settings = {"save_steps": 2} if how == "hook, save_steps" else {}
+    make = Tf1CheckpointListener if how == "listener" else Tf1CheckpointSaverHook
+    emits = make(str(emitted), **settings)
+
+    def model_fn(features, labels, mode):
+        spec = jobs.adam_model_fn(features, labels, mode)
+        hooks = [emits] if how == "hook of the spec" else []
+        return spec._replace(scaffold=_scaffold_of(kind), training_hooks=hooks)
+
+    where = {"listener": "saving_listeners", "hook of the spec": None}.get(how, "hooks")
+    estimator = jobs.make_estimator(model_fn, job, save_checkpoints_steps=2)
+    estimator.train(jobs.input_fn, steps=5, **({where: [emits]} if where else {}))
+    # It keeps as many as the job does, and what the job has: its names, its subset.
+    names = [f"model.ckpt-{step}" for step in (0, 2, 4, 5)]
+    if kind == "deferred":
+        names = names[-2:]
+    if kind == "keeps all" and how in ("hook", "hook of the spec"):
+        # It had saved before there was a Scaffold to find it in, and lists nothing.
+        assert "the first checkpoint of this run is missing" in caplog.text
+        names = names[1:]
+    assert jobs.listed(emitted) == names
+    assert sorted(path.stem for path in emitted.glob("*.index")) == names
+    for name in names:
+        jobs.assert_equal_values(jobs.values(emitted / name), jobs.values(job / name))
+    found = set(jobs.values(emitted / names[-1]))
+    assert ("old/layer/w" in found) == (kind == "names")
+    assert ("layer/w" in found) == (kind != "names")
+    assert ("layer/w/Adam" in found) == (kind not in ("names", "subset"))
+    assert "other" not in found
+    if kind != "keeps all":
+        # A data file that has just the object graph is of no use there.
+        assert _inodes(emitted) == _inodes(job) or kind == "object-based"
+        assert _inodes(emitted) <= _inodes(job)
+
+
+def test_a_saver_that_can_t_be_found_is_said(tmp_path):
+    with tf.Graph().as_default() as graph, tf1.Session() as session:
+        step = tf1.train.get_or_create_global_step()
+        hook = Tf1CheckpointSaverHook(str(tmp_path / "tf1"))
+        hook.begin()
+        graph.finalize()  # without a Scaffold
+        with pytest.raises(CheckpointArgumentError, match=r"can't be found, .*; give .* saver="):
+            hook.after_create_session(session, None)
+        del step
+
+
+@pytest.mark.parametrize("own", [None, 2])
+def test_a_wrapped_job_s_directory_keeps_as_many_as_its_saver(dirs, own):
     job, emitted = dirs
 
     def model_fn(features, labels, mode):
         spec = jobs.adam_model_fn(features, labels, mode)
-        return spec._replace(scaffold=tf1.train.Scaffold(saver=tf1.train.Saver(sharded=True)))
+        if own is None:
+            return spec
+        return spec._replace(scaffold=tf1.train.Scaffold(saver=tf1.train.Saver(max_to_keep=own)))
 
-    hook = Tf1CheckpointSaverHook(str(emitted), save_steps=2)
-    jobs.make_estimator(model_fn, job).train(jobs.input_fn, steps=3, hooks=[hook])
-    assert "give the hook saver=..." in caplog.text
-    assert jobs.listed(emitted) == [f"model.ckpt-{n}" for n in (0, 2, 3)]
-    jobs.assert_equal_values(jobs.values(emitted / "model.ckpt-3"), jobs.values(job))
+    wrapped = wrap_model_fn(model_fn, tf1_dir=str(emitted))
+    estimator = jobs.make_estimator(wrapped, job, save_checkpoints_steps=1, keep_checkpoint_max=3)
+    estimator.train(jobs.input_fn, steps=5)
+    assert jobs.listed(emitted) == jobs.listed(job)
+    assert len(list(emitted.glob("*.index"))) == (own or 3)
+
+
+def test_what_is_meant_by_keep_max_has_to_be_clear():
+    with pytest.raises(CheckpointArgumentError, match="keep_max='all' must be a number"):
+        Tf1CheckpointSaverHook("tf1", keep_max="all")
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+def test_what_the_job_s_own_hook_saves_elsewhere_is_not_emitted(dirs, wraps):
+    job, emitted = dirs
+    best = str(job.parent / "best" / "m")
+    os.makedirs(os.path.dirname(best))
+
+    class SavesElsewhere(tf1.train.SessionRunHook):
+        def after_run(self, run_context, run_values):
+            saver.save(run_context.session, best, global_step=77)
+
+    def model_fn(features, labels, mode):
+        nonlocal saver
+        spec = jobs.adam_model_fn(features, labels, mode)
+        saver = tf1.train.Saver(sharded=True)
+        hook = Tf1CheckpointSaverHook(str(emitted))
+        scaffold = tf1.train.Scaffold(saver=saver)
+        return spec._replace(scaffold=scaffold, training_hooks=[SavesElsewhere(), hook])
+
+    saver = None
+    made = wrap_model_fn(model_fn) if wraps else model_fn
+    jobs.make_estimator(made, job, save_checkpoints_steps=2).train(jobs.input_fn, steps=4)
+    assert jobs.listed(emitted) == [f"model.ckpt-{step}" for step in (0, 2, 4)]
+    assert _inodes(emitted) == _inodes(job)
 
 
 def test_the_jobs_own_directory_is_refused(dirs):

@@ -77,6 +77,65 @@ def test_glob_is_sorted_and_takes_the_directory_literally(folder):
     assert files.glob(os.path.join(folder, "absent"), "*") == []
 
 
+def plant(path, monkeypatch, planted):
+    """Puts a stranger's file or link where the next staged name will be."""
+    planted(f"{path}.staging-known")
+    monkeypatch.setattr(files, "staging_name", lambda path: f"{path}.staging-known")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_staging_follows_no_link_that_a_stranger_has_planted(tmp_path, monkeypatch, exists):
+    victim = tmp_path / "victim"
+    if exists:
+        victim.write_bytes(b"precious")
+    path = str(tmp_path / "checkpoint")
+    plant(path, monkeypatch, lambda staged: os.symlink(victim, staged))
+    with pytest.raises(FileExistsError):
+        files.write_atomically(path, b"new")
+    assert victim.exists() == exists
+    assert not exists or victim.read_bytes() == b"precious"
+    assert not os.path.exists(path)
+    assert os.path.islink(f"{path}.staging-known")  # it is the stranger's
+
+
+def test_a_stranger_s_file_is_not_written_over(tmp_path, monkeypatch):
+    path = str(tmp_path / "checkpoint")
+    plant(path, monkeypatch, lambda staged: files.write(staged, b"precious"))
+    with pytest.raises(FileExistsError):
+        files.write_atomically(path, b"new")
+    assert files.read(f"{path}.staging-known") == b"precious"
+
+
+@pytest.mark.parametrize("how", ["directory", "link"])
+def test_a_staging_directory_is_never_taken_over(tmp_path, monkeypatch, how):
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "precious").write_bytes(b"")
+    make = os.mkdir if how == "directory" else lambda at: os.symlink(tmp_path / "stranger", at)
+    plant(str(tmp_path / "ckpt"), monkeypatch, make)
+    with pytest.raises(FileExistsError), files.staging_directory(str(tmp_path / "ckpt")):
+        pass
+    assert os.path.exists(tmp_path / "ckpt.staging-known")
+    assert (tmp_path / "stranger" / "precious").exists()
+
+
+def test_a_staging_directory_is_this_user_s_alone(tmp_path):
+    umask = os.umask(0)
+    try:
+        with files.staging_directory(str(tmp_path / "new" / "ckpt")) as staging:
+            assert os.stat(staging).st_mode & 0o777 == 0o700
+            assert os.stat(tmp_path / "new").st_mode & 0o777 == 0o777
+    finally:
+        os.umask(umask)
+    assert names(str(tmp_path / "new")) == []
+
+
+def test_of_a_link_to_a_directory_only_the_link_is_removed(tmp_path):
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "stranger")
+    assert files.try_to_remove(str(tmp_path / "link"))
+    assert names(str(tmp_path)) == ["stranger"]
+
+
 def test_an_atomic_write_replaces_a_file_and_leaves_nothing_else(folder):
     path = os.path.join(folder, "file")
     files.write_atomically(path, b"old")
@@ -99,7 +158,7 @@ def test_a_copy_has_the_bytes_and_is_no_link(folder):
     source, target = os.path.join(folder, "source"), os.path.join(folder, "target")
     files.write(source, b"bytes")
     files.copy(source, target)
-    files.write(source, b"changed")
+    files.write_atomically(source, b"changed")
     assert files.read(target) == b"bytes"
 
 

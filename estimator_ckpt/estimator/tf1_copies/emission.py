@@ -1,6 +1,6 @@
 """Emits name-based checkpoints into a directory of their own, and bears with what goes wrong there.
 
-    emitter = Emitter("model_dir/tf1", Retention(keep_max=5), saver=None, on_error="continue")
+    emitter = Emitter("model_dir/tf1", Settings(on_error="continue"))
     emitter.begin()
     emitter.emit(session, step)
 
@@ -14,20 +14,24 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint import PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.conversion.committing import rebuild
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.estimator.job_saver import job_saver
 from estimator_ckpt.estimator.saver import CheckpointSaver
-from estimator_ckpt.estimator.tf1_copies.ownership import claim
-from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, Retention
+from estimator_ckpt.estimator.tf1_copies.catching_up import catch_up, saved_by
+from estimator_ckpt.estimator.tf1_copies.finding import saver_of
+from estimator_ckpt.estimator.tf1_copies.ownership import Claim, claim, renew
+from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, Retention, step_of
 from estimator_ckpt.storage import files
 
 _log = logging.getLogger(__name__)
@@ -37,34 +41,55 @@ ON_ERROR = ("continue", "stop")
 _PREEMPTIONS = (tf.errors.AbortedError, tf.errors.UnavailableError)
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How to emit.
+
+    Attributes:
+      keep_max: how many checkpoints to keep; None or 0 for all, "job" for as many as the job does.
+      keep_every_n_hours: keep one more of each so many hours; None for as the job does.
+      saver: the Saver of the job; None to find it.
+      on_error: "continue" or "stop".
+      take_over: whether the directory may be another job's until now.
+    """
+
+    keep_max: int | str | None = "job"
+    keep_every_n_hours: float | None = None
+    saver: Any = None
+    on_error: str = "continue"
+    take_over: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what can't be meant, before anything is built."""
+        if self.on_error not in ON_ERROR:
+            raise CheckpointArgumentError(
+                f"on_error='{self.on_error}' is neither of {', '.join(ON_ERROR)}"
+            )
+        if isinstance(self.keep_max, str) and self.keep_max != "job":
+            raise CheckpointArgumentError(
+                f"keep_max='{self.keep_max}' must be a number, None for all, or 'job' for as many "
+                "as the job's own Saver keeps"
+            )
+
+
 class Emitter:
     """Emits into one directory what the job's saver saved, or has that saver write it."""
 
-    def __init__(self, output_dir: str, retention: Retention, saver: Any, on_error: str):
+    def __init__(self, output_dir: str, settings: Settings):
         """Creates an emitter.
 
         Args:
           output_dir: the directory.
-          retention: what stays there.
-          saver: the Saver of the job; None to find it in the graph.
-          on_error: "continue" or "stop".
-
-        Raises:
-          CheckpointArgumentError: `on_error` is neither.
+          settings: how to emit.
         """
-        if on_error not in ON_ERROR:
-            raise CheckpointArgumentError(
-                f"on_error='{on_error}' is neither of {', '.join(ON_ERROR)}"
-            )
-        self._stops = on_error == "stop"
-        self._missed: list[str] = []
-        self._claimed: str | None = None
-        self._says_copies = True
+        self._settings = settings
         self._output_dir = os.fspath(output_dir)
-        self._retention = retention
-        self._given_saver = saver
+        self._missed: list[str] = []
+        self._says_copies = True
         self._saver: Any = None
         self._follows = False
+        self._directory: CheckpointDirectory | None = None
+        self._claimed: Claim | None = None
         self._seen: str | None = None
         self._saved: str | None = None  # by this run
         self.step_tensor: Any = None
@@ -72,25 +97,47 @@ class Emitter:
         """The step of the last checkpoint that was emitted."""
 
     def begin(self) -> None:
-        """Finds the saver, before the graph is finalized; without any, makes one."""
+        """Begins a run, before the graph is finalized."""
         self.step_tensor = tf.compat.v1.train.get_global_step()
         if self.step_tensor is None:
             raise CheckpointArgumentError(
                 "the graph has no global step, by which checkpoints are numbered; "
                 "make one with tf.compat.v1.train.get_or_create_global_step()"
             )
-        self._saver = self._given_saver or job_saver()
-        if self._saver is None:
+        self._directory = self._claimed = None
+        self._seen = self._saved = self.emitted = None
+        self._is_found = self._is_late = False
+        self._saver = self._settings.saver or job_saver()
+        if self._saver is not None:
+            self._note_saves()
+
+    def start(self, session: Any) -> None:
+        """Finds the job's saver once the graph is finalized, if that has not happened."""
+        if self._is_found:
+            return
+        self._is_found = True
+        if self._settings.saver is not None or isinstance(self._saver, CheckpointSaver):
+            return
+        saver = saver_of(session.graph) or self._saver
+        if saver is None:
+            raise CheckpointArgumentError(
+                f"the Saver of this job can't be found, so nothing can be put into "
+                f"'{self._output_dir}'; give the hook or listener saver=..."
+            )
+        if saver is not self._saver:
+            self._is_late = True
+            self._saver = saver
+            self._note_saves()
+
+    def tell_late(self) -> None:
+        """Says so where the job has saved before its Saver was found, and this tells of nothing."""
+        told = getattr(self._saver, "saver_def", None)
+        if self._is_late and self._newest() is None and not getattr(told, "max_to_keep", 1):
             _log.warning(
-                "The saver of this job is not in the SAVERS collection, so checkpoints for '%s' "
-                "are written, not linked; give the hook saver=... to link them",
+                "'%s' gets each checkpoint but one, the first checkpoint of this run is missing: "
+                "the Saver of this job's Scaffold lists none; give the hook saver=... to have it",
                 self._output_dir,
             )
-            self._saver = CheckpointSaver("tf1", sharded=True)
-            self._saver.build()
-        self._directory = CheckpointDirectory(self._output_dir, self._retention)
-        self.emitted = None
-        self._note_saves()
 
     def follow(self) -> None:
         """Emits right after each save of a wrapped job, whatever the order of the hooks."""
@@ -106,6 +153,7 @@ class Emitter:
         """Emits the job's newest checkpoint if that is a new one; at the end, the final step."""
         if self._follows:
             return
+        self.start(session)
         newest = self._newest()
         if newest is not None and newest != self._seen:
             self._seen = newest
@@ -115,9 +163,10 @@ class Emitter:
 
     def emit(self, session: Any, step: int) -> None:
         """Emits one step: linked if the job has saved it, else written by the job's saver."""
+        self.start(session)
         self._settle()
         newest = self._newest()
-        if newest is not None and _step_of(newest) == step and files.exists(index_path(newest)):
+        if newest is not None and step_of(newest) == step and files.exists(index_path(newest)):
             self._seen = newest
             self._link(newest)
         else:
@@ -132,7 +181,7 @@ class Emitter:
                 "%s %s --to=tf1 --all --overwrite",
                 self._output_dir,
                 ", ".join(self._missed),
-                self._claimed or "MODEL_DIR",
+                self._claimed.model_dir if self._claimed else "MODEL_DIR",
                 self._output_dir,
             )
             self._missed = []
@@ -148,7 +197,6 @@ class Emitter:
 
     def _note_saves(self) -> None:
         """Notes what the job saves: a Saver that keeps all checkpoints does not list them."""
-        self._saved = None
         if isinstance(self._saver, CheckpointSaver):
             self._saver.after_save.insert(0, self._note)
             return
@@ -156,14 +204,16 @@ class Emitter:
 
         def noted(*args: Any, **kwargs: Any) -> Any:
             path = save(*args, **kwargs)
-            self._saved = path or self._saved
+            if path and kwargs.get("write_state", True):
+                self._note(None, path)
             return path
 
         self._saver.save = noted
 
     def _note(self, session: Any, prefix: str) -> None:
         del session
-        self._saved = prefix
+        if not self._is_elsewhere(prefix):
+            self._saved = prefix
 
     def _newest(self) -> str | None:
         checkpoints = self._saver.last_checkpoints
@@ -171,18 +221,20 @@ class Emitter:
 
     def _link(self, source: str) -> None:
         """Publishes the name-based index of a checkpoint beside links to its data files."""
-        if not self._is_chief():
+        if not self._is_chief() or self._is_elsewhere(source):
             return
-        with self._errors(os.path.basename(source), source):
-            self._claim(os.path.dirname(source))
-            self._publish(source, os.path.basename(source), move=False)
+        model_dir, base = os.path.split(source)
+        with self._errors(base, source):
+            directory = self._open(model_dir, base, links=True)
+            self._publish(source, directory, move=False)
 
     def _write(self, session: Any, step: int) -> None:
         """Has the job's saver write the tensors, and publishes them."""
         base = f"{_BASENAME}-{step}"
         with self._errors(base, None):
-            if newest := self._newest():
-                self._claim(os.path.dirname(newest))
+            newest = self._newest()
+            model_dir = os.path.dirname(newest) if newest is not None else None
+            directory = self._open(model_dir, base, links=False)
             files.make_directory(self._output_dir)
             with files.staging_directory(os.path.join(self._output_dir, base)) as staging:
                 staged = os.path.join(staging, base)
@@ -191,25 +243,58 @@ class Emitter:
                 else:
                     names = self._saver.saver_def
                     session.run(names.save_tensor_name, {names.filename_tensor_name: staged})
-                self._publish(staged, base, move=True)
+                self._publish(staged, directory, move=True)
+
+    def _is_elsewhere(self, prefix: str) -> bool:
+        """Returns whether something is saved, by a hook of the job's own, outside its model_dir."""
+        model_dir = self._claimed.model_dir if self._claimed else None
+        return model_dir is not None and not files.is_same(os.path.dirname(prefix), model_dir)
 
     @staticmethod
     def _is_chief() -> bool:
         """Returns whether this process saves for the job, and not into a folder of its own."""
         return bool(tf.distribute.get_strategy().extended.should_checkpoint)
 
-    def _claim(self, model_dir: str) -> None:
-        """Makes sure, once, that the directory is this job's."""
-        if self._claimed != model_dir and self._is_chief():
-            claim(self._output_dir, model_dir)
-            self._claimed = model_dir
+    def _open(self, model_dir: str | None, base: str, links: bool) -> CheckpointDirectory:
+        """Makes sure that the directory is this run's; the first time, that nothing is forgotten.
 
-    def _publish(self, source: str, base: str, move: bool) -> None:
+        Args:
+          model_dir: where the job saves; None if that is not known yet.
+          base: the name of the checkpoint that is to be put there.
+          links: whether each checkpoint of the job is to be there.
+        """
+        if self._claimed is not None:
+            if not renew(self._claimed):
+                self._directory = None  # it was removed
+        elif model_dir is not None and self._is_chief():
+            take_over = self._settings.take_over
+            self._claimed = claim(self._output_dir, model_dir, take_over=take_over)
+        if self._directory is None:
+            keep_max, hours = self._settings.keep_max, self._settings.keep_every_n_hours
+            retention = Retention.like(self._saver, keep_max, hours)
+            self._directory = CheckpointDirectory(self._output_dir, retention)
+            if self._claimed is not None:
+                saved = saved_by(self._claimed.model_dir, self._saver.last_checkpoints)
+                place = self._place if links else None
+                catch_up(self._directory, self._claimed, base, saved, place)
+        return self._directory
+
+    def _publish(self, source: str, directory: CheckpointDirectory, move: bool) -> None:
+        base = os.path.basename(source)
+        self._place(source, base, move=move)
+        self.emitted = step_of(base)
+        directory.add(os.path.join(self._output_dir, base))
+
+    def _place(self, source: str, base: str, move: bool = False) -> None:
         checkpoint = open_checkpoint(source)
         index, shards = rebuild(checkpoint, plan(Account(checkpoint), "tf1"))
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
-        cost = publish(prefix, index, shards, overwrite=True)
+        if not is_there(prefix, index, shards, linked=not move):
+            cost = publish(prefix, index, shards, overwrite=True)
+            self._say_copies(source, cost)
+
+    def _say_copies(self, source: str, cost: PublishCost) -> None:
         if cost.copied and self._says_copies:
             self._says_copies = False
             _log.warning(
@@ -217,8 +302,6 @@ class Emitter:
                 os.path.dirname(source),
                 self._output_dir,
             )
-        self.emitted = _step_of(prefix)
-        self._directory.add(prefix)
 
     @contextlib.contextmanager
     def _errors(self, base: str, source: str | None) -> Iterator[None]:
@@ -226,7 +309,7 @@ class Emitter:
         try:
             yield
         except Exception as error:
-            if self._stops or not _is_bearable(error):
+            if self._settings.on_error == "stop" or not _is_bearable(error):
                 raise
             if base not in self._missed:
                 self._missed.append(base)
@@ -257,9 +340,3 @@ def _is_bearable(error: Exception) -> bool:
     if isinstance(error, (CheckpointArgumentError, *_PREEMPTIONS)):
         return False
     return files.is_refusal(error) or isinstance(error, DamagedCheckpointError)
-
-
-def _step_of(prefix: str) -> int | None:
-    """Returns the number behind the last dash of a prefix, as CheckpointSaverHook names them."""
-    number = prefix.rpartition("-")[2]
-    return int(number) if number.isdigit() else None

@@ -14,10 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.estimator.tf1_copies.emission import Emitter
-from estimator_ckpt.estimator.tf1_copies.retention import Retention
-
-_FOREVER = 10000.0
+from estimator_ckpt.estimator.tf1_copies.emission import Emitter, Settings
 
 
 class Tf1CheckpointListener(tf.compat.v1.train.CheckpointSaverListener):
@@ -27,27 +24,30 @@ class Tf1CheckpointListener(tf.compat.v1.train.CheckpointSaverListener):
         self,
         output_dir: str,
         *,
-        keep_max: int | None = 5,
-        keep_every_n_hours: float = _FOREVER,
+        keep_max: int | str | None = "job",
+        keep_every_n_hours: float | None = None,
         saver: Any = None,
         on_error: str = "continue",
+        take_over: bool = False,
     ):
         """Creates a listener, for `saving_listeners`.
 
         Args:
           output_dir: the directory of the name-based checkpoints; not the model_dir.
-          keep_max: how many of them to keep; None or 0 for all.
-          keep_every_n_hours: keep one more of each so many hours.
-          saver: the Saver of the job; None to find it in the graph, where a wrapped job's is, and
-            an unwrapped one's unless its Scaffold brings it.
+          keep_max: how many of them to keep; None or 0 for all, "job" for as many as the job's own
+            Saver keeps.
+          keep_every_n_hours: keep one more of each so many hours; None for as the Saver does.
+          saver: the Saver of the job; None to find it, in the graph or in the Scaffold.
           on_error: what to do where a checkpoint can't be emitted, as on a full disk: "continue"
             training and log what to run later, or "stop" with the error.
+          take_over: whether the directory may be another job's until now, as after that job was
+            copied; else that is refused.
 
         Raises:
-          CheckpointArgumentError: `on_error` is neither of these.
+          CheckpointArgumentError: `on_error` or `keep_max` is none of these.
         """
-        retention = Retention(keep_max, keep_every_n_hours)
-        self._emitter = Emitter(output_dir, retention, saver, on_error)
+        settings = Settings(keep_max, keep_every_n_hours, saver, on_error, take_over)
+        self._emitter = Emitter(output_dir, settings)
 
     def begin(self) -> None:
         """Finds the job's saver."""
@@ -72,10 +72,11 @@ class Tf1CheckpointSaverHook(tf.compat.v1.train.SessionRunHook):
         *,
         save_steps: int | None = None,
         save_secs: float | None = None,
-        keep_max: int | None = 5,
-        keep_every_n_hours: float = _FOREVER,
+        keep_max: int | str | None = "job",
+        keep_every_n_hours: float | None = None,
         saver: Any = None,
         on_error: str = "continue",
+        take_over: bool = False,
     ):
         """Creates a hook, for `hooks` of `Estimator.train` or those of an EstimatorSpec.
 
@@ -83,24 +84,26 @@ class Tf1CheckpointSaverHook(tf.compat.v1.train.SessionRunHook):
           output_dir: the directory of the name-based checkpoints; not the model_dir.
           save_steps: emit every so many steps; by default, whenever the job saves.
           save_secs: emit every so many seconds.
-          keep_max: how many checkpoints to keep; None or 0 for all.
-          keep_every_n_hours: keep one more of each so many hours.
-          saver: the Saver of the job; None to find it in the graph, where a wrapped job's is, and
-            an unwrapped one's unless its Scaffold brings it.
+          keep_max: how many checkpoints to keep; None or 0 for all, "job" for as many as the job's
+            own Saver keeps.
+          keep_every_n_hours: keep one more of each so many hours; None for as the Saver does.
+          saver: the Saver of the job; None to find it, in the graph or in the Scaffold.
           on_error: what to do where a checkpoint can't be emitted, as on a full disk: "continue"
             training and log what to run later, or "stop" with the error.
+          take_over: whether the directory may be another job's until now, as after that job was
+            copied; else that is refused.
 
         Raises:
-          CheckpointArgumentError: both `save_steps` and `save_secs` are given, or `on_error` is
-            neither of these.
+          CheckpointArgumentError: both `save_steps` and `save_secs` are given, or `on_error` or
+            `keep_max` is none of these.
         """
         if save_steps is not None and save_secs is not None:
             raise CheckpointArgumentError(
                 f"save_steps={save_steps} and save_secs={save_secs} are both given; "
                 "give one of them, or none to emit a checkpoint whenever the job saves one"
             )
-        retention = Retention(keep_max, keep_every_n_hours)
-        self._emitter = Emitter(output_dir, retention, saver, on_error)
+        settings = Settings(keep_max, keep_every_n_hours, saver, on_error, take_over)
+        self._emitter = Emitter(output_dir, settings)
         self._timer = None
         if save_steps is not None or save_secs is not None:
             self._timer = tf.compat.v1.train.SecondOrStepTimer(
@@ -117,11 +120,14 @@ class Tf1CheckpointSaverHook(tf.compat.v1.train.SessionRunHook):
             self._emitter.follow()
 
     def after_create_session(self, session: Any, coord: Any) -> None:
-        """Starts the hook's own pace with the first step."""
+        """Finds the saver that the Scaffold brings; starts the hook's own pace with this step."""
         del coord
+        self._emitter.start(session)
         if self._timer:
             self._due = self._emitter.step(session)
             self._timer.update_last_triggered_step(self._due)
+        else:
+            self._emitter.tell_late()
 
     def before_run(self, run_context: Any) -> Any:
         """Emits what the last step left: by now every hook has seen it, the saving one too."""

@@ -4,23 +4,34 @@
     directory.add("model_dir/tf1/model.ckpt-10")
 
 Adding one writes the state file first and then removes what it no longer lists; what can't be
-removed is tried again with the next one.
+removed is tried again with the next one. Only what lies in the directory is ever removed.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from estimator_ckpt.checkpoint.opening import index_path, read_state, write_state
+from estimator_ckpt.checkpoint.opening import (
+    INDEX_SUFFIX,
+    STATE_FILE,
+    index_path,
+    open_checkpoint,
+    read_state,
+    write_state,
+)
 from estimator_ckpt.checkpoint.publishing import remove_checkpoint
+from estimator_ckpt.errors import CheckpointError
 from estimator_ckpt.storage import files
 
 _log = logging.getLogger(__name__)
 _SECONDS_PER_HOUR = 3600.0
+_NOT_KEPT = "not kept: "  # begins a comment in the state file, with the names in JSON
 
 
 class Kept(NamedTuple):
@@ -41,6 +52,26 @@ class Retention:
 
     keep_max: int | None = 5
     keep_every_n_hours: float = 10000.0
+
+    @classmethod
+    def like(
+        cls, saver: Any, keep_max: int | str | None, keep_every_n_hours: float | None
+    ) -> Retention:
+        """Returns what is wanted, and where nothing is, what a Saver keeps.
+
+        Args:
+          saver: of the job. One that doesn't tell keeps what TensorFlow's do by default.
+          keep_max: "job" for as many as the Saver.
+          keep_every_n_hours: None for as the Saver does.
+        """
+        told = getattr(saver, "saver_def", None) or cls()
+        if isinstance(keep_max, str):
+            keep_max = getattr(told, "max_to_keep", cls.keep_max)
+        if keep_every_n_hours is None:
+            keep_every_n_hours = getattr(
+                told, "keep_checkpoint_every_n_hours", cls.keep_every_n_hours
+            )
+        return cls(keep_max, keep_every_n_hours)
 
     def split(
         self, checkpoints: Sequence[Kept], preserve_after: float
@@ -71,16 +102,23 @@ class CheckpointDirectory:
 
     def __init__(self, path: str, retention: Retention):
         """Goes on from the state file that the directory has, if it has one."""
-        self._path = path
+        self.path = path
         self._retention = retention
         self._preserve_after = time.time() + retention.keep_every_n_hours * _SECONDS_PER_HOUR
         _, listed = read_state(path)
+        here = [self._here(prefix) for prefix in listed]
         self._kept = [
             Kept(prefix, files.modified(index_path(prefix)))
-            for prefix in listed
-            if files.exists(index_path(prefix))
+            for prefix in here
+            if prefix is not None and files.exists(index_path(prefix))
         ]
-        self._removed: list[str] = []  # no longer kept, but maybe still there
+        # No longer kept, but maybe still there: of a job that was killed before it removed them.
+        self._removed = self._left_to_remove()
+
+    @property
+    def names(self) -> list[str]:
+        """The checkpoints that it lists, the oldest first."""
+        return [os.path.basename(each.prefix) for each in self._kept]
 
     def add(self, prefix: str) -> None:
         """Makes a checkpoint that was just written the latest, and removes those no longer kept."""
@@ -88,10 +126,104 @@ class CheckpointDirectory:
         kept, removed, preserve_after = self._retention.split(
             [*others, Kept(prefix, time.time())], self._preserve_after
         )
-        write_state(self._path, prefix, [each.prefix for each in kept])
-        self._kept, self._preserve_after = kept, preserve_after
         old = {*self._removed, *(each.prefix for each in removed)} - {each.prefix for each in kept}
-        self._removed = [each for each in sorted(old) if not _try_to_remove(each)]
+        self._removed = sorted(each for each in old if files.exists(index_path(each)))
+        names = [os.path.basename(each) for each in self._removed]
+        comments = [_NOT_KEPT + json.dumps(names)] if names else []
+        write_state(self.path, prefix, [each.prefix for each in kept], comments)
+        self._kept, self._preserve_after = kept, preserve_after
+        self._removed = [each for each in self._removed if not _try_to_remove(each)]
+
+    def missing(self, names: Sequence[str], coming: str) -> list[str]:
+        """Returns those of a job's checkpoints that would be kept, and are not listed.
+
+        Args:
+          names: those that the job lists.
+          coming: the one that is added next.
+        """
+        known = {*self.names, coming}
+        all_names = sorted({*names, *known}, key=step_of)
+        within = all_names[-(self._retention.keep_max or len(all_names)) :]
+        return [name for name in within if name in names and name not in known]
+
+    def unlisted(self) -> list[str]:
+        """Returns the checkpoints that are there, and neither listed nor about to be removed."""
+        paths = files.glob(self.path, "*" + INDEX_SUFFIX)
+        known = {*self.names, *map(os.path.basename, self._removed)}
+        found = [os.path.basename(path)[: -len(INDEX_SUFFIX)] for path in paths]
+        return sorted({name for name in found if name} - known, key=step_of)
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Lists, in the order of their steps, complete checkpoints that are there; others not."""
+        for name in names:
+            prefix = os.path.join(self.path, name)
+            try:
+                open_checkpoint(prefix)
+            except CheckpointError as error:
+                _log.warning("'%s' is not listed: %s", prefix, error)
+                continue
+            new = Kept(prefix, files.modified(index_path(prefix)))
+            place = sum(step_of(each) <= step_of(name) for each in self.names)
+            self._kept.insert(place, new)
+
+    def _here(self, prefix: str) -> str | None:
+        """Returns a listed prefix as one that lies in the directory; None for one that does not."""
+        folder, base = os.path.split(prefix)
+        here = os.path.join(self.path, base)
+        is_here = files.is_same(folder or ".", self.path or ".")
+        if base and (is_here or not files.exists(index_path(prefix))):  # or it was moved
+            return here
+        _log.warning(
+            "The state file of '%s' names '%s', which does not lie there: it is left alone and no "
+            "longer listed",
+            self.path,
+            prefix,
+        )
+        return None
+
+    def _left_to_remove(self) -> list[str]:
+        """Returns what the state file says is not kept, and was there already when it said so."""
+        path = os.path.join(self.path, STATE_FILE)
+        if not files.exists(path):
+            return []
+        since = files.modified(path)
+        prefixes = [os.path.join(self.path, name) for name in _names_not_kept(files.read(path))]
+        listed = {each.prefix for each in self._kept}
+        return [
+            prefix
+            for prefix in prefixes
+            if prefix not in listed
+            and files.exists(index_path(prefix))
+            and files.modified(index_path(prefix)) <= since
+        ]
+
+
+def _names_not_kept(state: bytes) -> list[str]:
+    """Returns the names in the comments of a state file; passes over whatever else they have."""
+    found: list[str] = []
+    for line in state.decode("utf-8", "replace").splitlines():
+        if line.startswith("# " + _NOT_KEPT):
+            try:
+                names = json.loads(line[len("# " + _NOT_KEPT) :])
+            except (ValueError, RecursionError):
+                continue
+            found += [name for name in names if _is_name(name)] if isinstance(names, list) else []
+    return found
+
+
+def _is_name(name: object) -> bool:
+    """Returns whether something is the name of a file, and no path."""
+    return isinstance(name, str) and bool(name) and "\0" not in name and name == _base(name)
+
+
+def _base(name: str) -> str:
+    return os.path.basename(name.replace("\\", "/"))
+
+
+def step_of(prefix: str) -> int:
+    """Returns the number behind the last dash, as CheckpointSaverHook names them; -1 for none."""
+    number = prefix.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _try_to_remove(prefix: str) -> bool:

@@ -97,9 +97,64 @@ def test_an_index_that_was_not_finished_has_no_data_files(unfinished):
 
 
 def test_data_files_that_another_process_has_just_made_stay(unfinished, monkeypatch):
-    monkeypatch.setattr(files, "changed", lambda path: 1.0)  # as late as the claim, or later
+    rename = files.rename
+
+    def overtaken(old, new):
+        rename(old, new)
+        time.sleep(0.02)
+        os.remove(unfinished / SHARD)
+        (unfinished / SHARD).write_bytes(b"newer")
+
+    monkeypatch.setattr(files, "rename", overtaken)
     remove_leftovers(str(unfinished))
     assert names(unfinished) == [SHARD]
+
+
+@pytest.mark.parametrize("clock", ["rough", "renames keep the time"])
+def test_data_files_that_another_process_has_staged_an_index_for_stay(
+    unfinished, monkeypatch, clock
+):
+    (staged,) = unfinished.glob("*.staging-*")
+    mine = staging.staging_name(str(unfinished / "ckpt.index"))
+    shutil.copy(staged, mine)
+    set_clock(monkeypatch, clock)
+    remove_leftovers(str(unfinished))
+    assert names(unfinished) == [SHARD, os.path.basename(mine)]
+
+
+def set_clock(monkeypatch, kind):
+    """Gives the file system a clock of whole hours, or one that a rename leaves alone."""
+    changed = files.modified if "rename" in kind else files.changed
+    unit = 1 if "rename" in kind else 3600
+    monkeypatch.setattr(files, "changed", lambda path: changed(path) // unit * unit)
+
+
+@pytest.mark.parametrize("clock", ["rough", "renames keep the time"])
+def test_a_killed_command_can_be_run_again_whatever_the_clock(
+    unfinished, save, values, tmp_path, monkeypatch, clock
+):
+    (staged,) = unfinished.glob("*.staging-*")
+    os.utime(unfinished / SHARD, (staged.stat().st_mtime + 5,) * 2)  # it comes after the index
+    set_clock(monkeypatch, clock)
+    (tmp_path / "source").mkdir()
+    save(tmp_path / "source" / "ckpt", NEW)
+    source = open_checkpoint(tmp_path / "source" / "ckpt")
+    publish(str(unfinished / "ckpt"), source.index, [Shard(path=source.shard_paths[0])])
+    assert values(unfinished / "ckpt") == NEW
+    assert names(unfinished) == [SHARD, "ckpt.index", "source"]
+
+
+@pytest.mark.parametrize("target", ["ckpt.index", "checkpoint"])
+def test_of_a_link_that_is_called_like_something_staged_only_the_link_is_removed(
+    tmp_path, gone, save, target
+):
+    (tmp_path / "elsewhere").mkdir()
+    save(tmp_path / "elsewhere" / "ckpt", NEW)
+    (tmp_path / SHARD).write_bytes(b"precious")
+    os.symlink(tmp_path / "elsewhere" / "ckpt.index", gone(tmp_path / target))
+    remove_leftovers(str(tmp_path))
+    assert names(tmp_path) == [SHARD, "elsewhere"]
+    assert names(tmp_path / "elsewhere") == [SHARD, "ckpt.index"]
 
 
 def test_what_can_t_be_removed_is_said_and_tried_again(unfinished, monkeypatch, caplog):

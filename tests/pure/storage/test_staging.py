@@ -28,6 +28,33 @@ def test_other_names_are_nobody_s(name):
     assert not staging.is_abandoned(name)
 
 
+def test_nobody_can_guess_a_name_from_another():
+    first, second = (staging.staging_name("ckpt").rpartition("-")[2] for _ in range(2))
+    assert first[:8] == second[:8]
+    assert len(first) == len(second) == 8 + 16
+
+
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_where_boot_or_namespace_are_hidden_nothing_of_others_is_abandoned(
+    hidden, monkeypatch, tmp_path
+):
+    places = list(staging._IDENTITY)
+    places[hidden] = str(tmp_path / "absent")
+    hide = f"from estimator_ckpt.storage import staging; staging._IDENTITY = {tuple(places)}; "
+    name = subprocess.check_output([sys.executable, "-c", hide + NAMES], text=True).strip()
+    assert staging.staged_for(name) == "ckpt.index"
+    assert not staging.is_abandoned(name)
+    monkeypatch.setattr(staging, "_IDENTITY", tuple(places))
+    staging._machine.cache_clear()
+    try:
+        assert not staging.is_abandoned(name)
+        assert not staging.is_abandoned(staging.staging_name("ckpt.index"))
+        gone = staging.staging_name("ckpt.index").rsplit("-", 1)[0] + "-" + "0" * 24
+        assert staging.is_abandoned(gone)  # of this process's number, in its own place
+    finally:
+        staging._machine.cache_clear()
+
+
 def test_what_this_process_stages_is_not_abandoned():
     assert not staging.is_abandoned(staging.staging_name("ckpt.index"))
 
