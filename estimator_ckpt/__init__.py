@@ -31,13 +31,28 @@ def _modules_by_name() -> dict[str, str]:
 
 
 _MODULES = _modules_by_name()
+_INSTALLED_BY = {
+    "tensorflow": "pip install tensorflow",
+    "tensorflow_estimator": "pip install --no-deps tensorflow-estimator==2.15.0",
+    "tf_keras": "pip install tf-keras, in the version of TensorFlow",
+}
 __all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _INSTALLED_BY:
+            raise
+        from estimator_ckpt.errors import EstimatorUnavailableError
+
+        raise EstimatorUnavailableError(
+            f"{__name__}.{name} needs the module '{error.name}', which is not installed: "
+            f"{_INSTALLED_BY[error.name]}"
+        ) from error
     globals()[name] = value
     return value
 

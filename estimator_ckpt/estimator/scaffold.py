@@ -149,6 +149,8 @@ def take_over_saver(
             type(saver).__name__,
         )
         return saver
+    if internals.writes_v1(saver):
+        _say_that_v2_is_written()
     by_object = internals.is_object_based(saver)
     made = CheckpointSaver(
         checkpoint_format,
@@ -158,6 +160,15 @@ def take_over_saver(
     )
     collected[:] = [made if each is saver else each for each in collected]
     return made
+
+
+@functools.cache  # once, not at each train and evaluate
+def _say_that_v2_is_written() -> None:
+    _log.warning(
+        "The saver of this job asks for TensorFlow's V1 format (write_version=V1), which has no "
+        "index: wrapped, the job writes V2, which every TensorFlow since 0.12 reads. It resumes "
+        "from the V1 checkpoints that it has"
+    )
 
 
 @functools.cache

@@ -42,6 +42,13 @@ def saver_options(saver: Any) -> dict[str, Any]:
     return {name: getattr(saver, f"_{name}") for name in _SAVER_OPTIONS}
 
 
+def writes_v1(saver: Any) -> bool:
+    """Returns whether a `tf1.train.Saver` writes TensorFlow's V1 format."""
+    saver_def = saver.saver_def
+    version = saver._write_version if saver_def is None else saver_def.version
+    return bool(version == tf.compat.v1.train.SaverDef.V1)
+
+
 def is_plain_saver(saver: Any) -> bool:
     """Returns whether a saver is a `tf1.train.Saver` and nothing else, with the usual builder."""
     return type(saver) is tf.compat.v1.train.Saver and (

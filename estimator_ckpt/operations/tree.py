@@ -5,7 +5,8 @@
         print(child.label, child.variables, child.elements, child.bytes)
 
 A name-based or dual checkpoint has scopes, which end in `/`; an object-based one has the objects
-that its keys tell of, and where a name with slashes is the name of one, scopes below it.
+that its keys tell of, and where a name with slashes is the name of one, scopes below it. From the
+64th level on, what is left of a name is one node.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_object_key, parse_key
 from estimator_ckpt.operations.describe import CheckpointDescription, VariableRow
+
+_DEEPEST = 64  # levels, so that whoever walks through a tree may do so by recursion
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def tree(description: CheckpointDescription) -> TreeNode:
     branches: dict[str, Any] = {}
     for row in description.variables:
         branch = branches
-        *scopes, last = _path(row)
+        *scopes, last = _at_most(_path(row))
         for scope in scopes:
             # A slot lies below the name of its variable: that is one node, and no scope.
             branch = branch.setdefault(scope, [None, {}])[1]
@@ -67,6 +70,13 @@ def _path(row: VariableRow) -> list[str]:
     path, attribute = parse_key(row.key)
     nodes = [node for part in path for node in part.split("/")]
     return nodes if attribute == VARIABLE_VALUE else [*nodes, attribute]
+
+
+def _at_most(nodes: list[str]) -> list[str]:
+    """Leaves what lies deeper than a tree can be read in one node."""
+    if len(nodes) <= _DEEPEST:
+        return nodes
+    return [*nodes[: _DEEPEST - 1], "/".join(nodes[_DEEPEST - 1 :])]
 
 
 def _children(branches: dict[str, Any]) -> Iterator[TreeNode]:

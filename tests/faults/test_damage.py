@@ -324,7 +324,7 @@ def test_an_index_that_claims_the_impossible_gets_no_memory(tmp_path):
     code = f"""
 import pathlib, resource
 from estimator_ckpt import CheckpointError, verify
-from estimator_ckpt.bundle import arrays, open_checkpoint
+from estimator_ckpt.checkpoint import arrays, open_checkpoint
 used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {200 * 2**20}, used + {200 * 2**20}))
 for path in sorted(pathlib.Path({str(tmp_path)!r}).glob("*.index")):
