@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from estimator_ckpt.storage import files
+
+if TYPE_CHECKING:
+    from estimator_ckpt.naming import RenameRules
 
 FORMATS = ("tf1", "tf2", "dual")
 _MODEL_DIR = "{model_dir}"
@@ -157,8 +160,9 @@ def _define_warm_start_flags(flag_values: flags.FlagValues, prefix: str) -> None
     flags.DEFINE_multi_string(
         rename,
         None,
-        "OLD=NEW: a variable's or, ending in a slash, a scope's name in the checkpoint and in the "
-        "new model. May be repeated, which adds to those of a flagfile.",
+        "OLD=NEW, a variable's or, ending in a slash, a scope's name in the checkpoint and in the "
+        "new model, or @FILE with one such rule a line; the grammar is that of `estimator-ckpt "
+        "convert --rename`. May be repeated, which adds to those of a flagfile.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -179,6 +183,14 @@ def _define_warm_start_flags(flag_values: flags.FlagValues, prefix: str) -> None
         "Go on from the checkpoint's global step instead of 0.",
         flag_values=flag_values,
     )
+    flags.DEFINE_enum(
+        prefix + "warm_start_on_mismatch",
+        "error",
+        ["error", "skip"],
+        "What to do about a variable whose shape is another in the checkpoint: stop with an error "
+        "that names all of them, or leave it as it is initialized, which the log says.",
+        flag_values=flag_values,
+    )
     flags.register_validator(rename, _is_rename, flag_values=flag_values)
     flags.register_multi_flags_validator(
         [source, rename],
@@ -196,30 +208,22 @@ def _is_rename(rules: Iterable[str] | None) -> bool:
     return True
 
 
-def parse_renames(rules: Iterable[str]) -> dict[str, str]:
-    """Turns `OLD=NEW` rules into the `rename` that `warm_start_settings` takes.
+def parse_renames(rules: Iterable[str]) -> RenameRules:
+    """Turns the values of `--warm_start_rename` into the `rename` that `warm_start_settings` takes.
 
     Args:
-      rules: strings such as `old_scope/=new_scope/` or `old/name=new/name`.
+      rules: such as `old_scope/=new_scope/`, `old/name=new/name`, or `@rules.txt`, a file of them.
 
     Returns:
-      The new name of each old one.
+      The rules, in order.
 
     Raises:
-      ValueError: a rule isn't OLD=NEW, or two give one old name different new ones.
+      CheckpointArgumentError: (a ValueError) a rule isn't OLD=NEW, or two give one old name
+        different new ones, or a file can't be read.
     """
-    renames: dict[str, str] = {}
-    for rule in rules:
-        old, _, new = rule.partition("=")
-        if not old or not new:
-            raise ValueError(f"found {rule!r}, expected OLD=NEW, for example old_scope/=new_scope/")
-        if old.endswith("/") != new.endswith("/"):
-            raise ValueError(
-                f"{rule!r} mixes a scope and a variable: end both names in a slash, or neither"
-            )
-        if renames.setdefault(old, new) != new:
-            raise ValueError(f"{old!r} is renamed both to {renames[old]!r} and to {new!r}")
-    return renames
+    from estimator_ckpt.checkpoint.rules_file import load_rules
+
+    return load_rules(rules)
 
 
 def wrap_from_flags(
@@ -388,6 +392,7 @@ def warm_start_from_flags(
         rename=parse_renames(_value("warm_start_rename", flag_values, prefix) or ()),
         with_slots=_value("warm_start_with_slots", flag_values, prefix),
         with_step=_value("warm_start_with_step", flag_values, prefix),
+        on_mismatch=_value("warm_start_on_mismatch", flag_values, prefix),
     )
 
 

@@ -84,9 +84,12 @@ def test_a_second_set_without_a_prefix_is_refused():
         (["--save_checkpoints_steps=-1"], "non-negative"),
         (["--keep_checkpoint_max=-1"], "non-negative"),
         (["--warm_start_rename=a/=b/"], "needs --warm_start_from"),
-        (["--warm_start_from=x", "--warm_start_rename=a"], "found 'a', expected OLD=NEW"),
-        (["--warm_start_from=x", "--warm_start_rename==b"], "expected OLD=NEW"),
-        (["--warm_start_from=x", "--warm_start_rename=a/=b"], "mixes a scope and a variable"),
+        (
+            ["--warm_start_from=x", "--warm_start_rename=a"],
+            "the rule 'a' has no '='; expected FROM=TO",
+        ),
+        (["--warm_start_from=x", "--warm_start_rename==b"], "nothing before '='"),
+        (["--warm_start_from=x", "--warm_start_rename=a/=b"], "mixes a scope with a name"),
         (
             ["--warm_start_from=x", "--warm_start_rename=a=b", "--warm_start_rename=a=c"],
             "'a' is renamed both to 'b' and to 'c'",

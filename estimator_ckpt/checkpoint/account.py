@@ -24,7 +24,7 @@ from estimator_ckpt.checkpoint.opening import Checkpoint, open_checkpoint
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
-from estimator_ckpt.naming.paths import is_object_key
+from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_object_key
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
 
 NAMES = ("auto", "path")
@@ -146,6 +146,23 @@ class Account:
           DamagedCheckpointError: its checksum is wrong.
         """
         return None if self.step_name is None else self.integer(self.step_name)
+
+    @functools.cached_property
+    def lost_keys(self) -> tuple[str, ...]:
+        """Keys of variables that the object graph names and the index lacks: their values are lost.
+
+        TensorFlow's MaxShardSizePolicy loses those of variables without elements.
+        """
+        graph = self.graph
+        if graph is None:
+            return ()
+        keys = (
+            attribute.checkpoint_key
+            for node in graph.nodes
+            for attribute in node.attributes
+            if attribute.name == VARIABLE_VALUE
+        )
+        return tuple(sorted({key for key in keys if key not in self.entries}))
 
     def entry(self, name: str) -> TensorEntry:
         """Returns the entry of a tensor by its name."""

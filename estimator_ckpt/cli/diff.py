@@ -82,6 +82,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             values=values.values,
             tolerance=values.tolerance,
             rename=rules,
+            names=values.names,
             wanted=wanted,
             progress=progress,
         )

@@ -1,4 +1,4 @@
-"""`--include` and `--exclude`, which all commands have.
+"""`--include`, `--exclude` and `--names`, which all commands have.
 
 Synopsis:
 
@@ -29,7 +29,7 @@ Variables that --include and --exclude don't choose stay as they are."""
 
 
 def define_filter_flags(values: flags.FlagValues, noun: str = "variable") -> None:
-    """Defines both flags; each may be repeated."""
+    """Defines the three flags; the two for patterns may be repeated."""
     flags.DEFINE_multi_string(
         "include",
         None,
@@ -44,10 +44,29 @@ def define_filter_flags(values: flags.FlagValues, noun: str = "variable") -> Non
         f"May be repeated: none of them. (default: no {noun} is left out)",
         flag_values=values,
     )
+    if noun == "variable":
+        define_names_flag(values)
+
+
+def define_names_flag(values: flags.FlagValues) -> None:
+    """Defines `--names`."""
+    flags.DEFINE_enum(
+        "names",
+        "auto",
+        ["auto", "path"],
+        "What tensors of objects are called: by name, and by their path where they have no name of "
+        "their own (auto), or all by their path, as model/dense/kernel.",
+        flag_values=values,
+    )
 
 
 def filters(values: flags.FlagValues) -> dict[str, Any]:
     """Returns the arguments that the flags give."""
+    names = {"names": values.names} if "names" in values else {}
+    return {**_patterns(values), **names}
+
+
+def _patterns(values: flags.FlagValues) -> dict[str, Any]:
     return {"include": values.include or ".*", "exclude": values.exclude}
 
 
@@ -59,4 +78,4 @@ def name_filter(values: flags.FlagValues) -> NameFilter:
     """
     from estimator_ckpt.naming import NameFilter  # here: `--help` need not wait for it
 
-    return NameFilter(**filters(values))
+    return NameFilter(**_patterns(values))

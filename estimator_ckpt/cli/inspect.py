@@ -82,7 +82,12 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.operations.describe import describe
 
     with output.progress_bars("reading") as progress:
-        whole = describe(operands[0], values=wanted if values.values else False, progress=progress)
+        whole = describe(
+            operands[0],
+            values=wanted if values.values else False,
+            names=values.names,
+            progress=progress,
+        )
     shown = dataclasses.replace(
         whole, variables=tuple(row for row in whole.variables if wanted(row.name))
     )

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import UsageError
 
 if TYPE_CHECKING:
     from estimator_ckpt.conversion.report import ConversionReport, KeyChange
+    from estimator_ckpt.naming import RenameRules
 
 
 def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:
@@ -55,26 +55,24 @@ def define_rename_flag(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "rename",
         [],
-        "FROM=TO, may be repeated; the first that matches decides. FROM is a name, a scope that "
-        "ends in '/' ('/' alone is all), or 're:' and a regular expression, for which TO may have "
-        "\\1. Slots follow their variable.",
+        "FROM=TO, or @FILE with one such rule a line; may be repeated. The first that matches "
+        "decides; one that begins with '+' is applied to what those before it gave. FROM is a "
+        "name, a scope that ends in '/' ('/' alone is all), or 're:' and a regular expression, for "
+        "which TO may have \\1. Slots and averages follow their variable; the global step keeps "
+        "its name unless a rule names it.",
         flag_values=values,
     )
 
 
-def rename_rules(values: flags.FlagValues) -> list[tuple[str, str]]:
+def rename_rules(values: flags.FlagValues) -> RenameRules:
     """Returns the rules of `--rename` in order.
 
     Raises:
-      UsageError: one has no `=`.
+      CheckpointArgumentError: one is unusable, or a file can't be read.
     """
-    rules = []
-    for rule in values.rename:
-        old, equals, new = rule.rpartition("=") if rule.startswith("re:") else rule.partition("=")
-        if not equals:
-            raise UsageError(f"--rename={rule} has no '='; expected --rename=FROM=TO")
-        rules.append((old, new))
-    return rules
+    from estimator_ckpt.checkpoint.rules_file import load_rules  # here: `--help` need not wait
+
+    return load_rules(values.rename)
 
 
 def with_report(
@@ -124,6 +122,8 @@ def _print_for_people(report: ConversionReport, verbose: bool, dry_run: bool) ->
         print(f"    {output.escape(reason)}:")
         for key in keys:
             print(f"      {output.escape(key)}")
+    for note in report.notes:
+        print(f"  note: {output.escape(note)}")
     if dry_run:
         print("  nothing was written")
         return
@@ -150,6 +150,8 @@ def _print_for_pipes(report: ConversionReport, verbose: bool) -> None:
         output.print_tabbed(("added", key))
     for dropped in report.dropped:
         output.print_tabbed(("dropped", dropped.key, dropped.reason))
+    for note in report.notes:
+        output.print_tabbed(("note", note))
     for change in renamed if verbose else ():
         output.print_tabbed(("renamed", change.source, change.target))
 

@@ -49,7 +49,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.operations.verify import verify
 
     with output.progress_bars("checking") as progress:
-        found = verify(operands[0], wanted=wanted, progress=progress)
+        found = verify(operands[0], names=values.names, wanted=wanted, progress=progress)
     code = 0 if found.ok else _DAMAGED
     if values.json:
         output.print_json(found)

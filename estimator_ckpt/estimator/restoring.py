@@ -7,7 +7,6 @@ Names and shapes are compared with the index before anything is restored.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,10 +17,9 @@ from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit
 from estimator_ckpt.errors import VariableMismatchError
-from estimator_ckpt.naming.slots import without_averages
+from estimator_ckpt.messages import listed, nearest, without_averages
 
 _log = logging.getLogger(__name__)
-_SHOWN = 10  # names in an error message
 
 
 class MissingVariablesError(VariableMismatchError, tf.errors.NotFoundError):
@@ -132,7 +130,7 @@ def _require_equal_shapes(checkpoint: Checkpoint, keys: KeyFinder, reads: Sequen
     if wrong:
         raise ShapeMismatchError(
             f"the checkpoint '{checkpoint.prefix}' has other shapes than the graph: "
-            f"{_listed(list(wrong.values()))}; use a model of the same shapes, or warm-start only "
+            f"{listed(list(wrong.values()))}; use a model of the same shapes, or warm-start only "
             "what fits with estimator_ckpt.warm_start_settings(checkpoint, include=...)"
         )
 
@@ -142,27 +140,17 @@ def _missing_message(
 ) -> str:
     wanted = {read.name for read in reads}
     unused = sorted(set(keys.by_name) - wanted)
-    near = {
-        name: close[0] for name in missing if (close := difflib.get_close_matches(name, unused, 1))
-    }
-    shown = [
-        f"'{name}'"
-        + (
-            without_averages(name, keys.by_name)
-            or (f" (near: '{near[name]}')" if name in near else "")
-        )
-        for name in missing
-    ]
+    shown = []
+    for name in missing:
+        found = nearest(name, unused, 1)
+        shown.append(f"'{name}'" + (f" (near: '{found[0]}')" if found else ""))
     message = f"the checkpoint '{checkpoint.prefix}' lacks {len(missing)} of the {len(wanted)} "
-    message += f"variables of the graph: {_listed(shown)} (not found in checkpoint). "
+    message += f"variables of the graph: {listed(shown)} (not found in checkpoint). "
+    if averages := without_averages(missing, keys.by_name):
+        message += f"{averages}. "
     if unused:
-        message += f"It has {len(unused)} that the graph lacks: {_listed(unused)}. "
+        message += f"It has {len(unused)} that the graph lacks: {listed(unused)}. "
     return message + (
         "Use the model that it was saved from, or start a new model_dir from it with "
         "warm_start_from=estimator_ckpt.warm_start_settings(checkpoint, rename={old: new})"
     )
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more

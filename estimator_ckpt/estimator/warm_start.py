@@ -24,11 +24,11 @@ from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live.objects import dtype_of, named_by_name, offered_roles, shape_of
 from estimator_ckpt.live.tensorflow_internals import grouped_variables
+from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.roles import Role
 
 _log = logging.getLogger(__name__)
-_SHOWN = 10
 
 
 def warm_start_settings(
@@ -109,7 +109,7 @@ class GraphWarmStartSettings(tf_estimator.WarmStartSettings):
         if not chosen:
             raise VariableMismatchError(
                 f"nothing of the checkpoint '{prefix}' fits the variables of this graph; it has "
-                f"{', '.join(sorted(keys)[:10])}; give rename={{old: new}} or another include"
+                f"{listed(sorted(keys))}; give rename={{old: new}} or another include"
             )
         yield from (
             prefix,
@@ -174,7 +174,7 @@ class _Choice:
         if misfits and self._on_mismatch == "error":
             raise VariableMismatchError(
                 f"{len(misfits)} variables of the graph don't fit the checkpoint: "
-                f"{'; '.join(misfits[:_SHOWN])}; leave them out with include, give "
+                f"{listed(misfits)}; leave them out with include, give "
                 "on_mismatch='skip', or vocab_info to remap the rows of an embedding"
             )
         return chosen, rows
@@ -197,7 +197,7 @@ def _require_known(vocab_info: Mapping[str, Any], variables: Mapping[str, Any]) 
     if unknown:
         raise VariableMismatchError(
             f"vocab_info names '{unknown[0]}', which is no variable of the graph; it has "
-            f"{', '.join(sorted(variables)[:10])}"
+            f"{listed(sorted(variables))}"
         )
 
 

@@ -24,12 +24,12 @@ from estimator_ckpt.checkpoint.fitting import Shape, misfit
 from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
 
 _log = logging.getLogger(__name__)
-_SHOWN = 10
 _COUNTS = ("counter", "global_step")
 _INT32, _INT64 = 3, 9
 
@@ -235,7 +235,7 @@ class LiveObjects:
             _log.warning(
                 "The checkpoint has nothing for %d values of optimizers, which keep their own: %s",
                 len(lost),
-                "; ".join(list(lost.values())[:_SHOWN]),
+                listed(lost.values()),
             )
         graph = self.graph.without(lost)
         if naming.SAVE_COUNTER_KEY not in {*sources, *added}:
@@ -276,14 +276,10 @@ def _reason_unused(role: Role) -> str:
 def _unlike(absent: list[str], misfits: list[str]) -> str:
     parts = []
     if absent:
-        shown = "; ".join(absent[:_SHOWN])
-        more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
         parts.append(
             f"the checkpoint lacks {len(absent)} variables of the objects that it should be like: "
-            f"{shown}{more}; give rename={{old: new}}"
+            f"{listed(absent)}; give rename={{old: new}}"
         )
     if misfits:
-        shown = "; ".join(misfits[:_SHOWN])
-        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
-        parts.append(f"{len(misfits)} variables don't fit: {shown}{more}")
+        parts.append(f"{len(misfits)} variables don't fit: {listed(misfits)}")
     return "; ".join(parts)

@@ -31,11 +31,11 @@ from estimator_ckpt.live.objects import (
     shape_of,
     variable_in,
 )
+from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.roles import Role
 
 _log = logging.getLogger(__name__)
-_SHOWN = 10
 ON_MISMATCH = ("error", "skip", "overlap")
 """What to do about a variable that has another shape or type in the checkpoint."""
 _NUMBERED = re.compile(r"_\d+(?=/|$)")
@@ -303,7 +303,7 @@ class _Plan:
         if self.misfits and self.on_mismatch == "error":
             raise VariableMismatchError(
                 f"{len(self.misfits)} variables don't fit the checkpoint '{prefix}', and nothing "
-                f"was restored: {_listed(self.misfits)}; use a model of the same shapes, or give "
+                f"was restored: {listed(self.misfits)}; use a model of the same shapes, or give "
                 "on_mismatch='skip', or 'overlap' to copy what both have"
             )
         self._note_other_variables()
@@ -315,7 +315,7 @@ class _Plan:
             rows = [f"'{row.target}': {row.note}" for row in others]
             raise VariableMismatchError(
                 f"{len(rows)} variables would get what was saved from others, and nothing was "
-                f"restored: {_listed(rows)}; the objects are in another order than when they were "
+                f"restored: {listed(rows)}; the objects are in another order than when they were "
                 "saved: give the same, or rename= to go by names only"
             )
         gone = [row for row in self.unmatched if not row.reason.startswith("skipped: ")]
@@ -362,11 +362,11 @@ class _Plan:
         taken = len(self.restored)
         message = (
             f"{len(rows)} of {len(rows) + taken} variables get no value (not found in checkpoint) "
-            f"from '{self.account.checkpoint.prefix}', and nothing was restored: {_listed(rows)}. "
+            f"from '{self.account.checkpoint.prefix}', and nothing was restored: {listed(rows)}. "
         )
         left = self._left()
         if left:
-            message += f"Not taken: {_listed([row.name for row in left])}. "
+            message += f"Not taken: {listed([row.name for row in left])}. "
         return message + "Give rename={old: new}, or strict=False to restore the others"
 
     def report(self, may_defer: bool) -> RestoreReport:
@@ -408,7 +408,7 @@ def _tell(report: RestoreReport, strict: bool | str) -> None:
     """Logs what a reader of the report should not have to look for."""
     notes = [f"'{row.target}': {row.note}" for row in report.restored if row.note]
     if notes:
-        _log.warning("Restored from '%s', but look at: %s", report.prefix, _listed(notes))
+        _log.warning("Restored from '%s', but look at: %s", report.prefix, listed(notes))
     if report.unmatched:
         rows = [f"  {row.name}: {row.reason}" for row in report.unmatched]
         _log.warning(
@@ -419,8 +419,3 @@ def _tell(report: RestoreReport, strict: bool | str) -> None:
         )
     if not report.restored and not report.deferred and not strict:
         _log.warning("Nothing was restored from '%s'", report.prefix)
-
-
-def _listed(items: list[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return "; ".join(items[:_SHOWN]) + more

@@ -11,10 +11,10 @@ Nothing is guessed: a slot whose values mean something else is not taken, and th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from estimator_ckpt.messages import listed, near
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import is_power
 
@@ -72,9 +72,7 @@ class _Matcher:
             return self._power(name) if is_power(name) else self._counter()
         if role.kind == "hyperparameter":
             return self._hyperparameter(role)
-        near = difflib.get_close_matches(name, self._offered, 1)
-        hint = f"; near is '{near[0]}'" if near else ""
-        return Match(None, f"the checkpoint has nothing called '{name}'{hint}")
+        return Match(None, f"the checkpoint has nothing called '{name}'{near(name, self._offered)}")
 
     def _slot(self, role: Role) -> Match:
         slots = self._of.get(("slot", role.of), [])
@@ -83,8 +81,9 @@ class _Matcher:
             return Match(found[0], f"it holds the same: {role.meaning or role.slot}")
         what = role.meaning or role.slot
         if len(found) > 1:
-            listed = ", ".join(map(repr, found[:_SHOWN]))
-            return Match(None, f"several slots of '{role.of}' hold '{what}': {listed}")
+            return Match(
+                None, f"several slots of '{role.of}' hold '{what}': {listed(found, _SHOWN)}"
+            )
         if slots:
             held = "; ".join(
                 f"'{each}' holds '{self._offered[each].meaning or self._offered[each].slot}'"
@@ -126,8 +125,8 @@ class _Matcher:
         if steps and not counters:
             return Match(steps[0], "the global step, as no optimizer counts by itself")
         if counters:
-            listed = ", ".join(map(repr, counters[:_SHOWN]))
-            return Match(None, f"there are several counters of optimizers: {listed}")
+            shown = listed(counters, _SHOWN)
+            return Match(None, f"there are several counters of optimizers: {shown}")
         return Match(None, "the checkpoint counts no steps")
 
     def _power(self, name: str) -> Match:

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Union
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming.filters import everything, near
+from estimator_ckpt.messages import near
+from estimator_ckpt.naming.filters import everything
 from estimator_ckpt.naming.layout import GLOBAL_STEP
 from estimator_ckpt.naming.roles import Role
 
@@ -79,9 +80,21 @@ class RenameRules:
 
     Attributes:
       rules: the rules.
+
+    Raises:
+      CheckpointArgumentError: two rules give one old name different new ones.
     """
 
     rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        news: dict[str, str] = {}
+        for rule in self.rules:
+            if not rule.chained and news.setdefault(rule.old, rule.new) != rule.new:
+                raise CheckpointArgumentError(
+                    f"'{rule.old}' is renamed both to '{news[rule.old]}' and to '{rule.new}'; "
+                    "leave one of the rules out"
+                )
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.rules))

@@ -14,7 +14,7 @@ The names are those of tf.compat.v1.train, tf.keras.optimizers.legacy, tf.keras.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 AVERAGE = "ExponentialMovingAverage"
@@ -260,16 +260,3 @@ def _kind_by_slots(slots: frozenset[str]) -> str:
         if slot in slots:
             return kind
     return "adagrad" if slots == {"accumulator"} else ""
-
-
-def without_averages(name: str, names: Collection[str]) -> str:
-    """Returns what to say of an average that is missing although its variable is there, or "".
-
-    Args:
-      name: of the tensor that is missing.
-      names: of those that are there.
-    """
-    owner, _, last = name.rpartition("/")
-    if last != AVERAGE or owner not in names:
-        return ""
-    return f" (the checkpoint was trained without moving averages; '{owner}' itself is there)"

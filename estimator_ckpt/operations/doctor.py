@@ -128,7 +128,9 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     latest, listed = _state(directory, found)
     bases = [name[: -len(".index")] for name in names if name.endswith(".index")]
     opened = {base: _open(directory, base, latest, listed, found) for base in bases}
-    rows = [_row(base, each, _state_of(base, latest, listed)) for base, each in opened.items()]
+    rows = [
+        _row(base, each, _state_of(base, latest, listed), found) for base, each in opened.items()
+    ]
     rows.sort(key=lambda row: (-1 if row.step is None else row.step, row.name))
     nothing_named = latest is None or is_v1(latest)
     if not rows and nothing_named and not any(map(_SHARD.fullmatch, names)):
@@ -210,7 +212,9 @@ def _open(
     return None
 
 
-def _row(base: str, checkpoint: Checkpoint | None, state: str | None) -> CheckpointRow:
+def _row(
+    base: str, checkpoint: Checkpoint | None, state: str | None, found: _Findings
+) -> CheckpointRow:
     """Derives from its format who can read a checkpoint."""
     if checkpoint is None:
         return CheckpointRow(base, None, None, 0, state, False, "no", "no", "no", "no")
@@ -219,6 +223,7 @@ def _row(base: str, checkpoint: Checkpoint | None, state: str | None) -> Checkpo
     account = Account(checkpoint)
     format = account.format
     step = _step(account)
+    _look_for_lost(base, account, found)
     named, objects = format in ("tf1", "dual"), format in ("tf2", "dual")
     return CheckpointRow(
         base,
@@ -232,6 +237,22 @@ def _row(base: str, checkpoint: Checkpoint | None, state: str | None) -> Checkpo
         wrapped_estimator=_yes(step is not None),
         tf2_checkpoint=_yes(objects) if objects else "by name",
     )
+
+
+def _look_for_lost(base: str, account: Account, found: _Findings) -> None:
+    """Looks for values that the object graph names and the index lacks."""
+    try:
+        lost = account.lost_keys
+    except DamagedCheckpointError:  # which `verify` tells of
+        return
+    if lost:
+        found.error(
+            f"{base}.index",
+            f"its object graph names {len(lost)} values that are not in it: {listed(lost, 3)}; "
+            "TensorFlow 2 can't restore them",
+            "save it again, without tf.train.experimental.MaxShardSizePolicy if those variables "
+            "have no elements; or restore what is there, with strict=False",
+        )
 
 
 def _step(account: Account) -> int | None:

@@ -84,6 +84,7 @@ class _Piece(NamedTuple):
 def verify(
     checkpoint: str | os.PathLike[str],
     *,
+    names: str = "auto",
     wanted: Callable[[str], bool] | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -91,6 +92,7 @@ def verify(
 
     Args:
       checkpoint: a prefix, the path of an index, or a directory with a checkpoint (its latest).
+      names: how tensors are called, "auto" or "path", as for `describe`.
       wanted: says of a variable's name, or of the key of what is none, whether to check the tensor;
         all by default.
       progress: called with (prefix, bytes checked, bytes in all), from several threads in turn.
@@ -116,7 +118,9 @@ def verify(
         on_damage(f"it is {other}" if other else f"{error}; no tensor can be found without it")
         return Verification(prefix, 0, 0, 0, tuple(findings))
     opened = Checkpoint(prefix, index)
-    pieces = _pieces(opened, wanted or (lambda name: True))
+    account = Account(opened, names)
+    findings += _lost(account, wanted or (lambda name: True))
+    pieces = _pieces(account, wanted or (lambda name: True))
     usable = [_on_disk(opened, shard, of_shard, findings) for shard, of_shard in pieces.items()]
     total = sum(piece.entry.size for of_shard in usable for piece in of_shard)
     counter = _Counter(prefix, total, progress)
@@ -132,12 +136,25 @@ def verify(
     return Verification(prefix, count, total, index.num_shards, tuple(findings))
 
 
-def _pieces(checkpoint: Checkpoint, wanted: Callable[[str], bool]) -> dict[int, list[_Piece]]:
+def _lost(account: Account, wanted: Callable[[str], bool]) -> list[Finding]:
+    """Finds what the object graph names and the index lacks."""
+    try:
+        keys = account.lost_keys
+    except Exception as error:  # its tensor is checked as all others are
+        if isinstance(error, CheckpointError) or files.is_refusal(error):
+            return []
+        raise
+    path = index_path(account.checkpoint.prefix)
+    problem = "the object graph names it, but the index has no such key: its value is lost"
+    return [Finding(path, key, problem) for key in keys if wanted(key)]
+
+
+def _pieces(account: Account, wanted: Callable[[str], bool]) -> dict[int, list[_Piece]]:
     """Lists what has to be checked in each shard, in the order of the file, each place once."""
-    names = _names(checkpoint)
+    names = _names(account)
     pieces: dict[TensorEntry, _Piece] = {}
     # Name-based keys, which are shorter, label what has two keys.
-    for key, entry in sorted(checkpoint.index.entries.items(), key=lambda row: len(row[0])):
+    for key, entry in sorted(account.entries.items(), key=lambda row: len(row[0])):
         label = names.get(key, key)
         if wanted(label):
             for number, stored in enumerate(entry.stored):
@@ -149,9 +166,9 @@ def _pieces(checkpoint: Checkpoint, wanted: Callable[[str], bool]) -> dict[int, 
     return by_shard
 
 
-def _names(checkpoint: Checkpoint) -> dict[str, str]:
+def _names(account: Account) -> dict[str, str]:
     try:
-        return Account(checkpoint).name_of
+        return account.name_of
     except Exception as error:  # the object graph may be what is damaged or missing
         if isinstance(error, CheckpointError) or files.is_refusal(error):
             return {}

@@ -1,7 +1,7 @@
 """Layers that look alike: what fits by roles and shapes, on both sides.
 
-    classes = classes_of(source_layers, target_layers)
-    classes[0].sources, classes[0].targets
+classes = classes_of(source_layers, target_layers)
+classes[0].sources, classes[0].targets
 """
 
 from __future__ import annotations

@@ -193,9 +193,7 @@ def _divided(cell: Cell, word: str, words: Words, strict: bool) -> Iterator[Cell
             cell.contested,
         )
     else:
-        yield Cell(
-            cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike)
-        )
+        yield Cell(cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike))
 
 
 @dataclass(frozen=True)
@@ -268,9 +266,7 @@ def _matched(cell: Cell, left: list[_Column], right: list[_Column]) -> _Match | 
     return None if chosen and not found else _ranked(cell, left, right)
 
 
-def _shifted(
-    cell: Cell, left: list[_Column], right: list[_Column], chosen: bool
-) -> _Match | None:
+def _shifted(cell: Cell, left: list[_Column], right: list[_Column], chosen: bool) -> _Match | None:
     """Pairs layers whose numbers differ by the same in all of them: by nothing, or by one."""
     shifts = [min(b.values) - min(a.values) for a, b in zip(left, right)]
     rows = zip(*(column.values for column in left))

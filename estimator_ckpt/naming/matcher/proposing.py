@@ -281,7 +281,6 @@ def _without_clashes(found: Mapping[Layer, Verdict]) -> dict[Layer, Verdict]:
     }
 
 
-
 def _whole_if_most_is_open(
     open_cells: list[tuple[Cell, str]], decided: Mapping[Layer, Verdict]
 ) -> list[tuple[Cell, str]]:
@@ -341,9 +340,7 @@ def _sorted(
         for name, row in target.items()
     }
     mapped = tuple(
-        Pair(
-            one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape)
-        )
+        Pair(one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape))
         for one, (other, confidence, reason) in sorted(
             pairs.items(), key=lambda item: places[item[1][0]]
         )

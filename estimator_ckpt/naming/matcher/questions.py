@@ -33,7 +33,9 @@ def questions(
         groups.setdefault((_families(cell.sources), _families(cell.targets)), []).append(
             (cell, reason)
         )
-    return [_question([cell for cell, _ in group], group[0][1], aligned) for group in groups.values()]
+    return [
+        _question([cell for cell, _ in group], group[0][1], aligned) for group in groups.values()
+    ]
 
 
 def _families(layers: Iterable[Layer]) -> frozenset[Words]:

@@ -134,9 +134,7 @@ def split_or_joined(sources: Sequence[Layer], targets: Sequence[Layer]) -> list[
     return found
 
 
-def _wholes(
-    wholes: Sequence[Layer], parts: Sequence[Layer]
-) -> Iterator[tuple[Layer, list[Layer]]]:
+def _wholes(wholes: Sequence[Layer], parts: Sequence[Layer]) -> Iterator[tuple[Layer, list[Layer]]]:
     left, right = (_by_shape(side, lambda shape: shape) for side in (wholes, parts))
     used: set[tuple[int, ...]] = set()
     for shape, ones in left.items():

@@ -1,9 +1,9 @@
 """What the matcher takes and what it answers.
 
-    row = NamedShape("dnn/logits/kernel", (16, 3), "float32", created=9)
-    proposal = propose([row], [...])
-    proposal.pairs("certain", "likely")      # {source: target}
-    proposal.questions, proposal.refusals, proposal.unmapped_source
+row = NamedShape("dnn/logits/kernel", (16, 3), "float32", created=9)
+proposal = propose([row], [...])
+proposal.pairs("certain", "likely")      # {source: target}
+proposal.questions, proposal.refusals, proposal.unmapped_source
 """
 
 from __future__ import annotations

@@ -176,7 +176,9 @@ def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict
             continue
         partner = orders.partner(twin, cell.targets)
         if partner is None or _mirrored(layer, twin, target, partner, orders.sorted_sides):
-            return Verdict(None, None, "they are mirror images, and only the order tells them apart")
+            return Verdict(
+                None, None, "they are mirror images, and only the order tells them apart"
+            )
     sure = not twins and any(target in each.candidates.get(layer, ()) for each in orders.strong)
     return Verdict(target, CERTAIN if sure else LIKELY, "the order of layers")
 
@@ -189,7 +191,10 @@ def _mirrored(
     They are mirror images if both sides tell them apart in words that have nothing in common.
     Tables that stand beside each other are unless both sides number them.
     """
-    if any(by_name and a.words != b.words for by_name, a, b in zip(sorted_sides, (one, other), (two, twin))):
+    if any(
+        by_name and a.words != b.words
+        for by_name, a, b in zip(sorted_sides, (one, other), (two, twin))
+    ):
         return True  # the alphabet is no order of layers
     if one.kind == "embedding" or other.kind == "embedding":
         return not (_numbered(one, two) and _numbered(other, twin))
