@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.naming.rules import RenameRules, parse_rules
+from estimator_ckpt.naming.rules import RenameRules, Rule, parse_rules
 from estimator_ckpt.storage import files
 
 _FILE = "@"
@@ -30,7 +30,7 @@ def load_rules(texts: str | Iterable[str]) -> RenameRules:
       CheckpointArgumentError: a rule is unusable, or a file can't be read; the message has its name
         and the number of the line.
     """
-    rules = []
+    rules: list[Rule] = []
     for text in (texts,) if isinstance(texts, str) else texts:
         path = text[len(_FILE) :] if text.startswith(_FILE) else None
         try:
