@@ -14,7 +14,8 @@ from estimator_ckpt.estimator.background.preemption import PreemptionNotice
 
 # The module by itself, as importing TensorFlow takes seconds.
 PRELUDE = f"""
-import ctypes, importlib.util, logging, multiprocessing, os, signal, subprocess, sys, threading, time
+import ctypes, importlib.util, logging, multiprocessing, os, signal, subprocess, sys
+import threading, time
 logging.basicConfig(format="%(message)s")
 spec = importlib.util.spec_from_file_location("preemption", {preemption.__file__!r})
 preemption = sys.modules["preemption"] = importlib.util.module_from_spec(spec)
