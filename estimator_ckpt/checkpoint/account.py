@@ -25,7 +25,7 @@ from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointErro
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_object_key
-from estimator_ckpt.naming.roles import Named, Role, tell_roles
+from estimator_ckpt.naming.roles import Role, tell_roles
 
 NAMES = ("auto", "path")
 """How tensors may be called: by name where they have one, or all by their object paths."""
@@ -117,19 +117,19 @@ class Account:
     def roles(self) -> dict[str, Role]:
         """{name: the part that its tensor plays}."""
         # Where the objects hold everything by name, their graph tells no more than the names.
-        by_name = not self.has_objects or naming.layout_of(self.entries) is not None
+        by_name = not self.has_objects or self.layout is not None
+        tensors = {name: self.entries[key] for name, key in self.key_of.items()}
         graph = None if by_name else self.graph
-        graph_names = graph.full_names if graph else {}
-        tensors = {}
-        for name, key in self.key_of.items():
-            entry = self.entries[key]
-            path = self._object_key.get(name, key) if graph_names else key
-            tensors[name] = Named(path, entry.shape, entry.dtype, graph_names.get(path, ""))
-        roles = tell_roles(tensors, graph)
+        roles = tell_roles(tensors, graph, self._object_key if self.has_objects else None)
         step = self.step_name
         if step is not None:
             roles[step] = Role("global_step")
         return roles
+
+    @functools.cached_property
+    def layout(self) -> naming.Layout | None:
+        """The layout that holds all variables by name; None if objects hold them otherwise."""
+        return naming.layout_of(self.entries) if self.has_objects else None
 
     @property
     def step_name(self) -> str | None:

@@ -96,7 +96,7 @@ def plan(
     edited = edit(account) if edit else naming.Edit.nothing(account.key_of)
     if keeps_objects and edit:
         # Where the objects hold variables by name, their graph is made anew rather than read.
-        layout = naming.layout_of(account.entries)
+        layout = account.layout
         keeps_objects = layout is None
         if keeps_objects and edited.renames:
             raise CheckpointArgumentError(
@@ -114,7 +114,7 @@ def plan(
             target.add_new_objects(layout or default)
             if layout is None:
                 target.notes.append(_NO_LAYOUT.format(default.container))
-    elif account.has_objects and naming.layout_of(account.entries) is None:
+    elif account.has_objects and account.layout is None:
         paths = [key for key in account.name_of if is_object_key(key)]
         if paths:
             target.notes.append(_LOST_LAYOUT.format(len(paths), paths[0]))

@@ -104,7 +104,7 @@ def named_by_name(variables: Mapping[str, Any]) -> dict[str, Role]:
     """Tells the roles of variables from their names and shapes, {name: variable}."""
     return tell_roles(
         {
-            name: Named(name, _known(shape_of(variable)), dtype_of(variable))
+            name: Named(_known(shape_of(variable)), dtype_of(variable))
             for name, variable in variables.items()
         }
     )
@@ -163,10 +163,11 @@ class LiveObjects:
         """{what a value is called here: its role}."""
         return tell_roles(
             {
-                self.names[key]: Named(key, _known(value.shape), value.dtype or 0, value.name)
+                self.names[key]: Named(_known(value.shape), value.dtype or 0)
                 for key, value in self.values.items()
             },
             self.graph,
+            {name: key for key, name in self.names.items()},
         )
 
     def role(self, key: str) -> Role:

@@ -36,6 +36,8 @@ def escape(part: str) -> str:
 
 def unescape(part: str) -> str:
     """Undoes `escape`, in one pass, so that `a..Sb` is `a.Sb` and not `a./b`."""
+    if "." not in part:
+        return part
     if ".." not in part:
         return part.replace(".S", "/")
     return ".".join([piece.replace(".S", "/") for piece in part.split("..")])
@@ -49,6 +51,11 @@ def variable_key(*path: str) -> str:
 def is_object_key(key: str) -> bool:
     """Returns whether a key has the form of an object path with an attribute."""
     return _ATTRIBUTES in key
+
+
+def is_variable_key(key: str) -> bool:
+    """Returns whether an object key is that of a variable's value."""
+    return key.endswith(_VARIABLE)
 
 
 def is_slot_key(key: str) -> bool:

@@ -1,6 +1,6 @@
 """What part each tensor of a checkpoint plays: a variable, the slot of which one, the step, ...
 
-    roles = tell_roles(tensors, graph)              # tensors: {name: Named(key, shape, dtype)}
+    roles = tell_roles(tensors, graph, keys)        # tensors: {name: what has shape and dtype}
     roles["dnn/kernel/Adam"]       # Role("slot", "dnn/kernel", "Adam", "adam", "adam: mean of ...")
 
 Told from the object graph where there is one; else from known names *with* shapes that fit. What
@@ -10,13 +10,13 @@ nothing tells otherwise is a variable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.naming.layout import GLOBAL_STEP
 from estimator_ckpt.naming.object_graph import ObjectGraph
 from estimator_ckpt.naming.optimizers import OptimizerValue, optimizer_state
-from estimator_ckpt.naming.paths import VARIABLE_VALUE, attribute_of, is_object_key
+from estimator_ckpt.naming.paths import attribute_of, is_object_key, is_variable_key
 from estimator_ckpt.naming.slots import (
     AVERAGE,
     SlotName,
@@ -25,6 +25,7 @@ from estimator_ckpt.naming.slots import (
     is_hyperparameter,
     is_power,
     kind_of_optimizer,
+    may_be_slot,
     meaning,
     parse_slot,
 )
@@ -37,20 +38,28 @@ KINDS = (
 _OF_OPTIMIZER = frozenset(("slot", "counter", "hyperparameter"))
 
 
+class Shaped(Protocol):
+    """What a role is told from besides a name; the entry of a stored tensor is one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each dimension."""
+
+    @property
+    def dtype(self) -> int:
+        """Number of the element type."""
+
+
 class Named(NamedTuple):
-    """A tensor as far as its role can be told from it.
+    """A tensor that is not stored, as far as its role can be told from it.
 
     Attributes:
-      key: its object key, or else its name-based one.
       shape: size of each dimension.
       dtype: number of its element type.
-      full_name: the name that the object graph has for it; "" if none.
     """
 
-    key: str
     shape: tuple[int, ...]
     dtype: int
-    full_name: str = ""
 
 
 class Role(NamedTuple):
@@ -85,38 +94,52 @@ class Role(NamedTuple):
 VARIABLE = Role("variable")
 
 
-def tell_roles(tensors: Mapping[str, Named], graph: ObjectGraph | None = None) -> dict[str, Role]:
+def tell_roles(
+    tensors: Mapping[str, Shaped],
+    graph: ObjectGraph | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> dict[str, Role]:
     """Tells the role of each tensor.
 
     Args:
       tensors: {name: what there is to tell it from}.
       graph: the object graph, if there is one.
+      keys: {name: object key}, of those that have one.
 
     Returns:
       {name: role}.
     """
-    teller = _Teller(tensors, optimizer_state(graph) if graph else {})
-    return _with_meanings({name: teller.role(name) for name in tensors})
+    teller = _Teller(tensors, graph, keys or {})
+    roles = {name: teller.role(name, tensor) for name, tensor in tensors.items()}
+    _add_meanings(roles)
+    return roles
 
 
 class _Teller:
-    def __init__(self, tensors: Mapping[str, Named], state: Mapping[str, OptimizerValue]):
+    def __init__(
+        self, tensors: Mapping[str, Shaped], graph: ObjectGraph | None, keys: Mapping[str, str]
+    ):
         self._tensors = tensors
-        self._state = state
-        self._names = {tensor.key: name for name, tensor in tensors.items()} if state else {}
+        self._keys = keys
+        self._state = optimizer_state(graph) if graph else {}
+        self._full_names = graph.full_names if graph else {}
+        self._names = {key: name for name, key in keys.items()} if self._state else {}
         self._flat: dict[str, list[str]] | None = None
 
-    def role(self, name: str) -> Role:
-        tensor = self._tensors[name]
-        told = self._state.get(tensor.key)
-        if told is not None:
-            return self._of_optimizer(name, tensor, told)
-        if is_object_key(tensor.key) and (attribute := attribute_of(tensor.key)) != VARIABLE_VALUE:
-            return Role("table" if attribute.startswith("table-") else "iterator")
+    def role(self, name: str, tensor: Shaped) -> Role:
+        key = self._keys.get(name)
+        if key is not None:
+            told = self._state.get(key)
+            if told is not None:
+                return self._of_optimizer(name, tensor, told, self._full_names.get(key, ""))
+            if not is_variable_key(key) and is_object_key(key):
+                return Role("table" if attribute_of(key).startswith("table-") else "iterator")
         if name == GLOBAL_STEP:
             return Role("global_step")
         if not tensor.shape and (scalar := _scalar_role(name, tensor)):
             return scalar
+        if not may_be_slot(name):
+            return VARIABLE
         slot, owner = self._read(name, tensor)
         if slot is None or owner is None:
             return VARIABLE
@@ -124,11 +147,13 @@ class _Teller:
             return Role("average", owner)
         return Role("slot", owner, slot.slot, slot.optimizer)
 
-    def _of_optimizer(self, name: str, tensor: Named, told: OptimizerValue) -> Role:
-        kind = kind_of_optimizer(tensor.full_name.partition("/")[0])
+    def _of_optimizer(
+        self, name: str, tensor: Shaped, told: OptimizerValue, full_name: str
+    ) -> Role:
+        kind = kind_of_optimizer(full_name.partition("/")[0])
         if told.role != "slot":
-            return Role(told.role, slot=tensor.full_name.rpartition("/")[2], optimizer=kind)
-        read, owner = self._read(tensor.full_name or name, tensor, is_slot=True)
+            return Role(told.role, slot=full_name.rpartition("/")[2], optimizer=kind)
+        read, owner = self._read(full_name or name, tensor, is_slot=True)
         if told.owner is not None:
             owner = self._names.get(told.owner)
         # The name tells more than the graph: `Adam` of tf.compat.v1.train is `m` in the graph.
@@ -136,7 +161,7 @@ class _Teller:
         return Role("slot", owner, spelled, (read.optimizer if read else "") or kind)
 
     def _read(
-        self, name: str, tensor: Named, *, is_slot: bool = False
+        self, name: str, tensor: Shaped, *, is_slot: bool = False
     ) -> tuple[SlotName | None, str | None]:
         """Finds the reading of a name for which there is a variable of a shape that fits."""
         average = None
@@ -159,14 +184,14 @@ class _Teller:
             return [slot.variable]
         if self._flat is None:
             self._flat = {}
-            for name, tensor in self._tensors.items():
-                for called in {name, tensor.full_name}:
+            for name in self._tensors:
+                for called in {name, self._full_names.get(self._keys.get(name, ""), name)}:
                     self._flat.setdefault(called.replace("/", "_"), []).append(name)
         found = self._flat.get(slot.variable, [])
         return found if len(found) == 1 else []
 
 
-def _scalar_role(name: str, tensor: Named) -> Role | None:
+def _scalar_role(name: str, tensor: Shaped) -> Role | None:
     kind = kind_of_optimizer(name.rpartition("/")[0])
     if is_power(name) or (is_counter(name) and "int" in dtype_name(tensor.dtype)):
         return Role("counter", slot=name.rpartition("/")[2], optimizer=kind)
@@ -175,15 +200,12 @@ def _scalar_role(name: str, tensor: Named) -> Role | None:
     return None
 
 
-def _with_meanings(roles: dict[str, Role]) -> dict[str, Role]:
+def _add_meanings(roles: dict[str, Role]) -> None:
     """Adds what the slots mean, which takes all slots of a variable to tell."""
     slots: dict[str | None, set[str]] = {}
-    for role in roles.values():
-        if role.kind == "slot":
-            slots.setdefault(role.of, set()).add(role.slot)
-    return {
-        name: role._replace(meaning=meaning(role.optimizer, role.slot, frozenset(slots[role.of])))
-        if role.kind == "slot"
-        else role
-        for name, role in roles.items()
-    }
+    found = [(name, role) for name, role in roles.items() if role.kind == "slot"]
+    for _, role in found:
+        slots.setdefault(role.of, set()).add(role.slot)
+    for name, role in found:
+        means = meaning(role.optimizer, role.slot, frozenset(slots[role.of]))
+        roles[name] = role._replace(meaning=means)

@@ -13,6 +13,7 @@ The names are those of tf.compat.v1.train, tf.keras.optimizers.legacy, tf.keras.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -133,6 +134,11 @@ _KERAS3_SLOTS = sorted(
     reverse=True,
 )
 _KERAS3 = re.compile(rf"(?P<variable>.+)_(?P<slot>{'|'.join(_KERAS3_SLOTS)})")
+_SLOT_WORD = re.compile(
+    rf"/(?:{'|'.join(map(re.escape, sorted(_BEHIND)))})(?:_\d+)?$"
+    rf"|(?:^|/)(?:{'|'.join(map(re.escape, sorted(_KERAS_SLOTS)))})/"
+    rf"|/[^/]+_(?:{'|'.join(_KERAS3_SLOTS)})$"
+)
 _HYPERPARAMETERS = frozenset(
     (
         *("beta_1", "beta_2", "decay", "learning_rate", "momentum", "rho", "epsilon", "beta"),
@@ -154,6 +160,12 @@ _KINDS = frozenset(_MEANINGS)
 _KERAS = "keras"  # one of Keras since 2.11, which does not tell its own name
 
 
+def may_be_slot(name: str) -> bool:
+    """Returns whether `parse_slot` may yield anything: at once, as there may be 100,000 names."""
+    return _SLOT_WORD.search(name) is not None
+
+
+@functools.lru_cache(maxsize=4096)
 def kind_of_optimizer(scope: str) -> str:
     """Returns the kind of an optimizer from its own name: `adam_w_1` is `adamw`; "" if unknown."""
     kind = re.sub(r"(_\d+)$", "", scope.rpartition("/")[2]).replace("_", "").lower()
@@ -225,6 +237,7 @@ def is_hyperparameter(name: str) -> bool:
     return last in _HYPERPARAMETERS and bool(kind_of_optimizer(scope))
 
 
+@functools.lru_cache(maxsize=4096)
 def meaning(kind: str, slot: str, siblings: frozenset[str] = frozenset()) -> str:
     """Returns what a slot's values are, in words that are equal where one can take another's place.
 

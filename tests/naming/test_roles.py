@@ -37,7 +37,7 @@ def roles_of(shapes, dtypes=None):
     """The roles of name-based tensors, {name: shape}."""
     return tell_roles(
         {
-            name: Named(name, tuple(shape), (dtypes or {}).get(name, FLOAT))
+            name: Named(tuple(shape), (dtypes or {}).get(name, FLOAT))
             for name, shape in shapes.items()
         }
     )

@@ -12,7 +12,7 @@ SCALARS = ("beta1_power", "global_step")
 
 def roles_of(names):
     """The roles of tensors, of which those that are no scalars have one shape."""
-    return tell_roles({each: Named(each, () if each in SCALARS else (2,), 1) for each in names})
+    return tell_roles({each: Named(() if each in SCALARS else (2,), 1) for each in names})
 
 
 def test_renaming_says_whose_bytes_a_new_name_has():

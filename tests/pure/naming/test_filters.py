@@ -37,7 +37,7 @@ def test_patterns_that_fit_no_name_are_refused_with_near_names():
 
 def roles_of(names):
     """The roles of tensors that all have one shape."""
-    return tell_roles({name: Named(name, (2,), 1) for name in names})
+    return tell_roles({name: Named((2,), 1) for name in names})
 
 
 def test_edits_leave_what_is_not_chosen():

@@ -22,7 +22,7 @@ NAMES = [
 
 def roles_of(names):
     """The roles of tensors that all have one shape."""
-    return tell_roles({name: Named(name, (2,), 1) for name in names})
+    return tell_roles({name: Named((2,), 1) for name in names})
 
 
 def changed(rules, names=NAMES):
