@@ -79,7 +79,7 @@ def test_progress_is_for_people_only():
     ("name", "shown"),
     [
         ("ckpt.data-00000-of-00001", "ckpt.data-00000-of-00001"),
-        ("[/bold]a\n\u202e:smile:", "[/bold]a\\n\\u202e:smile:"),  # rich has markup like it
+        ("[bold]a\n\u202e:smile:", "[bold]a\\n\\u202e:smile:"),  # rich has markup like it
     ],
 )
 def test_progress_names_the_file(monkeypatch, name, shown):
