@@ -239,7 +239,8 @@ def write_state(
 
 def _joined(directory: str, path: str) -> str:
     if _WINDOWS_PATH.match(path) and os.sep == "/":
-        return path.replace("\\", "/")  # not from here; its last part may be
+        # It is of another machine; its last part may be here. (C:\/ is no scheme.)
+        path = re.sub(r"[\\/]+", "/", path).lstrip("/")
     return path if os.path.isabs(path) or files.is_remote(path) else os.path.join(directory, path)
 
 
