@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from estimator_ckpt.messages import escaped
 from estimator_ckpt.storage import files
 
 if TYPE_CHECKING:
@@ -326,12 +327,12 @@ def tf1_dir_from_flags(
         raise flags.IllegalFlagValueError(f"--{flag}={tf1_dir!r} is no folder's name")
     if model_dir is None:
         if _MODEL_DIR in tf1_dir:
-            raise flags.IllegalFlagValueError(f"--{flag}={tf1_dir} needs a model_dir")
+            raise flags.IllegalFlagValueError(f"--{flag}={escaped(tf1_dir)} needs a model_dir")
         return tf1_dir
     tf1_dir = tf1_dir.replace(_MODEL_DIR, model_dir)
     if files.is_same(tf1_dir, model_dir):
         raise flags.IllegalFlagValueError(
-            f"--{flag}={tf1_dir} is the model_dir itself; "
+            f"--{flag}={escaped(tf1_dir)} is the model_dir itself; "
             f"give a folder of its own, for example --{flag}={_MODEL_DIR}/tf1"
         )
     return tf1_dir

@@ -303,3 +303,14 @@ def test_a_symbolic_link_to_the_model_dir_is_no_tf1_dir(tmp_path):
         checkpoint_flags.tf1_dir_from_flags(
             str(tmp_path / "job"), flag_values=parse(f"--tf1_dir={tmp_path}/link")
         )
+
+
+@pytest.mark.parametrize("model_dir", [None, "a\n\u202e"])
+def test_flag_errors_are_one_line_whatever_the_value(model_dir):
+    values = flags.FlagValues()
+    checkpoint_flags.define_checkpoint_flags(values)
+    values(["job", "--tf1_dir={model_dir}" + ("" if model_dir else "/a\n\u202e")])
+    with pytest.raises(flags.IllegalFlagValueError) as raised:
+        checkpoint_flags.tf1_dir_from_flags(model_dir, flag_values=values)
+    assert "a\\n\\u202e" in str(raised.value)
+    assert str(raised.value).isprintable()

@@ -9,7 +9,6 @@ files that a checkpoint had before it was replaced, which readers may have neede
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 
@@ -22,9 +21,10 @@ from estimator_ckpt.checkpoint.opening import (
     index_path,
 )
 from estimator_ckpt.errors import DamagedCheckpointError
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files, staging
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _COUNT = re.compile(r"-of-(\d{5})$")
 
 

@@ -9,7 +9,6 @@ Opening reads the index and looks at the shards' sizes; no tensor is read.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -21,10 +20,10 @@ from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index
 from estimator_ckpt.bundle.protos import CheckpointState
 from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
-from estimator_ckpt.messages import listed, nearest
+from estimator_ckpt.messages import listed, logger, nearest
 from estimator_ckpt.storage import files
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 STATE_FILE = "checkpoint"
 INDEX_SUFFIX = ".index"
@@ -240,7 +239,8 @@ def write_state(
 
 def _joined(directory: str, path: str) -> str:
     if _WINDOWS_PATH.match(path) and os.sep == "/":
-        return path.replace("\\", "/")  # not from here; its last part may be
+        # It is of another machine; its last part may be here. (C:\/ is no scheme.)
+        path = re.sub(r"[\\/]+", "/", path).lstrip("/")
     return path if os.path.isabs(path) or files.is_remote(path) else os.path.join(directory, path)
 
 

@@ -12,7 +12,6 @@ what was replaced: whoever has the old index open can read on until then.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,9 +35,10 @@ from estimator_ckpt.errors import (
     CheckpointWriteError,
     DamagedCheckpointError,
 )
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass(frozen=True)

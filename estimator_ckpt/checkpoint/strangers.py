@@ -19,6 +19,10 @@ from estimator_ckpt.storage import files
 _HEAD = 512
 NPZ = "a numpy archive (.npz)"
 SAFETENSORS = "a safetensors file"
+_NO_NPZ = f"called {NPZ}, but is none"
+_NO_SAFETENSORS = f"called {SAFETENSORS}, but is none"
+FOR_IMPORT = (NPZ, SAFETENSORS, _NO_NPZ, _NO_SAFETENSORS)
+"""What importing reads itself, or says more of."""
 _IMPORT = "make a checkpoint of it with `estimator-ckpt import FILE TARGET --to=dual`"
 _UNPACK = "unpack it, and give a checkpoint that is in it"
 _KERAS = (
@@ -77,8 +81,8 @@ _BY_NAME = (
     (".pth", _PYTORCH),
     (".h5", Stranger("called an HDF5 file, but is none", "download it again")),
     (".keras", Stranger("called a Keras file, but is none", "download it again")),
-    (".npz", Stranger(f"called {NPZ}, but is none", "download it again")),
-    (".safetensors", Stranger(f"called {SAFETENSORS}, but is none", "download it again")),
+    (".npz", Stranger(_NO_NPZ, "download it again")),
+    (".safetensors", Stranger(_NO_SAFETENSORS, "download it again")),
 )
 
 

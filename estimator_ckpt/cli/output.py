@@ -153,7 +153,7 @@ def progress_bars(verb: str) -> Iterator[Progress | None]:
         yield None
         return
     bar = progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.DownloadColumn(binary_units=True),
         progress.TimeRemainingColumn(),

@@ -18,7 +18,6 @@ task and calls back, in a context that says which task it is, with the strategy 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +36,9 @@ __all__ = [
     "train_and_evaluate",
 ]
 
-_log = logging.getLogger(__name__)
+from estimator_ckpt.messages import logger
+
+_log = logger(__name__)
 _CHIEF, _WORKER, _PS, _MASTER, _EVALUATOR = "chief", "worker", "ps", "master", "evaluator"
 _INDEPENDENT_WORKER = coordinator.CoordinatorMode.INDEPENDENT_WORKER
 _STANDALONE_CLIENT = coordinator.CoordinatorMode.STANDALONE_CLIENT

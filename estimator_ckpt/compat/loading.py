@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -21,8 +20,9 @@ from typing import Any
 from estimator_ckpt.compat.aliases import api_module, api_parents, supply_aliases
 from estimator_ckpt.compat.missing_modules import supply_missing_modules
 from estimator_ckpt.errors import EstimatorUnavailableError
+from estimator_ckpt.messages import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _LAST_MINOR = 15  # of tensorflow-estimator 2.N.0, one for each TensorFlow up to 2.15
 _INPUT_HOOK = "CheckpointInputPipelineHook"  # it went with tf.estimator
 _LEGACY_KERAS = "TF_USE_LEGACY_KERAS"

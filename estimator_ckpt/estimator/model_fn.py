@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -28,8 +27,9 @@ from estimator_ckpt.estimator.tf1_copies.emission import ON_ERROR
 from estimator_ckpt.estimator.tf1_copies.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
 from estimator_ckpt.live.tensorflow_internals import is_export_for_training
+from estimator_ckpt.messages import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 ModelFn = Callable[..., Any]
 _WRAPPED = "_estimator_ckpt_wrapped"

@@ -8,7 +8,6 @@ The keys are TensorFlow's for that Checkpoint. What it does not reach is saved a
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,10 @@ import tensorflow as tf
 
 from estimator_ckpt import naming
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.messages import logger
 from estimator_ckpt.naming.paths import variable_key
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _SHOWN = 10
 
 ObjectKeys = dict[str, tuple[str, ...]]

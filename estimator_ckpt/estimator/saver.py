@@ -13,7 +13,6 @@ keys under which the checkpoint at hand has each tensor.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,10 +32,11 @@ from estimator_ckpt.estimator.restoring import find_keys
 from estimator_ckpt.estimator.saver_ops import OpsBuilder
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.data_loss import told_as_damage
+from estimator_ckpt.messages import logger
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 from estimator_ckpt.storage import files
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class CheckpointSaver(tf.compat.v1.train.Saver):

@@ -11,7 +11,6 @@ TensorFlow's own freezing would lose what the old job did (retention, other form
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +19,10 @@ import tensorflow as tf
 from estimator_ckpt.estimator.job_saver import register_job_saver
 from estimator_ckpt.estimator.saver import CheckpointSaver
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.messages import logger
 from estimator_ckpt.naming import GLOBAL_STEP
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _SAVERS = tf.compat.v1.GraphKeys.SAVERS
 _CHECKPOINTS = (tf.train.Checkpoint, tf.compat.v1.train.Checkpoint)
 _DEFAULT_SAVER_OPTIONS = {"sharded": True, "save_relative_paths": True}

@@ -8,12 +8,13 @@ own counter, and no variable of the model is ever updated: the job runs, saves, 
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import tensorflow as tf
 
-_log = logging.getLogger(__name__)
+from estimator_ckpt.messages import logger
+
+_log = logger(__name__)
 _READS = frozenset(
     ("ReadVariableOp", "VarIsInitializedOp", "VariableShape", "ResourceGather", "ResourceGatherNd")
 )

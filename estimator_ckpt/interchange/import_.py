@@ -111,7 +111,7 @@ def import_checkpoint(
         raise CheckpointArgumentError(f"to must be {choices(FORMATS)}, not '{to}'")
     path, prefix = os.fsdecode(source), other_prefix(target, source)
     found = strangers.stranger(path)
-    if found is not None and found.what not in (strangers.NPZ, strangers.SAFETENSORS):
+    if found is not None and found.what not in strangers.FOR_IMPORT:
         raise DamagedCheckpointError(f"'{path}' can't be imported: it is {found}")
     kind = file_format_of(path, file_format)
     wanted = naming.NameFilter(include, exclude)

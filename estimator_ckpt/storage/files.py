@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fnmatch
 import glob as local_glob
-import logging
 import os
 import posixpath
 import shutil
@@ -22,9 +21,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage.staging import staging_name
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called while a file is copied, with its path, the bytes done and the bytes in all."""

@@ -24,6 +24,7 @@ from absl import logging as absl_logging
 from estimator_ckpt import compat
 from estimator_ckpt import flags as checkpoint_flags
 from estimator_ckpt.errors import CheckpointError
+from estimator_ckpt.messages import escaped
 from estimator_ckpt.train import job_flags
 
 if TYPE_CHECKING:
@@ -323,7 +324,7 @@ def main(argv: Sequence[str]) -> int:
         job = make_job(flags.FLAGS, started)
         return _RUN[job.flags.mode](job)
     except (CheckpointError, flags.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escaped(error)}", file=sys.stderr)
         return 1
 
 

@@ -13,14 +13,17 @@ import re
 import subprocess
 import sys
 
+import fuzz
 import fuzz_targets
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGETS = sorted(fuzz_targets.TARGETS)
-CI_SECONDS = 64
+CI_SECONDS = 104
+SLOW = ("flags", "owner")  # they define flags anew, and write to the disk
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -42,26 +45,43 @@ def test_the_corpus_has_what_is_sound(target):
 def test_changed_inputs_raise_nothing_else(target):
     seeds = fuzz_targets.seeds(target)
 
-    @settings(deadline=None, max_examples=20 if target == "flags" else 300)
+    @settings(deadline=None, max_examples=20 if target in SLOW else 300)
     @given(st.data())
-    def fuzz(data):
+    def change(data):
         start = bytearray(data.draw(st.sampled_from(seeds)))
         for _ in range(data.draw(st.integers(0, 4))):
             at = data.draw(st.integers(0, len(start)))
             start[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
         fuzz_targets.TARGETS[target](bytes(start))
 
-    fuzz()
+    change()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_any_bytes_raise_nothing_else(target):
-    @settings(deadline=None, max_examples=20 if target == "flags" else 200)
+    @settings(deadline=None, max_examples=20 if target in SLOW else 200)
     @given(st.binary(max_size=300))
-    def fuzz(data):
+    def try_any(data):
         fuzz_targets.TARGETS[target](data)
 
-    fuzz()
+    try_any()
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (lambda data: sum(range(30_000_000)), "it took"),
+        (lambda data: np.ones(2**28, np.uint8).sum(), "MB"),
+    ],
+)
+def test_an_input_may_take_only_so_much(work, said):
+    with pytest.raises(AssertionError, match=said):
+        fuzz_targets.limited(work)(b"")
+
+
+def test_the_targets_share_all_inputs():
+    assert set(fuzz._SHARES) == set(TARGETS)
+    assert sum(fuzz._SHARES.values()) == 100
 
 
 @pytest.mark.slow

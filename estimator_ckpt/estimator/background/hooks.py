@@ -10,7 +10,6 @@ listeners, in the order that a save without this has.
 from __future__ import annotations
 
 import gc
-import logging
 from typing import Any
 
 import tensorflow as tf
@@ -19,8 +18,9 @@ from estimator_ckpt.estimator.background.preemption import PreemptionNotice
 from estimator_ckpt.estimator.job_saver import job_saver
 from estimator_ckpt.estimator.listeners import is_multi_worker
 from estimator_ckpt.estimator.saver import CheckpointSaver
+from estimator_ckpt.messages import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 WHEN_BUSY = ("wait", "skip")
 
 

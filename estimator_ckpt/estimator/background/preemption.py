@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import signal
 import socket
@@ -22,7 +21,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_log = logging.getLogger(__name__)
+from estimator_ckpt.messages import logger
+
+_log = logger(__name__)
 _LONGEST_WAIT = 3600.0
 _SAME_SIGNAL_SECS = 1.0  # `timeout` and others send it to a process, then to its group
 _HANDLED = b"\0"  # no signal has this number

@@ -10,7 +10,6 @@ starts, that is made good by itself; a chief of parameter servers, which have go
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 
@@ -18,9 +17,10 @@ from estimator_ckpt.checkpoint.opening import index_path, read_state
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
 from estimator_ckpt.estimator.tf1_copies.ownership import Claim
 from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, step_of
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def saved_by(model_dir: str, listed: Iterable[str]) -> dict[str, str]:

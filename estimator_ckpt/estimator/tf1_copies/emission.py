@@ -11,7 +11,6 @@ written, as the job's own checkpoints have the same tensors and `convert` makes 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,9 +31,10 @@ from estimator_ckpt.estimator.tf1_copies.catching_up import catch_up, saved_by
 from estimator_ckpt.estimator.tf1_copies.finding import saver_of
 from estimator_ckpt.estimator.tf1_copies.ownership import Claim, claim, renew
 from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, Retention, step_of
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _BASENAME = "model.ckpt"
 ON_ERROR = ("continue", "stop")
 # With these, TensorFlow makes a new session and goes on.

@@ -11,19 +11,19 @@ moved, is known again, and another one is not, though it be under the same path 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
 if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 OWNER_FILE = "estimator_ckpt_job.json"
 """In the directory: whose it is."""

@@ -10,7 +10,6 @@ removed is tried again with the next one. Only what lies in the directory is eve
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -27,9 +26,10 @@ from estimator_ckpt.checkpoint.opening import (
 )
 from estimator_ckpt.checkpoint.publishing import remove_checkpoint
 from estimator_ckpt.errors import CheckpointError
+from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _SECONDS_PER_HOUR = 3600.0
 _NOT_KEPT = "not kept: "  # begins a comment in the state file, with the names in JSON
 

@@ -75,7 +75,14 @@ def test_progress_is_for_people_only():
         assert progress is None
 
 
-def test_progress_names_the_file(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("ckpt.data-00000-of-00001", "ckpt.data-00000-of-00001"),
+        ("[bold]a\n\u202e:smile:", "[bold]a\\n\\u202e:smile:"),  # rich has markup like it
+    ],
+)
+def test_progress_names_the_file(monkeypatch, name, shown):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -85,6 +92,6 @@ def test_progress_names_the_file(monkeypatch):
     stderr = Terminal()
     monkeypatch.setattr("sys.stderr", stderr)
     with output.progress_bars("copying") as progress:
-        progress("model_dir/ckpt.data-00000-of-00001", 1024, 4096)
-        progress("model_dir/ckpt.data-00000-of-00001", 4096, 4096)
-    assert "copying ckpt.data-00000-of-00001" in stderr.getvalue()
+        progress(f"model_dir/{name}", 1024, 4096)
+        progress(f"model_dir/{name}", 4096, 4096)
+    assert f"copying {shown}" in stderr.getvalue()
