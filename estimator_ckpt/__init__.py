@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pathlib
 from typing import Any
 
 from estimator_ckpt._version import __version__ as __version__
+from estimator_ckpt.autograph import not_converted
 
 
 def _modules_by_name() -> dict[str, str]:
@@ -53,6 +55,8 @@ def __getattr__(name: str) -> Any:
             f"{__name__}.{name} needs the module '{error.name}', which is not installed: "
             f"{_INSTALLED_BY[error.name]}"
         ) from error
+    if inspect.isfunction(value):
+        not_converted(value)  # by AutoGraph, where a model_fn calls it
     globals()[name] = value
     return value
 
