@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @not_converted
-def rewrite_spec(spec: Any, mode: str, config: Any, params: Any, options: JobOptions) -> Any:
+def rewrite_spec(spec: Any, mode: Any, config: Any, params: Any, options: JobOptions) -> Any:
     """Returns the spec with the Scaffold of its mode, and the hooks that the options ask for.
 
     Args:

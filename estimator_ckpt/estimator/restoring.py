@@ -79,9 +79,14 @@ def find_keys(
 def static_shape(spec: Any) -> Any:
     """Returns the shape of what a spec of a Saver restores; of the whole for a slice."""
     if spec.slice_spec:
-        return tf.TensorShape([int(size) for size in spec.slice_spec.split(" ")[:-1]])
+        return slice_shape(spec.slice_spec)
     tensor = spec.tensor
     return tensor.shape if tensor is not None else tf.TensorShape(None)
+
+
+def slice_shape(slice_spec: str) -> tf.TensorShape:
+    """Returns the shape of the whole that a slice is of, as in SaveV2: `10 4 0,5:-`."""
+    return tf.TensorShape([int(size) for size in slice_spec.split(" ")[:-1]])
 
 
 class KeyFinder:
