@@ -1,8 +1,8 @@
 """The ops of a Saver, made as TensorFlow makes them, and what they save and restore.
 
-    builder = OpsBuilder(with_object_graph=True)    # for `tf1.train.Saver(builder=...)`
-    builder.saves, builder.restores                 # filled when the Saver is built
-    builder.find(saver_def)                         # or from the ops that a SaverDef names
+builder = OpsBuilder(with_object_graph=True)    # for `tf1.train.Saver(builder=...)`
+builder.saves, builder.restores                 # filled when the Saver is built
+builder.find(saver_def)                         # or from the ops that a SaverDef names
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class OpsBuilder(internals.BulkSaverBuilder):
 
 
 def _reached(graph: Any, name: str, kind: str) -> list[tf.Operation]:
-    """Returns the operations of a kind that running a tensor or operation runs, as they were made."""
+    """Returns the operations of a kind that running an element runs, in the order of making."""
     found, seen = [], set()
     pending = [graph.as_graph_element(name)]
     while pending:
@@ -109,7 +109,8 @@ def _reached(graph: Any, name: str, kind: str) -> list[tf.Operation]:
 
 
 def _texts(tensor: Any) -> list[str]:
-    return [text.decode() for text in tf.get_static_value(tensor)]
+    # Not by `tf.get_static_value`, after which a tensor may not be fed.
+    return [text.decode() for text in tf.make_ndarray(tensor.op.get_attr("value"))]
 
 
 def _restored_shape(slice_spec: str, tensor: Any) -> tf.TensorShape:
