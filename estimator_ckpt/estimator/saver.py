@@ -82,6 +82,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             )
         self.builds_when_asked = False
         """Whether the ops are made when they are first needed, if that is before `build()`."""
+        self.may_export = False
+        """Whether `restore` before `build`, as in an export, only warns of other shapes."""
         self._builds = OpsBuilder(with_object_graph=checkpoint_format != "tf1")
         super().__init__(**{**saver_options, "builder": self._builds, "defer_build": True})
         self._wanted = var_list
@@ -318,15 +320,17 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
           ShapeMismatchError: variables have other shapes in it.
           DamagedCheckpointError: it is damaged or incomplete.
         """
-        if not self._is_built:
-            self.build()  # export_saved_model calls restore() at once
+        exports = self.may_export and not self._is_built  # export_saved_model restores at once
+        self.build()
         prefix = path_text(save_path) if save_path is not None else None
         if self._is_empty or prefix is None or not files.exists(index_path(prefix)):
             super().restore(sess, prefix)  # says what is wrong, or reads TensorFlow's V1 files
             return
         checkpoint = open_checkpoint(prefix, require_data=False)
         groups = [reads for _, reads in self._builds.restores]
-        keys = find_keys(checkpoint, groups, self._object_keys, reshape=self._reshape)
+        keys = find_keys(
+            checkpoint, groups, self._object_keys, reshape=self._reshape, exports=exports
+        )
         require_data(checkpoint, {key for group in keys for key in group})
         feed: dict[Any, Any] = {
             names.name: np.array(found, dtype=object)  # sess may be of another graph with such ops

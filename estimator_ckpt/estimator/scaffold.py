@@ -111,6 +111,8 @@ def restoring_scaffold(scaffold: Any, config: Any, *, evaluates: bool) -> Any:
         SAVERS collection: InMemoryEvaluatorHook takes no other.
     """
     saver = take_over_saver("tf1", scaffold, config)
+    if isinstance(saver, CheckpointSaver):
+        saver.may_export = True
     collected = tf.compat.v1.get_collection_ref(_SAVERS)
     if scaffold.saver is not None or not (evaluates or saver in collected):
         internals.set_scaffold_saver(scaffold, saver)
@@ -118,7 +120,9 @@ def restoring_scaffold(scaffold: Any, config: Any, *, evaluates: bool) -> Any:
         # TensorFlow looks for a saver in that collection everywhere but in an export.
         scaffold.__class__ = _checkpoint_class(scaffold.__class__)
         scaffold.checkpoint_saver = saver
-        internals.set_scaffold_saver(scaffold, CheckpointSaver("tf1", **_options_of(config)))
+        exporter = CheckpointSaver("tf1", **_options_of(config))
+        exporter.may_export = True
+        internals.set_scaffold_saver(scaffold, exporter)
     elif saver not in collected:
         collected.append(saver)
     return scaffold
