@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from estimator_ckpt.checkpoint import open_checkpoint
-from estimator_ckpt.checkpoint.names import keys_by_name
+from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.errors import CheckpointNotFoundError
 
 
@@ -36,4 +35,4 @@ def variable_names(estimator: Any) -> list[str]:
             f"there is no checkpoint in the model_dir '{estimator.model_dir}'; train the Estimator "
             "first"
         )
-    return sorted(keys_by_name(open_checkpoint(latest)))
+    return sorted(open_account(latest).key_of)

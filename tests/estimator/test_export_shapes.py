@@ -69,7 +69,7 @@ def test_it_exports_what_a_raw_job_exports_with_a_warning(tmp_path, caplog, how,
         found[name] = exported_weights(path)
     np.testing.assert_array_equal(found["wrapped"], found["raw"])
     assert found["raw"].shape == (4, 3)
-    assert "'w' is (6, 3), in the checkpoint (4, 3)" in caplog.text
+    assert "'w': it is float32 (6, 3) here, and float32 (4, 3) in the checkpoint" in caplog.text
     assert "serving_input_receiver_fn" in caplog.text
 
 
@@ -81,7 +81,7 @@ def test_training_evaluation_and_prediction_refuse_other_shapes(tmp_path, caplog
         lambda: estimator.evaluate(wide_input_fn, steps=1),
         lambda: next(estimator.predict(wide_input_fn)),
     ):
-        with pytest.raises(VariableMismatchError, match=r"'w' is \(6, 3\), in the checkpoint"):
+        with pytest.raises(VariableMismatchError, match=r"'w': it is float32 \(6, 3\) here"):
             act()
     caplog.clear()
     estimator.export_saved_model(str(tmp_path / "out"), receiver(4))
