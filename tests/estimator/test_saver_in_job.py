@@ -138,21 +138,30 @@ class Failing(tf1.train.SessionRunHook):
     def __init__(self, error, is_raised):
         self.error = error
         self.is_raised = is_raised
+        self.steps = 0
 
     def after_run(self, run_context, run_values):
-        self.is_raised.set()
-        raise self.error
+        self.steps += 1
+        if self.steps == 2:  # the checkpoint of the first step is being written
+            self.is_raised.set()
+            raise self.error
 
 
 def _refusing_job(model_dir, monkeypatch, when=None):
-    """A job that saves in the background, where every write is refused, maybe not at once."""
+    """A job that saves in the background, where all writes but the first are refused."""
+    writes = []
+    write = CheckpointSaver.write
 
-    def refuse(*_):
+    def refuse(*args):
+        writes.append(args)
+        if len(writes) == 1:
+            return write(*args)
         assert when is None or when.wait(60)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CheckpointSaver, "write", refuse)
-    return jobs.make_estimator(wrap_model_fn(jobs.adam_model_fn, async_save=True), model_dir)
+    job = wrap_model_fn(jobs.adam_model_fn, async_save=True)
+    return jobs.make_estimator(job, model_dir, save_checkpoints_steps=1)
 
 
 def _train(estimator, hooks=()):
