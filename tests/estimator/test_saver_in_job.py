@@ -142,7 +142,7 @@ class Failing(tf1.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         self.steps += 1
-        if self.steps == 2:  # the checkpoint of the first step is being written
+        if self.steps == 3:  # the checkpoint of the second step is being written
             self.is_raised.set()
             raise self.error
 
@@ -156,16 +156,16 @@ def _refusing_job(model_dir, monkeypatch, when=None):
         writes.append(args)
         if len(writes) == 1:
             return write(*args)
-        assert when is None or when.wait(60)
+        assert when is None or when.wait(20)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CheckpointSaver, "write", refuse)
     job = wrap_model_fn(jobs.adam_model_fn, async_save=True)
-    return jobs.make_estimator(job, model_dir, save_checkpoints_steps=1)
+    return jobs.make_estimator(job, model_dir, save_checkpoints_steps=2)
 
 
 def _train(estimator, hooks=()):
-    estimator.train(jobs.same_batch_input_fn, steps=3, hooks=hooks)
+    estimator.train(jobs.same_batch_input_fn, steps=5, hooks=hooks)
 
 
 class OwnError(Exception):
