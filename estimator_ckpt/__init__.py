@@ -18,7 +18,6 @@ import pathlib
 from typing import Any
 
 from estimator_ckpt._version import __version__ as __version__
-from estimator_ckpt.autograph import not_converted
 
 
 def _modules_by_name() -> dict[str, str]:
@@ -56,6 +55,8 @@ def __getattr__(name: str) -> Any:
             f"{_INSTALLED_BY[error.name]}"
         ) from error
     if inspect.isfunction(value):
+        from estimator_ckpt.autograph import not_converted
+
         not_converted(value)  # by AutoGraph, where a model_fn calls it
     globals()[name] = value
     return value
