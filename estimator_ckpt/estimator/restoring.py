@@ -142,7 +142,7 @@ def _require_equal_shapes(
             "The graph to export has other shapes than the checkpoint '%s', and gets the "
             "checkpoint's: %s. Give serving_input_receiver_fn inputs as wide as those of training",
             checkpoint.prefix,
-            _listed(list(wrong.values())),
+            listed(list(wrong.values())),
         )
     elif wrong:
         raise ShapeMismatchError(
