@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pathlib
 from typing import Any
 
@@ -53,6 +54,10 @@ def __getattr__(name: str) -> Any:
             f"{__name__}.{name} needs the module '{error.name}', which is not installed: "
             f"{_INSTALLED_BY[error.name]}"
         ) from error
+    if inspect.isfunction(value):
+        from estimator_ckpt.autograph import not_converted
+
+        not_converted(value)  # by AutoGraph, where a model_fn calls it
     globals()[name] = value
     return value
 

@@ -23,6 +23,7 @@ from estimator_ckpt.estimator.tf1_copies.hooks import Tf1CheckpointListener as T
 from estimator_ckpt.estimator.tf1_copies.hooks import (
     Tf1CheckpointSaverHook as Tf1CheckpointSaverHook,
 )
+from estimator_ckpt.estimator.variable_names import variable_names as variable_names
 from estimator_ckpt.estimator.warm_start import warm_start_settings as warm_start_settings
 from estimator_ckpt.interchange.export import ExportReport as ExportReport
 from estimator_ckpt.interchange.export import export_checkpoint as export_checkpoint

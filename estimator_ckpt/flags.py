@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from estimator_ckpt.estimator.options import options_with_flags
 from estimator_ckpt.messages import escaped
 from estimator_ckpt.storage import files
 
@@ -39,39 +40,30 @@ def define_checkpoint_flags(flag_values: flags.FlagValues = flags.FLAGS, prefix:
     Raises:
       absl.flags.DuplicateFlagError: a flag of such a name is defined already; use `prefix`.
     """
-    _define_format_flags(flag_values, prefix)
+    _define_job_flags(flag_values, prefix)
     _define_saving_flags(flag_values, prefix)
     _define_warm_start_flags(flag_values, prefix)
 
 
-def _define_format_flags(flag_values: flags.FlagValues, prefix: str) -> None:
-    flags.DEFINE_enum(
-        prefix + "checkpoint_format",
-        "dual",
-        FORMATS,
-        "What training writes: tf1 (the model_fn is left unwrapped), tf2 (object-based keys) or "
-        "dual (both sets of keys on one set of bytes). Any format is resumed from.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
-        prefix + "tf1_dir",
-        None,
-        "Folder that gets a pure TF1 checkpoint beside each one of the job. "
-        f"{_MODEL_DIR} in it stands for the model_dir, as in {_MODEL_DIR}/tf1.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_enum(
-        prefix + "tf1_on_error",
-        "continue",
-        ["continue", "stop"],
-        "What to do where a checkpoint can't be put into the TF1 folder, as on a full disk: go on "
-        "training and log what to run later, or stop with the error.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_bool(
-        prefix + "tf1_take_over",
-        False,
-        "Let this job have the TF1 folder, though it is another one's until now.",
+def _define_job_flags(flag_values: flags.FlagValues, prefix: str) -> None:
+    """Defines a flag for each option of a wrapped job that has one, of the same name."""
+    for option in options_with_flags():
+        name, default, text = prefix + option.name, option.default, option.metadata["flag"]
+        choices = FORMATS if option.name == "checkpoint_format" else option.metadata["choices"]
+        if choices:
+            flags.DEFINE_enum(name, default, choices, text, flag_values=flag_values)
+        elif isinstance(default, bool):
+            flags.DEFINE_bool(name, default, text, flag_values=flag_values)
+        elif isinstance(default, float):
+            flags.DEFINE_float(name, default, text, lower_bound=0.001, flag_values=flag_values)
+        else:
+            flags.DEFINE_string(name, default, text, flag_values=flag_values)
+    is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
+    flags.register_multi_flags_validator(
+        [is_async, checkpoint_format],
+        lambda values: not values[is_async] or values[checkpoint_format] != "tf1",
+        f"--{is_async} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
+        f"with --{prefix}tf1_dir if there are to be TF1 checkpoints",
         flag_values=flag_values,
     )
 
@@ -105,40 +97,6 @@ def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         10000.0,
         "Besides the latest ones, keep one checkpoint for every so many hours of training.",
         lower_bound=0.0,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_bool(
-        prefix + "sync_data",
-        False,
-        "Flush the tensors to the disk before a checkpoint appears, against power cuts.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_bool(
-        prefix + "async_save",
-        False,
-        "Copy the variables in memory at a save, and write the checkpoint while training goes on.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_enum(
-        prefix + "async_when_busy",
-        "wait",
-        ["wait", "skip"],
-        "With async_save: what a save does that comes while the one before is still being written.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_float(
-        prefix + "async_sigterm_secs",
-        120.0,
-        "With async_save: how long after a SIGTERM the process may take for its final checkpoint.",
-        lower_bound=0.001,
-        flag_values=flag_values,
-    )
-    is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
-    flags.register_multi_flags_validator(
-        [is_async, checkpoint_format],
-        lambda values: not values[is_async] or values[checkpoint_format] != "tf1",
-        f"--{is_async} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
-        f"with --{prefix}tf1_dir if there are to be TF1 checkpoints",
         flag_values=flag_values,
     )
     flags.register_multi_flags_validator(
@@ -249,23 +207,15 @@ def wrap_from_flags(
     Raises:
       absl.flags.IllegalFlagValueError: `--tf1_dir` isn't usable with this `model_dir`.
     """
-    checkpoint_format = _value("checkpoint_format", flag_values, prefix)
-    tf1_dir = tf1_dir_from_flags(model_dir, flag_values=flag_values, prefix=prefix)
-    if checkpoint_format == "tf1":
+    options = {
+        option.name: _value(option.name, flag_values, prefix) for option in options_with_flags()
+    }
+    options["tf1_dir"] = tf1_dir_from_flags(model_dir, flag_values=flag_values, prefix=prefix)
+    if options["checkpoint_format"] == "tf1":
         return model_fn
     from estimator_ckpt import wrap_model_fn
 
-    return wrap_model_fn(
-        model_fn,
-        checkpoint_format=checkpoint_format,
-        tf1_dir=tf1_dir,
-        tf1_on_error=_value("tf1_on_error", flag_values, prefix),
-        tf1_take_over=_value("tf1_take_over", flag_values, prefix),
-        sync_data=_value("sync_data", flag_values, prefix),
-        async_save=_value("async_save", flag_values, prefix),
-        async_when_busy=_value("async_when_busy", flag_values, prefix),
-        async_sigterm_secs=_value("async_sigterm_secs", flag_values, prefix),
-    )
+    return wrap_model_fn(model_fn, **options)
 
 
 def train_hooks_from_flags(
@@ -297,7 +247,6 @@ def train_hooks_from_flags(
         keep_max=_value("keep_checkpoint_max", flag_values, prefix),
         keep_every_n_hours=_value("keep_checkpoint_every_n_hours", flag_values, prefix),
         on_error=_value("tf1_on_error", flag_values, prefix),
-        take_over=_value("tf1_take_over", flag_values, prefix),
     )
     return [hook]
 

@@ -13,61 +13,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
-import tensorflow as tf
-
-from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.estimator.background.hooks import WHEN_BUSY, add_async_saving
-from estimator_ckpt.estimator.listeners import SavingListenersHook
-from estimator_ckpt.estimator.scaffold import CheckpointFn, checkpoint_scaffold, restoring_scaffold
-from estimator_ckpt.estimator.tf1_copies.emission import ON_ERROR
-from estimator_ckpt.estimator.tf1_copies.hooks import Tf1CheckpointSaverHook
-from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
-from estimator_ckpt.live.tensorflow_internals import is_export_for_training
-from estimator_ckpt.messages import logger
-
-_log = logger(__name__)
+from estimator_ckpt.estimator.job_spec import rewrite_spec
+from estimator_ckpt.estimator.options import JobOptions
+from estimator_ckpt.estimator.scaffold import CheckpointFn
 
 ModelFn = Callable[..., Any]
-_WRAPPED = "_estimator_ckpt_wrapped"
-_FORMATS = ("dual", "tf2")
-
-
-@overload
-def wrap_model_fn(
-    model_fn: ModelFn,
-    *,
-    checkpoint_format: str = ...,
-    checkpoint_fn: CheckpointFn | None = ...,
-    tf1_dir: str | None = ...,
-    saving_listeners: Sequence[Any] = ...,
-    tf1_on_error: str = ...,
-    tf1_take_over: bool = ...,
-    sync_data: bool = ...,
-    async_save: bool = ...,
-    async_when_busy: str = ...,
-    async_sigterm_secs: float = ...,
-) -> ModelFn: ...
-
-
-@overload
-def wrap_model_fn(
-    model_fn: None = ...,
-    *,
-    checkpoint_format: str = ...,
-    checkpoint_fn: CheckpointFn | None = ...,
-    tf1_dir: str | None = ...,
-    saving_listeners: Sequence[Any] = ...,
-    tf1_on_error: str = ...,
-    tf1_take_over: bool = ...,
-    sync_data: bool = ...,
-    async_save: bool = ...,
-    async_when_busy: str = ...,
-    async_sigterm_secs: float = ...,
-) -> Callable[[ModelFn], ModelFn]: ...
+_OPTIONS = "_estimator_ckpt_options"
 
 
 def wrap_model_fn(
@@ -83,7 +37,7 @@ def wrap_model_fn(
     async_save: bool = False,
     async_when_busy: str = "wait",
     async_sigterm_secs: float = 120.0,
-) -> Any:
+) -> ModelFn:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
     In TRAIN the EstimatorSpec gets a `tf1.train.Scaffold` whose saver is a `tf.train.Checkpoint`.
@@ -121,116 +75,39 @@ def wrap_model_fn(
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
 
     Raises:
-      CheckpointArgumentError: the format, or what to do, is none of these; `async_sigterm_secs` is
-        not above 0.
+      CheckpointArgumentError: an option is none of its choices, `async_sigterm_secs` is not above
+        0, or the model_fn is wrapped already, with other options.
     """
-    if checkpoint_format not in _FORMATS:
-        raise CheckpointArgumentError(
-            f"checkpoint_format='{checkpoint_format}' is none of {', '.join(_FORMATS)}; "
-            "for name-based checkpoints beside the job's give tf1_dir, or don't wrap the model_fn"
-        )
-    if tf1_on_error not in ON_ERROR:
-        raise CheckpointArgumentError(
-            f"tf1_on_error='{tf1_on_error}' is neither of {', '.join(ON_ERROR)}"
-        )
-    if async_when_busy not in WHEN_BUSY:
-        raise CheckpointArgumentError(
-            f"async_when_busy='{async_when_busy}' is neither of {', '.join(WHEN_BUSY)}"
-        )
-    if not async_sigterm_secs > 0:
-        raise CheckpointArgumentError(
-            f"async_sigterm_secs={async_sigterm_secs} must be above 0; without async_save SIGTERM "
-            "ends the process at once"
-        )
-    if model_fn is None:
-        return functools.partial(
-            wrap_model_fn,
-            checkpoint_format=checkpoint_format,
-            checkpoint_fn=checkpoint_fn,
-            tf1_dir=tf1_dir,
-            saving_listeners=saving_listeners,
-            tf1_on_error=tf1_on_error,
-            tf1_take_over=tf1_take_over,
-            sync_data=sync_data,
-            async_save=async_save,
-            async_when_busy=async_when_busy,
-            async_sigterm_secs=async_sigterm_secs,
-        )
-    if getattr(model_fn, _WRAPPED, False):
-        return model_fn
-    settings = _Settings(
-        checkpoint_format,
-        checkpoint_fn,
-        tf1_dir,
-        tuple(saving_listeners),
-        tf1_on_error,
-        tf1_take_over,
-        sync_data,
-        async_when_busy if async_save else None,
-        async_sigterm_secs,
+    options = JobOptions(
+        checkpoint_format=checkpoint_format,
+        checkpoint_fn=checkpoint_fn,
+        tf1_dir=tf1_dir,
+        saving_listeners=saving_listeners,
+        tf1_on_error=tf1_on_error,
+        tf1_take_over=tf1_take_over,
+        sync_data=sync_data,
+        async_save=async_save,
+        async_when_busy=async_when_busy,
+        async_sigterm_secs=async_sigterm_secs,
     )
-    return _with_signature(model_fn, settings.rewrite)
+    if model_fn is None:
+        return functools.partial(_wrap, options=options)
+    return _wrap(model_fn, options)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What `wrap_model_fn` was called with, and what it makes of an EstimatorSpec."""
-
-    format: str
-    checkpoint_fn: CheckpointFn | None
-    tf1_dir: str | None
-    listeners: tuple[Any, ...]
-    tf1_on_error: str
-    tf1_take_over: bool
-    sync_data: bool
-    async_when_busy: str | None
-    """None to save while training stands still."""
-    async_sigterm_secs: float
-
-    def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
-        """Returns the spec with the Scaffold of its mode."""
-        if isinstance(spec, tf_estimator.EstimatorSpec):
-            scaffold = self._scaffold(spec.scaffold, mode, config)
-            spec = spec._replace(scaffold=scaffold)
-            hooks = "training_chief_hooks"
-        elif hasattr(spec, "scaffold_fn"):  # a TPUEstimatorSpec
-            make = spec.scaffold_fn or tf.compat.v1.train.Scaffold
-            spec = spec._replace(scaffold_fn=lambda: self._scaffold(make(), mode, config))
-            hooks = "training_hooks"
-        else:
-            return spec  # Estimator says what it should be
-        if mode != tf_estimator.ModeKeys.TRAIN or is_export_for_training():
-            return spec
-        warn_if_nothing_is_trained(spec.train_op)
-        if self.async_when_busy and hooks == "training_hooks":
-            _log.warning("async_save has no effect on a TPUEstimator, which has its own")
-        elif self.async_when_busy and config is not None:
-            spec = add_async_saving(spec, config, self.async_when_busy, self.async_sigterm_secs)
-        if self.listeners:
-            is_chief = config is None or config.is_chief
-            listening = SavingListenersHook(self.listeners if is_chief else ())
-            spec = spec._replace(training_hooks=[*(spec.training_hooks or ()), listening])
-        if self.tf1_dir is None:
-            return spec
-        hook = Tf1CheckpointSaverHook(
-            self.tf1_dir, on_error=self.tf1_on_error, take_over=self.tf1_take_over
+def _wrap(model_fn: ModelFn, options: JobOptions) -> ModelFn:
+    earlier = getattr(model_fn, _OPTIONS, None)
+    if earlier is None:
+        return _with_signature(model_fn, options)
+    if differing := options.differences(earlier):
+        raise CheckpointArgumentError(
+            f"this model_fn is wrapped already, with other options ({', '.join(differing)}); "
+            "wrap it once, with those that are meant"
         )
-        return spec._replace(**{hooks: [*(getattr(spec, hooks) or ()), hook]})
-
-    def _scaffold(self, scaffold: Any, mode: str, config: Any) -> Any:
-        modes = tf_estimator.ModeKeys
-        if mode == modes.TRAIN and not is_export_for_training():
-            return checkpoint_scaffold(
-                checkpoint_format=self.format,
-                checkpoint_fn=self.checkpoint_fn,
-                config=config,
-                scaffold=scaffold,
-                sync_data=self.sync_data,
-            )
-        return restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
+    return model_fn
 
 
-def _with_signature(model_fn: ModelFn, rewrite: Callable[[Any, str, Any], Any]) -> ModelFn:
+def _with_signature(model_fn: ModelFn, options: JobOptions) -> ModelFn:
     """Makes a function that takes what model_fn takes, and mode and config in any case.
 
     Estimator passes by keyword what it finds among a function's positional arguments, so
@@ -238,21 +115,24 @@ def _with_signature(model_fn: ModelFn, rewrite: Callable[[Any, str, Any], Any]) 
     """
     taken = _parameters(model_fn)
     added = [name for name in ("mode", "config") if name not in taken]
-    order = [*taken, *added]
-    parameters = [_optional(name) if name in added else taken[name] for name in order]
+    parameters = [*taken.values(), *map(_optional, added)]
+    own = inspect.signature(model_fn).parameters.values()
+    by_position = [each.name for each in own if each.kind == each.POSITIONAL_OR_KEYWORD]
+    takes_any = any(each.kind == each.VAR_POSITIONAL for each in own)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(order, args))
-        given.update(kwargs)
-        passed = {name: value for name, value in given.items() if name in taken}
-        spec = model_fn(**passed)
-        return rewrite(spec, given.get("mode") or spec.mode, given.get("config"))
+        given = {**dict(zip([*by_position, *added], args)), **kwargs}
+        count = len(args) if takes_any else len(by_position)
+        own_args = (*args[:count], *args[count + len(added) :])
+        spec = model_fn(*own_args, **{name: kwargs[name] for name in kwargs if name not in added})
+        mode = given.get("mode") or getattr(spec, "mode", None)
+        return rewrite_spec(spec, mode, given.get("config"), given.get("params"), options)
 
     wrapped.__name__ = getattr(model_fn, "__name__", type(model_fn).__name__)
     wrapped.__doc__ = model_fn.__doc__
     wrapped.__module__ = getattr(model_fn, "__module__", __name__)
     setattr(wrapped, "__signature__", inspect.Signature(parameters))  # noqa: B010
-    setattr(wrapped, _WRAPPED, True)
+    setattr(wrapped, _OPTIONS, options)
     return wrapped
 
 

@@ -50,6 +50,7 @@ def find_keys(
     object_keys: Mapping[str, Sequence[str]],
     *,
     reshape: bool = False,
+    exports: bool = False,
 ) -> list[list[str]]:
     """Finds the key of each tensor to restore, and makes sure of its shape.
 
@@ -58,6 +59,8 @@ def find_keys(
       groups: the tensors that each RestoreV2 op reads.
       object_keys: {name: keys} of the layout that this job saves.
       reshape: whether a tensor may have another shape in the checkpoint.
+      exports: whether one that has is only warned of: TensorFlow's own Saver puts it into a
+        SavedModel as it is, if the variable is no reference.
 
     Returns:
       Their keys, group by group.
@@ -72,16 +75,21 @@ def find_keys(
     if missing:
         raise MissingVariablesError(_missing_message(checkpoint, keys, missing, reads))
     if not reshape:
-        _require_equal_shapes(checkpoint, keys, reads)
+        _require_equal_shapes(checkpoint, keys, reads, exports=exports)
     return [[keys.find(read.name) or "" for read in group] for group in groups]
 
 
 def static_shape(spec: Any) -> Any:
     """Returns the shape of what a spec of a Saver restores; of the whole for a slice."""
     if spec.slice_spec:
-        return tf.TensorShape([int(size) for size in spec.slice_spec.split(" ")[:-1]])
+        return slice_shape(spec.slice_spec)
     tensor = spec.tensor
     return tensor.shape if tensor is not None else tf.TensorShape(None)
+
+
+def slice_shape(slice_spec: str) -> tf.TensorShape:
+    """Returns the shape of the whole that a slice is of, as in SaveV2: `10 4 0,5:-`."""
+    return tf.TensorShape([int(size) for size in slice_spec.split(" ")[:-1]])
 
 
 class KeyFinder:
@@ -120,14 +128,23 @@ class KeyFinder:
         return self._own
 
 
-def _require_equal_shapes(checkpoint: Checkpoint, keys: KeyFinder, reads: Sequence[Read]) -> None:
+def _require_equal_shapes(
+    checkpoint: Checkpoint, keys: KeyFinder, reads: Sequence[Read], *, exports: bool
+) -> None:
     wrong = {}
     for read in reads:
         entry = checkpoint.index.entries[keys.find(read.name) or ""]
         shape = None if read.shape.rank is None else read.shape.as_list()
         if (reason := misfit(entry, shape)) is not None:
             wrong[read.name] = f"'{read.name}': {reason}"
-    if wrong:
+    if wrong and exports:
+        _log.warning(
+            "The graph to export has other shapes than the checkpoint '%s', and gets the "
+            "checkpoint's: %s. Give serving_input_receiver_fn inputs as wide as those of training",
+            checkpoint.prefix,
+            listed(list(wrong.values())),
+        )
+    elif wrong:
         raise ShapeMismatchError(
             f"the checkpoint '{checkpoint.prefix}' has other shapes than the graph: "
             f"{listed(list(wrong.values()))}; use a model of the same shapes, or warm-start only "

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,18 @@ from estimator_ckpt.bundle import BundleIndex, TensorEntry
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
 from estimator_ckpt.checkpoint.publishing import is_there
+from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
 from estimator_ckpt.estimator.background.worker import Background
 from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
 from estimator_ckpt.estimator.restoring import find_keys
+from estimator_ckpt.estimator.save_call import (
+    SaveCall,
+    checked_save_call,
+    make_parent,
+    number_of_step,
+    path_text,
+)
 from estimator_ckpt.estimator.saver_ops import OpsBuilder
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.data_loss import told_as_damage
@@ -63,7 +71,19 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
           var_list: what to save, as for `tf1.train.Saver`; None for all saveables of the graph at
             the time of building.
           **saver_options: further arguments of `tf1.train.Saver`.
+
+        Raises:
+          CheckpointArgumentError: it is made with eager execution.
         """
+        if tf.executing_eagerly():
+            raise CheckpointArgumentError(
+                "CheckpointSaver saves the variables of a graph through a Session; make it in a "
+                "tf.Graph, or use tf.train.Checkpoint, which saves with eager execution"
+            )
+        self.builds_when_asked = False
+        """Whether the ops are made when they are first needed, if that is before `build()`."""
+        self.may_export = False
+        """Whether `restore` before `build`, as in an export, only warns of other shapes."""
         self._builds = OpsBuilder(with_object_graph=checkpoint_format != "tf1")
         super().__init__(**{**saver_options, "builder": self._builds, "defer_build": True})
         self._wanted = var_list
@@ -73,6 +93,9 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._object_keys: ObjectKeys = {}
         self._graph_bytes = b""
         self._has_recovered = False
+        self._graph: Any = None
+        self.model_dir: str | None = None
+        """Where the job saves. What is saved elsewhere is not announced; None for anywhere."""
         self.sync_data = False
         """Whether tensors are flushed to the disk before a checkpoint appears."""
         self.async_save = False
@@ -82,19 +105,35 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self.saves_in_background = False
         """Whether `save` returns before the checkpoint is written, as `save_in_background` does."""
         self.before_save: list[Callable[[Any, int], None]] = []
-        """Called with (session, global step) before each save that updates the state file."""
+        """Called with (session, global step) before each save of the job's."""
         self.after_save: list[Callable[[Any, str], None]] = []
-        """Called with (session, prefix) after each save that updated the state file."""
+        """Called with (session, prefix) after each save of the job's."""
+
+    @property
+    def saver_def(self) -> Any:
+        """The `SaverDef`; None until the ops are made."""
+        if self.builds_when_asked and not tf.compat.v1.get_default_graph().finalized:
+            self.build()
+        return self._saver_def
+
+    @saver_def.setter
+    def saver_def(self, value: Any) -> None:
+        self._saver_def = value
 
     def build(self) -> None:
         """Adds the ops for what is to be saved now; does nothing the second time."""
         if self._is_built:
             return
+        self._graph = tf.compat.v1.get_default_graph()
         self._var_list = internals.all_saveables() if self._wanted is None else self._wanted
         own = OwnLayout(self.checkpoint) if self.checkpoint is not None else None
         if own:
             self._var_list = own.add_untracked_by_name(self._var_list)
         super().build()
+        if self._is_empty:
+            return
+        if not self._builds.saves:  # the Saver was made with `saver_def`
+            self._builds.find(self.saver_def)
         names = sorted(self._builds.saved_names)
         if own:
             self._object_keys, self._graph_bytes = own.keys_and_graph(names, self._format)
@@ -105,52 +144,77 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             self._snapshot = self._make_snapshot_op()
 
     def save(
-        self, sess: Any, save_path: Any, global_step: Any = None, *args: Any, **kwargs: Any
+        self,
+        sess: Any,
+        save_path: Any,
+        global_step: Any = None,
+        latest_filename: str | None = None,
+        meta_graph_suffix: str = "meta",
+        write_meta_graph: bool = True,
+        write_state: bool = True,
+        strip_default_attrs: bool = False,
+        save_debug_info: bool = False,
     ) -> Any:
         """Saves as `tf1.train.Saver.save` does; the checkpoint appears at once, in this format."""
-        if not isinstance(sess, internals.SessionInterface):
-            return super().save(sess, save_path, global_step, *args, **kwargs)
-        if self.saves_in_background:
-            return self.save_in_background(sess, save_path, global_step, *args, **kwargs)
+        options = {
+            "latest_filename": latest_filename,
+            "meta_graph_suffix": meta_graph_suffix,
+            "write_meta_graph": write_meta_graph,
+            "write_state": write_state,
+            "strip_default_attrs": strip_default_attrs,
+            "save_debug_info": save_debug_info,
+        }
+        call = self._checked(sess, save_path, global_step, options)
+        if self.saves_in_background and self._is_the_jobs(call):
+            return self._save_in_background(sess, call, None)
         self.wait()
-        self._announce(sess, save_path, global_step, kwargs)
-        return self._save(sess, None, save_path, global_step, *args, **kwargs)
+        self._announce(sess, call)
+        return self._save(sess, None, call)
 
     def save_in_background(
         self,
         sess: Any,
         save_path: Any,
         global_step: Any = None,
-        *args: Any,
+        *,
         when_saved: Callable[[], None] | None = None,
-        **kwargs: Any,
+        **options: Any,
     ) -> Any:
         """Copies in memory what `save` saves, and does all else of it while training goes on.
 
-        It waits for the save before it. No step may run until it returns.
+        It waits for the save before it. No step may run until it returns. In the session of
+        another graph it does what `save` does.
 
         Args:
           sess: a Session.
-          save_path: as for `save`, like all arguments but one.
+          save_path: as for `save`.
           global_step: as for `save`.
-          *args: as for `save`.
           when_saved: called after all else, in the thread that writes.
-          **kwargs: as for `save`.
+          **options: the other arguments of `save`.
 
         Returns:
           What `save` would return. Until `wait` returns, there may be no such checkpoint yet.
 
         Raises:
+          TypeError: an argument is wrong, as for `save`, like ValueError and RuntimeError.
           BaseException: what went wrong with the save before this one.
         """
+        call = self._checked(sess, save_path, global_step, options)
+        return self._save_in_background(sess, call, when_saved)
+
+    def _save_in_background(
+        self, sess: Any, call: SaveCall, when_saved: Callable[[], None] | None
+    ) -> Any:
+        if not self._is_empty:
+            make_parent(call.prefix, sharded=self._sharded)
         self.wait()
-        self._announce(sess, save_path, global_step, kwargs)
-        if self._snapshot is None:  # why, has been said
-            path = self._save(sess, None, save_path, global_step, *args, **kwargs)
+        self._announce(sess, call)
+        # Why there is none, has been said; it copies what the graph has that it was made in.
+        if self._snapshot is None or sess.graph is not self._graph:
+            path = self._save(sess, None, call)
             if when_saved:
                 when_saved()
             return path
-        step = None if global_step is None else _number_of_step(sess, global_step)
         snapshot = self._snapshot.take(sess)
         scope = (
             tf.distribute.get_strategy().scope()
@@ -160,12 +224,12 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
 
         def work() -> None:
             with sess.graph.as_default(), scope:
-                self._save(sess, snapshot, save_path, step, *args, **kwargs)
+                self._save(sess, snapshot, call)
                 if when_saved:
                     when_saved()
 
         self._background.start(work)
-        return self._prefix(save_path, step)
+        return call.prefix
 
     @property
     def is_saving(self) -> bool:
@@ -184,32 +248,49 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Raises what went wrong in the background, if anything did; does not wait."""
         self._background.check()
 
-    def _announce(
-        self, sess: Any, save_path: Any, global_step: Any, options: Mapping[str, Any]
-    ) -> None:
-        self._leave_others_alone(save_path)
-        if options.get("write_state", True) and self.before_save:
-            step = _number_of_step(sess, global_step)
+    def _checked(
+        self, sess: Any, save_path: Any, global_step: Any, options: dict[str, Any]
+    ) -> SaveCall:
+        if self.saver_def is None and not self._is_built:
+            raise RuntimeError("`build()` should be called before save if defer_build==True")
+        return checked_save_call(
+            sess,
+            save_path,
+            global_step,
+            sharded=self._sharded,
+            padded=self._pad_step_number,
+            options=options,
+        )
+
+    def _is_the_jobs(self, call: SaveCall) -> bool:
+        """Returns whether a job resumes from what is saved: it is listed in the model_dir.
+
+        One of workers in step who is not the chief saves into a folder of its own.
+        """
+        if call.state_file != STATE_FILE or self._is_empty:
+            return False
+        if self.model_dir is None or not _is_chief():
+            return True
+        return files.is_same(os.path.dirname(call.path) or ".", self.model_dir)
+
+    def _announce(self, sess: Any, call: SaveCall) -> None:
+        self._leave_others_alone(call.path)
+        if self.before_save and self._is_the_jobs(call):
+            step = number_of_step(sess, call.step)
             for announce in self.before_save:
                 announce(sess, step)
 
-    def _save(
-        self, sess: Any, snapshot: Snapshot | None, save_path: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+    def _save(self, sess: Any, snapshot: Snapshot | None, call: SaveCall) -> Any:
         """Does what `tf1.train.Saver.save` does, with what is in the session or in a snapshot."""
         session = _PublishingSession(sess, self, snapshot)
-        path = super().save(session, save_path, *args, **kwargs)
-        if path is not None and kwargs.get("write_state", True):
-            _flush_state(path, kwargs.get("latest_filename"))
-            for call in self.after_save:
-                call(sess, path)
+        with sess.graph.as_default():
+            path = super().save(session, call.path, call.step, **call.options)
+        if path is not None and call.state_file is not None:
+            _flush_state(path, call.state_file)
+            if self._is_the_jobs(call):
+                for announce in self.after_save:
+                    announce(sess, path)
         return path
-
-    def _prefix(self, save_path: Any, step: int | None) -> str | None:
-        if self._is_empty:
-            return None
-        padded = "{:08d}" if self._pad_step_number else "{}"
-        return str(save_path) if step is None else f"{save_path}-{padded.format(step)}"
 
     def _make_snapshot_op(self) -> SnapshotOp | None:
         graph = self._builds.object_graph
@@ -239,18 +320,20 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
           ShapeMismatchError: variables have other shapes in it.
           DamagedCheckpointError: it is damaged or incomplete.
         """
-        if not self._is_built:
-            self.build()  # export_saved_model calls restore() at once
-        prefix = os.fspath(save_path) if save_path is not None else None
+        exports = self.may_export and not self._is_built  # export_saved_model restores at once
+        self.build()
+        prefix = path_text(save_path) if save_path is not None else None
         if self._is_empty or prefix is None or not files.exists(index_path(prefix)):
-            super().restore(sess, save_path)  # says what is wrong, or reads TensorFlow's V1 files
+            super().restore(sess, prefix)  # says what is wrong, or reads TensorFlow's V1 files
             return
         checkpoint = open_checkpoint(prefix, require_data=False)
         groups = [reads for _, reads in self._builds.restores]
-        keys = find_keys(checkpoint, groups, self._object_keys, reshape=self._reshape)
+        keys = find_keys(
+            checkpoint, groups, self._object_keys, reshape=self._reshape, exports=exports
+        )
         require_data(checkpoint, {key for group in keys for key in group})
         feed: dict[Any, Any] = {
-            names: np.array(found, dtype=object)
+            names.name: np.array(found, dtype=object)  # sess may be of another graph with such ops
             for (names, _), found in zip(self._builds.restores, keys)
         }
         _log.info("Restoring parameters from %s", prefix)
@@ -271,6 +354,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """
         if self._has_recovered:
             self._has_recovered = False
+            if self.model_dir is not None and _is_chief():
+                return
             own = os.path.abspath(os.path.dirname(save_path))
             if not any(os.path.abspath(os.path.dirname(p)) == own for p in self.last_checkpoints):
                 self.set_last_checkpoints_with_time([])
@@ -283,9 +368,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
           prefix: of the checkpoint.
           snapshot: what to write; None for what is in the session now.
         """
-        directory, base = os.path.split(prefix)
-        if not files.is_directory(directory or "."):
-            raise ValueError(f"Parent directory of {prefix} doesn't exist, can't save.")
+        base = os.path.basename(prefix)
+        make_parent(prefix, sharded=self._sharded)
         with files.staging_directory(prefix) as staging:
             if snapshot is None:
                 index, paths = self._save_tensors(sess, os.path.join(staging, base))
@@ -301,7 +385,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Has TensorFlow write the data files; returns the index by name, and their paths."""
         feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: prefix}
         if self._builds.object_graph is not None:
-            feed[self._builds.object_graph] = self._graph_bytes
+            feed[self._builds.object_graph.name] = self._graph_bytes
         sess.run(self.saver_def.save_tensor_name, feed)
         written = open_checkpoint(prefix)
         if self.sync_data:
@@ -321,22 +405,17 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         return BundleIndex(entries, by_name.num_shards, by_name.producer)
 
 
-def _flush_state(prefix: str, name: str | None) -> None:
+def _is_chief() -> bool:
+    return bool(tf.distribute.get_strategy().extended.should_checkpoint)
+
+
+def _flush_state(prefix: str, name: str) -> None:
     """Flushes the state file, which TensorFlow writes without that, and the directory's names."""
     directory = os.path.dirname(prefix)
-    path = os.path.join(directory, name or STATE_FILE)
+    path = os.path.join(directory, name)
     if files.exists(path):
         files.sync(path)
         files.sync_directory(directory)
-
-
-def _number_of_step(session: Any, step: Any) -> int:
-    """Returns the step that a Saver was told, be it a tensor, or else the session's."""
-    if step is None:
-        step = tf.compat.v1.train.get_global_step(session.graph)
-    if isinstance(step, (int, np.integer)):
-        return int(step)
-    return int(tf.compat.v1.train.global_step(session, step))
 
 
 class _PublishingSession(internals.SessionInterface):

@@ -1,18 +1,20 @@
 """The ops of a Saver, made as TensorFlow makes them, and what they save and restore.
 
-builder = OpsBuilder(with_object_graph=True)        # for `tf1.train.Saver(builder=...)`
-builder.saves, builder.restores                     # filled when the Saver is built
+builder = OpsBuilder(with_object_graph=True)    # for `tf1.train.Saver(builder=...)`
+builder.saves, builder.restores                 # filled when the Saver is built
+builder.find(saver_def)                         # or from the ops that a SaverDef names
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Saved
-from estimator_ckpt.estimator.restoring import Read, static_shape
+from estimator_ckpt.estimator.restoring import Read, slice_shape, static_shape
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
@@ -58,3 +60,79 @@ class OpsBuilder(internals.BulkSaverBuilder):
                 shape_and_slices=[read.slice_spec for read in reads],
                 dtypes=[spec.dtype for spec in specs],
             )
+
+    def find(self, saver_def: Any) -> None:
+        """Finds the ops of a Saver that this graph had before, as an imported graph has them.
+
+        Args:
+          saver_def: the `SaverDef` that names them.
+
+        Raises:
+          CheckpointArgumentError: what they save has no object graph, but it is wanted.
+        """
+        graph = tf.compat.v1.get_default_graph()
+        for operation in _reached(graph, saver_def.save_tensor_name, "SaveV2"):
+            names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
+            saved = list(map(Saved, names, slices, operation.inputs[3:]))
+            self.saves.append(saved)
+            self.saved_names.update(name for name in names if name != OBJECT_GRAPH_KEY)
+            for each in saved:
+                if each.name == OBJECT_GRAPH_KEY:
+                    self.object_graph = each.tensor
+        if self._with_object_graph and self.object_graph is None:
+            raise CheckpointArgumentError(
+                f"the ops that saver_def names ('{saver_def.save_tensor_name}') save by name only; "
+                'make the Saver with checkpoint_format="tf1", or without saver_def'
+            )
+        for operation in _reached(graph, saver_def.restore_op_name, "RestoreV2"):
+            names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
+            shapes = map(_restored_shape, slices, operation.outputs)
+            self.restores.append((operation.inputs[1], list(map(Read, names, slices, shapes))))
+
+
+def _reached(graph: Any, name: str, kind: str) -> list[tf.Operation]:
+    """Returns the operations of a kind that running an element runs, in the order of making."""
+    found, seen = [], set()
+    pending = [graph.as_graph_element(name)]
+    while pending:
+        element = pending.pop()
+        operation = getattr(element, "op", element)
+        if operation in seen:
+            continue
+        seen.add(operation)
+        if operation.type == kind:
+            found.append(operation)
+        else:
+            pending += [*operation.inputs, *operation.control_inputs]
+    order = {operation: number for number, operation in enumerate(graph.get_operations())}
+    return sorted(found, key=order.__getitem__)
+
+
+def _texts(tensor: Any) -> list[str]:
+    # Not by `tf.get_static_value`, after which a tensor may not be fed.
+    return [text.decode() for text in tf.make_ndarray(tensor.op.get_attr("value"))]
+
+
+def _restored_shape(slice_spec: str, tensor: Any) -> tf.TensorShape:
+    """Returns the shape of the variable that a restored tensor is assigned to, if it is known."""
+    if slice_spec:
+        return slice_shape(slice_spec)
+    shapes = (
+        _shape_of_variable(user.inputs[0].op)
+        for user in _users(tensor)
+        if user.type in ("Assign", "AssignVariableOp")
+    )
+    return next(shapes, tf.TensorShape(None))
+
+
+def _users(tensor: Any) -> Iterator[tf.Operation]:
+    for user in tensor.consumers():
+        if user.type == "Identity":
+            yield from _users(user.outputs[0])
+        else:
+            yield user
+
+
+def _shape_of_variable(variable: tf.Operation) -> tf.TensorShape:
+    has_shape = variable.type in ("VarHandleOp", "VariableV2", "Variable")
+    return tf.TensorShape(variable.get_attr("shape") if has_shape else None)

@@ -6,6 +6,7 @@
 
 When TensorFlow finalizes it, a `CheckpointSaver` built on that Checkpoint takes its place, where
 TensorFlow's own freezing would lose what the old job did (retention, other formats, tables, parts).
+Until then, that Checkpoint answers as the Saver, too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from estimator_ckpt.estimator.job_checkpoint import AnswersAsSaver, answering_as
 from estimator_ckpt.estimator.job_saver import register_job_saver
 from estimator_ckpt.estimator.saver import CheckpointSaver
 from estimator_ckpt.live import tensorflow_internals as internals
@@ -75,6 +77,8 @@ def checkpoint_scaffold(
     own = checkpoint_fn(variables, step) if checkpoint_fn else None
     saver = take_over_saver(checkpoint_format, scaffold, config, checkpoint=own)
     register_job_saver(saver)
+    if config is not None and isinstance(saver, CheckpointSaver):
+        saver.model_dir = config.model_dir
     if sync_data and isinstance(saver, CheckpointSaver):
         saver.sync_data = True
     elif sync_data:
@@ -88,7 +92,10 @@ def checkpoint_scaffold(
     scaffold.__class__ = _checkpoint_class(scaffold.__class__)
     scaffold.checkpoint_saver = saver
     checkpoint = saver.checkpoint or _default_checkpoint(variables, step)
-    internals.set_scaffold_saver(scaffold, checkpoint)
+    if isinstance(checkpoint, _CHECKPOINTS):
+        internals.set_scaffold_saver(scaffold, answering_as(checkpoint, saver))
+    else:  # a Saver that saves by object gave the layout
+        internals.set_scaffold_saver(scaffold, saver)
     return scaffold
 
 
@@ -104,6 +111,8 @@ def restoring_scaffold(scaffold: Any, config: Any, *, evaluates: bool) -> Any:
         SAVERS collection: InMemoryEvaluatorHook takes no other.
     """
     saver = take_over_saver("tf1", scaffold, config)
+    if isinstance(saver, CheckpointSaver):
+        saver.may_export = True
     collected = tf.compat.v1.get_collection_ref(_SAVERS)
     if scaffold.saver is not None or not (evaluates or saver in collected):
         internals.set_scaffold_saver(scaffold, saver)
@@ -111,7 +120,9 @@ def restoring_scaffold(scaffold: Any, config: Any, *, evaluates: bool) -> Any:
         # TensorFlow looks for a saver in that collection everywhere but in an export.
         scaffold.__class__ = _checkpoint_class(scaffold.__class__)
         scaffold.checkpoint_saver = saver
-        internals.set_scaffold_saver(scaffold, CheckpointSaver("tf1", **_options_of(config)))
+        exporter = CheckpointSaver("tf1", **_options_of(config))
+        exporter.may_export = True
+        internals.set_scaffold_saver(scaffold, exporter)
     elif saver not in collected:
         collected.append(saver)
     return scaffold
@@ -138,6 +149,8 @@ def take_over_saver(
     collected = tf.compat.v1.get_collection_ref(_SAVERS)
     if saver is None and collected:
         saver = collected[0]
+    if isinstance(saver, AnswersAsSaver):
+        saver = saver.job_saver
     if isinstance(saver, CheckpointSaver):
         return saver
     if saver is None or isinstance(saver, _CHECKPOINTS):
@@ -158,6 +171,7 @@ def take_over_saver(
         var_list=None if by_object else internals.saver_variables(saver),
         **internals.saver_options(saver),
     )
+    made.builds_when_asked = saver.saver_def is not None  # as the job's own is made already
     collected[:] = [made if each is saver else each for each in collected]
     return made
 

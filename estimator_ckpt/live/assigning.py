@@ -67,6 +67,10 @@ def assign(
             if not eager:
                 status.run_restore_ops(session)
         whole = [each for each in assignments if each.value is None and not each.overlaps]
+        if is_finalized(session):
+            for each in whole:
+                _load(each, checkpoint, session)
+            whole = []
         operations = []
         for batch in _batches(whole, checkpoint):
             operations += _read(batch, checkpoint)
@@ -75,6 +79,27 @@ def assign(
     for each in assignments:
         if each.value is not None or each.overlaps:
             _set(each, checkpoint, session)
+
+
+def is_finalized(session: Any) -> bool:
+    """Returns whether a session's graph, or that of the default one, takes no more operations.
+
+    So it is in an `init_fn` of a Scaffold.
+    """
+    session = session or tf.compat.v1.get_default_session()
+    return not tf.executing_eagerly() and session is not None and bool(session.graph.finalized)
+
+
+def _load(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:
+    """Gives variables their values through their initializers, which are in the graph already."""
+    stored = arrays.read_array(checkpoint, checkpoint.index.entries[each.key])
+    for variable in each.variables:
+        info = internals.slice_info(variable)
+        value = stored
+        if info is not None:
+            ends = zip(info.var_offset, info.var_shape)
+            value = stored[tuple(slice(start, start + size) for start, size in ends)]
+        variable.load(value, session)
 
 
 def _read(batch: Sequence[Assignment], checkpoint: Checkpoint) -> list[Any]:

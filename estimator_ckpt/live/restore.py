@@ -22,7 +22,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.fitting import misfit, overlaps
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
-from estimator_ckpt.live.assigning import Assignment, assign
+from estimator_ckpt.live.assigning import Assignment, assign, is_finalized
 from estimator_ckpt.live.objects import (
     LiveObjects,
     dtype_of,
@@ -119,7 +119,8 @@ def restore(
         a value.
       exclude: regular expressions; variables in whose name (or key, among objects) one is found
         keep the value that they have.
-      session: in a graph, the Session; None for the default one.
+      session: in a graph, the Session; None for the default one. Where the graph is finalized, as
+        in an `init_fn` of a Scaffold, `target` has to be a mapping.
 
     Returns:
       What was restored, and what was not.
@@ -140,6 +141,7 @@ def restore(
         raise CheckpointArgumentError(f"strict={strict!r} must be True, False or 'names'")
     account = open_account(checkpoint)
     rules = naming.rename_rules(rename)
+    _require_names_if_finalized(target, session)
     live = None if isinstance(target, Mapping) else LiveObjects(target)
     wanted = list(_wanted_by_name(target) if live is None else _wanted_objects(live))
     plan = _Plan(account, wanted, on_mismatch)
@@ -152,6 +154,15 @@ def restore(
     assign(objects, account.checkpoint, plan.assignments(objects is not None), session)
     _tell(report, strict)
     return report
+
+
+def _require_names_if_finalized(target: Any, session: Any) -> None:
+    if not isinstance(target, Mapping) and is_finalized(session):
+        raise CheckpointArgumentError(
+            f"the graph is finalized, and restoring a {type(target).__name__} needs operations of "
+            "its own; restore before that, or give a mapping from names to variables, as "
+            "{v.op.name: v for v in tf.compat.v1.global_variables()}"
+        )
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,35 @@ def test_train_and_evaluate_evaluates_and_exports_every_checkpoint(tmp_path):
     assert sorted(set(evaluated)) == [2, 4, 6]
 
 
-@pytest.mark.parametrize("where", ["train", "spec"])
-def test_a_saving_hook_of_the_jobs_own_saves_as_before_and_that_is_said(tmp_path, caplog, where):
+class _OwnSaverHook(tf1.train.CheckpointSaverHook):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "in_background"),
+    [
+        ("train", "plain", False),  # Estimator gives it the listeners, which nothing tells
+        ("spec", "plain", True),
+        ("spec", "listeners", False),
+        ("spec", "subclass", False),
+    ],
+)
+def test_a_saving_hook_of_the_jobs_own_saves_when_it_always_did(
+    tmp_path, caplog, monkeypatch, where, kind, in_background
+):
+    writers = []
+    write = CheckpointSaver.write
+
+    def noted(*args):
+        writers.append(threading.current_thread())
+        return write(*args)
+
+    monkeypatch.setattr(CheckpointSaver, "write", noted)
+
     def hook():
-        return tf1.train.CheckpointSaverHook(str(tmp_path), save_steps=3)
+        make = _OwnSaverHook if kind == "subclass" else tf1.train.CheckpointSaverHook
+        listeners = [tf1.train.CheckpointSaverListener()] if kind == "listeners" else None
+        return make(str(tmp_path), save_steps=3, listeners=listeners)
 
     def model_fn(features, labels, mode):
         spec = jobs.adam_model_fn(features, labels, mode)
@@ -199,7 +224,8 @@ def test_a_saving_hook_of_the_jobs_own_saves_as_before_and_that_is_said(tmp_path
         hooks = [hook()] if where == "train" else []
         estimator.train(jobs.same_batch_input_fn, steps=4, hooks=hooks)
     assert jobs.listed(tmp_path) == [f"model.ckpt-{step}" for step in (0, 3, 4)]
-    assert "in spite of async_save" in caplog.text
+    assert [thread is not threading.main_thread() for thread in writers] == [in_background] * 3
+    assert ("in spite of async_save" in caplog.text) is not in_background
 
 
 class ChangesAtStart(tf1.train.SessionRunHook):
@@ -286,7 +312,7 @@ def test_an_exported_training_graph_has_nothing_of_it(tmp_path, caplog):
 
 
 def test_an_unknown_way_to_be_busy_is_refused():
-    with pytest.raises(CheckpointArgumentError, match="wait, skip"):
+    with pytest.raises(CheckpointArgumentError, match="must be 'wait' or 'skip'"):
         wrap_model_fn(jobs.adam_model_fn, async_save=True, async_when_busy="hurry")
 
 

@@ -357,5 +357,7 @@ def test_variables_that_an_own_checkpoint_does_not_reach_are_kept_and_said(tmp_p
 
 
 def test_an_unknown_format_is_refused_with_what_is_allowed():
-    with pytest.raises(CheckpointArgumentError, match="'tf1' is none of dual, tf2"):
+    with pytest.raises(
+        CheckpointArgumentError, match="'tf1' must be 'dual' or 'tf2'; for name-based"
+    ):
         wrap_model_fn(jobs.adam_model_fn, checkpoint_format="tf1")

@@ -225,7 +225,7 @@ def test_what_is_no_checkpoint_is_refused_as_tensorflow_refuses_it(session, tmp_
 def test_a_directory_that_does_not_exist_is_refused_as_tensorflow_refuses_it(session, tmp_path):
     _variables(session, a=1)
     with pytest.raises(ValueError, match="doesn't exist, can't save"):
-        _saver().save(session, str(tmp_path / "no" / "model"))
+        _saver(sharded=True).save(session, str(tmp_path / "no" / "model"))
 
 
 def test_monitored_training_session_uses_the_scaffold(tmp_path):

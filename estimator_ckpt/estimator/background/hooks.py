@@ -10,6 +10,8 @@ listeners, in the order that a save without this has.
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -18,10 +20,18 @@ from estimator_ckpt.estimator.background.preemption import PreemptionNotice
 from estimator_ckpt.estimator.job_saver import job_saver
 from estimator_ckpt.estimator.listeners import is_multi_worker
 from estimator_ckpt.estimator.saver import CheckpointSaver
+from estimator_ckpt.estimator.spec_hooks import add_chief_hooks, add_hooks, training_hooks
 from estimator_ckpt.messages import logger
 
 _log = logger(__name__)
-WHEN_BUSY = ("wait", "skip")
+# With these, training ends as it should, or TensorFlow makes a new session and goes on.
+_ENDS = (
+    StopIteration,
+    tf.errors.OutOfRangeError,
+    tf.errors.AbortedError,
+    tf.errors.UnavailableError,
+)
+_IN_SPITE = "This job saves while training stands still, in spite of async_save: %s"
 
 
 def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float = 120.0) -> Any:
@@ -38,25 +48,19 @@ def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float
     Returns:
       The spec, changed.
     """
-    hooks = [*(spec.training_hooks or ()), *(spec.training_chief_hooks or ())]
+    hooks = training_hooks(spec)
     if any(isinstance(hook, BackgroundSavingHook) for hook in hooks):
         return spec  # of a model_fn that calls a wrapped one
-    reason = None
-    if not isinstance(job_saver(), CheckpointSaver):
-        reason = f"its saver, a {type(job_saver()).__name__}, is of its own kind"
-    elif any(isinstance(hook, tf.compat.v1.train.CheckpointSaverHook) for hook in hooks):
-        reason = "it brings a CheckpointSaverHook of its own"
-    if reason is not None:
-        _log.warning(
-            "This job saves while training stands still, in spite of async_save: %s", reason
-        )
+    saver = job_saver()
+    if not isinstance(saver, CheckpointSaver):
+        _log.warning(_IN_SPITE, f"its saver, a {type(saver).__name__}, is of its own kind")
         return spec
-    job_saver().async_save = True
+    saver.async_save = True
+    others = [hook for hook in hooks if isinstance(hook, tf.compat.v1.train.CheckpointSaverHook)]
     # A chief among workers in step has a saving hook that no model_fn can replace.
     is_driven = bool(config.cluster_spec) and is_multi_worker()
     saves = config.save_checkpoints_secs or config.save_checkpoints_steps
-    chief_hooks = list(spec.training_chief_hooks or ())
-    if saves and not is_driven:
+    if saves and not is_driven and not others:
         saving = AsyncCheckpointSaverHook(
             config.model_dir,
             save_secs=config.save_checkpoints_secs,
@@ -64,12 +68,10 @@ def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float
             save_graph_def=config.checkpoint_save_graph_def,
             when_busy=when_busy,
         )
-        chief_hooks.insert(0, saving)  # where Estimator has its own
-    background = BackgroundSavingHook(all_saves=is_driven, sigterm_secs=sigterm_secs)
-    return spec._replace(
-        training_hooks=[*(spec.training_hooks or ()), background],
-        training_chief_hooks=chief_hooks,
-    )
+        # Where Estimator has its own.
+        spec = add_chief_hooks(spec, config.is_chief, saving, first=True)
+    background = BackgroundSavingHook(all_saves=is_driven, savers=others, sigterm_secs=sigterm_secs)
+    return add_hooks(spec, background)
 
 
 class AsyncCheckpointSaverHook(tf.compat.v1.train.CheckpointSaverHook):
@@ -193,27 +195,37 @@ def _is_beside_another(hook: Any) -> bool:
 class BackgroundSavingHook(tf.compat.v1.train.SessionRunHook):
     """Stops training if a save has failed, and has whatever ends it wait for the last one."""
 
-    def __init__(self, *, all_saves: bool, sigterm_secs: float):
+    def __init__(self, *, all_saves: bool, sigterm_secs: float, savers: Sequence[Any] = ()):
         """Creates a hook, for `training_hooks`.
 
         Args:
           all_saves: whether all saves of the job's saver go on in the background; for workers in
             step, who must then stop together, too.
           sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
+          savers: `CheckpointSaverHook`s of the job's own, whose saves go on in the background
+            where nothing looks for the checkpoint right after them.
         """
-        self._all_saves = all_saves
+        self._is_in_step = all_saves
+        self._savers = savers
         self._notice = PreemptionNotice(sigterm_secs)
+        self._outer: BaseException | None = None
 
     def begin(self) -> None:
         """Finds the job's saver."""
+        self._outer = sys.exc_info()[1]  # being handled by whoever has called for training
         self._saver = job_saver()
-        self._saver.saves_in_background = self._all_saves
+        reason = next(filter(None, map(_reason_to_stand_still, self._savers)), None)
+        if reason is not None:
+            _log.warning(_IN_SPITE, reason)
+        self._saver.saves_in_background = self._is_in_step or bool(self._savers and not reason)
 
     def after_create_session(self, session: Any, coord: Any) -> None:
         """Begins to watch for SIGTERM, and has the end of the session wait."""
         del session
+        if self._savers:
+            self._saver.wait()  # the hooks after this one find the first checkpoint
         self._notice.watch()
-        coord.register_thread(_LastSave(self._saver, self._notice))
+        coord.register_thread(_LastSave(self._saver, self._notice, self._outer))
 
     def before_run(self, run_context: Any) -> None:
         """Raises what went wrong in the background."""
@@ -225,7 +237,7 @@ class BackgroundSavingHook(tf.compat.v1.train.SessionRunHook):
         del run_values
         if not self._notice.is_given:
             return
-        if self._all_saves:  # the others still train: there can't be one more save
+        if self._is_in_step:  # the others still train: there can't be one more save
             self._saver.wait()
             self._notice.obey()
         run_context.request_stop()
@@ -240,14 +252,40 @@ class _LastSave:
 
     name = "checkpoint writer"
 
-    def __init__(self, saver: CheckpointSaver, notice: PreemptionNotice):
+    def __init__(
+        self, saver: CheckpointSaver, notice: PreemptionNotice, outer: BaseException | None
+    ):
         self._saver = saver
         self._notice = notice
+        self._outer = outer
 
     def is_alive(self) -> bool:
-        """Waits for the checkpoint that is being written, and returns False."""
+        """Waits for the checkpoint that is being written, and returns False.
+
+        What went wrong with it is raised, unless training itself ends with an exception.
+        """
+        ending = sys.exc_info()[1]
         try:
             self._saver.wait()
+        except Exception as error:
+            if ending is None or ending is self._outer or isinstance(ending, _ENDS):
+                raise
+            _log.exception(
+                "Besides what ends training (%s: %s), the checkpoint that was being written has "
+                "failed: %s",
+                type(ending).__name__,
+                ending,
+                error,
+            )
         finally:
             self._notice.obey()
         return False
+
+
+def _reason_to_stand_still(hook: Any) -> str | None:
+    """Returns why what a CheckpointSaverHook saves has to be there when its `save` returns."""
+    if type(hook) is not tf.compat.v1.train.CheckpointSaverHook:
+        return f"its own saving hook, a {type(hook).__name__}, may look for what it has saved"
+    if hook._listeners:
+        return "its own CheckpointSaverHook has listeners, which look for what it has saved"
+    return None

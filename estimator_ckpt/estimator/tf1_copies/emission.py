@@ -26,6 +26,7 @@ from estimator_ckpt.conversion.committing import rebuild
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.estimator.job_saver import job_saver
+from estimator_ckpt.estimator.options import ON_ERROR, require_choice
 from estimator_ckpt.estimator.saver import CheckpointSaver
 from estimator_ckpt.estimator.tf1_copies.catching_up import catch_up, saved_by
 from estimator_ckpt.estimator.tf1_copies.finding import saver_of
@@ -36,7 +37,6 @@ from estimator_ckpt.storage import files
 
 _log = logger(__name__)
 _BASENAME = "model.ckpt"
-ON_ERROR = ("continue", "stop")
 # With these, TensorFlow makes a new session and goes on.
 _PREEMPTIONS = (tf.errors.AbortedError, tf.errors.UnavailableError)
 
@@ -61,10 +61,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuses what can't be meant, before anything is built."""
-        if self.on_error not in ON_ERROR:
-            raise CheckpointArgumentError(
-                f"on_error='{self.on_error}' is neither of {', '.join(ON_ERROR)}"
-            )
+        require_choice("on_error", self.on_error, ON_ERROR)
         if isinstance(self.keep_max, str) and self.keep_max != "job":
             raise CheckpointArgumentError(
                 f"keep_max='{self.keep_max}' must be a number, None for all, or 'job' for as many "
