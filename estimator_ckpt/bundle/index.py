@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.bundle.entry_bytes import decode_fields, encode_fields
 from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto
-from estimator_ckpt.bundle.table import read_table, write_table
+from estimator_ckpt.bundle.table import first_rows, read_table, write_table
 from estimator_ckpt.errors import DamagedCheckpointError
 
 _HEADER_KEY = b""
@@ -157,9 +157,26 @@ def encode_index(index: BundleIndex) -> bytes:
     return write_table(sorted(rows.items()))
 
 
-def _decode(
-    rows: list[tuple[bytes, bytes]], on_damage: Callable[[str], None] | None
-) -> BundleIndex:
+def count_shards(data: bytes) -> int:
+    """Reads from the bytes of a PREFIX.index how many data files belong to the checkpoint.
+
+    Args:
+      data: the whole file, of which only the head is decoded.
+
+    Returns:
+      Their number.
+
+    Raises:
+      DamagedCheckpointError: the bytes are not an index, or an unreadable one.
+    """
+    try:
+        return int(_header(first_rows(data)).num_shards)
+    except DecodeError as error:
+        raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
+
+
+def _header(rows: list[tuple[bytes, bytes]]) -> Any:
+    """Returns the header, which is the first row, if it is one that can be read."""
     if not rows or rows[0][0] != _HEADER_KEY:
         raise DamagedCheckpointError("it has no header, so it isn't the index of a checkpoint")
     header = BundleHeaderProto.FromString(rows[0][1])
@@ -170,6 +187,13 @@ def _decode(
         )
     if not 1 <= header.num_shards <= _MOST_SHARDS:
         raise DamagedCheckpointError(f"its header claims {header.num_shards} shards")
+    return header
+
+
+def _decode(
+    rows: list[tuple[bytes, bytes]], on_damage: Callable[[str], None] | None
+) -> BundleIndex:
+    header = _header(rows)
     first = bisect.bisect_left(rows, (b"\x01",))  # slices have keys that begin with a zero
     slices = dict(rows[1:first])
     num_shards = header.num_shards

@@ -50,6 +50,35 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
       DamagedCheckpointError: the bytes are not a table, or a checksum is wrong. With `on_damage`
         only if that leaves nothing to read.
     """
+    handles, metaindex_handle = _handles(data)
+    if on_damage is None:
+        rows = [row for handle in handles for row in _rows_at(data, handle)]
+    else:
+        rows = _readable_rows(data, handles, metaindex_handle, on_damage)
+    for (before, _), (after, _) in zip(rows, rows[1:]):
+        if before >= after:
+            raise DamagedCheckpointError(f"its keys are not sorted: {before!r} before {after!r}")
+    return rows
+
+
+def first_rows(data: bytes) -> list[Row]:
+    """Decodes the first block of a table: what is at its head, at the cost of just that.
+
+    Args:
+      data: the whole file.
+
+    Returns:
+      The first of its (key, value) rows; none of an empty table.
+
+    Raises:
+      DamagedCheckpointError: the bytes are not a table, or a checksum is wrong.
+    """
+    handles, _ = _handles(data)
+    return _rows_at(data, handles[0]) if handles else []
+
+
+def _handles(data: bytes) -> tuple[list[bytes], tuple[int, int]]:
+    """Returns the encoded handles of the blocks, in order, and that of the metaindex, decoded."""
     if len(data) < _FOOTER_SIZE:
         raise DamagedCheckpointError(
             f"it has {len(data)} bytes, fewer than the {_FOOTER_SIZE} of a table's footer"
@@ -62,16 +91,9 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
         )
     metaindex_handle, position = _read_handle(footer, 0)
     index_handle, _ = _read_handle(footer, position)
-    blocks = _block_rows(_read_block(data, index_handle))
-    _require_in_order([handle for _, handle in blocks])
-    if on_damage is None:
-        rows = [row for _, handle in blocks for row in _rows_at(data, handle)]
-    else:
-        rows = _readable_rows(data, [handle for _, handle in blocks], metaindex_handle, on_damage)
-    for (before, _), (after, _) in zip(rows, rows[1:]):
-        if before >= after:
-            raise DamagedCheckpointError(f"its keys are not sorted: {before!r} before {after!r}")
-    return rows
+    handles = [handle for _, handle in _block_rows(_read_block(data, index_handle))]
+    _require_in_order(handles)
+    return handles, metaindex_handle
 
 
 def _require_in_order(encoded_handles: Iterable[bytes]) -> None:

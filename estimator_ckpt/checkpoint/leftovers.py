@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 
-from estimator_ckpt.bundle.index import decode_index
+from estimator_ckpt.bundle.index import count_shards
 from estimator_ckpt.checkpoint.opening import (
     INDEX_SUFFIX,
     existing_shards,
@@ -70,7 +70,7 @@ def replaced_shards(directory: str) -> list[str]:
 def count_in_place(prefix: str) -> int | None:
     """Returns how many data files the checkpoint of a prefix has; None if no index tells it."""
     try:
-        return decode_index(files.read(index_path(prefix))).num_shards
+        return count_shards(files.read(index_path(prefix)))
     except DamagedCheckpointError:
         return None
     except Exception as error:
@@ -99,7 +99,7 @@ def counts_in_work(prefix: str, but: str | None = None) -> set[int]:
         if staged == but or staging.staged_for(staged) is None or staging.is_abandoned(staged):
             continue
         try:
-            counts.add(decode_index(files.read(staged)).num_shards)
+            counts.add(count_shards(files.read(staged)))
         except DamagedCheckpointError:
             continue  # it is being written, and comes before any data file
         except Exception as error:
@@ -144,7 +144,7 @@ def _remove_unfinished(staged: str, prefix: str) -> None:
 def _unfinished_shards(staged: str, prefix: str) -> list[str]:
     """Returns the data files that a staged index names, if the index in place does not."""
     try:
-        count = decode_index(files.read(staged)).num_shards
+        count = count_shards(files.read(staged))
     except DamagedCheckpointError:
         return []  # it was not finished either, and comes before any data file
     shards = [path for path in existing_shards(prefix) if count_of(path) == count]

@@ -217,10 +217,11 @@ class _Target:
     def conversion(self) -> Conversion:
         """Returns the plan, in which each key that is dropped has its reason."""
         account = self.account
+        gone = self.edited.dropped
         asked = {
-            key: reason
-            for name, reason in self.edited.dropped.items()
-            for key in account.keys_of.get(name, ())
+            key: gone[name]
+            for key, name in (account.name_of.items() if gone else ())
+            if name in gone
         }
         used = set(self.sources.values()) | set(self.added)
         kept: set[TensorEntry] | None = None

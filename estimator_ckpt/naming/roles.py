@@ -24,6 +24,7 @@ from estimator_ckpt.naming.slots import (
     is_counter,
     is_hyperparameter,
     is_power,
+    kind_behind,
     kind_of_optimizer,
     may_be_slot,
     meaning,
@@ -138,6 +139,10 @@ class _Teller:
             return Role("global_step")
         if not tensor.shape and (scalar := _scalar_role(name, tensor)):
             return scalar
+        parent, _, last = name.rpartition("/")
+        kind = kind_behind(last)
+        if kind and parent in self._tensors and self._tensors[parent].shape == tensor.shape:
+            return _slot_behind(parent, last, kind)  # what most slots of a job are called
         if not may_be_slot(name):
             return VARIABLE
         slot, owner = self._read(name, tensor)
@@ -191,6 +196,10 @@ class _Teller:
         return found if len(found) == 1 else []
 
 
+def _slot_behind(owner: str, slot: str, kind: str) -> Role:
+    return Role("slot", owner, slot, kind, "" if kind == "rmsprop" else meaning(kind, slot))
+
+
 def _scalar_role(name: str, tensor: Shaped) -> Role | None:
     kind = kind_of_optimizer(name.rpartition("/")[0])
     if is_power(name) or (is_counter(name) and "int" in dtype_name(tensor.dtype)):
@@ -203,7 +212,9 @@ def _scalar_role(name: str, tensor: Shaped) -> Role | None:
 def _add_meanings(roles: dict[str, Role]) -> None:
     """Adds what the slots mean, which takes all slots of a variable to tell."""
     slots: dict[str | None, set[str]] = {}
-    found = [(name, role) for name, role in roles.items() if role.kind == "slot"]
+    found = [
+        (name, role) for name, role in roles.items() if role.kind == "slot" and not role.meaning
+    ]
     for _, role in found:
         slots.setdefault(role.of, set()).add(role.slot)
     for name, role in found:

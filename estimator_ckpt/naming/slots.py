@@ -166,6 +166,21 @@ def may_be_slot(name: str) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
+def kind_behind(last: str) -> str | None:
+    """Returns the kind of optimizer that puts this behind a variable's name, as in `w/Adam_1`.
+
+    Args:
+      last: the last part of a name.
+
+    Returns:
+      The kind, "" for one whose slots are not known in detail, or None if none of
+      tf.compat.v1.train and the like does.
+    """
+    stem, _, number = last.rpartition("_")
+    return _TF1_KINDS.get(last, _TF1_KINDS.get(stem) if number.isdecimal() else None)
+
+
+@functools.lru_cache(maxsize=4096)
 def kind_of_optimizer(scope: str) -> str:
     """Returns the kind of an optimizer from its own name: `adam_w_1` is `adamw`; "" if unknown."""
     kind = re.sub(r"(_\d+)$", "", scope.rpartition("/")[2]).replace("_", "").lower()
