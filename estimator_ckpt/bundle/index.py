@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError
 
 from estimator_ckpt.bundle import dtypes
+from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.entry_bytes import decode_fields, encode_fields
 from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto
 from estimator_ckpt.bundle.table import first_rows, read_table, write_table
@@ -132,7 +133,8 @@ def decode_index(data: bytes, on_damage: Callable[[str], None] | None = None) ->
         `on_damage` only if that leaves nothing to read.
     """
     try:
-        return _decode(read_table(data, on_damage), on_damage)
+        with many_objects():
+            return _decode(read_table(data, on_damage), on_damage)
     except DecodeError as error:
         raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
 

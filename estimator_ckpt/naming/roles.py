@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.naming.layout import GLOBAL_STEP
 from estimator_ckpt.naming.object_graph import ObjectGraph
@@ -111,8 +112,9 @@ def tell_roles(
       {name: role}.
     """
     teller = _Teller(tensors, graph, keys or {})
-    roles = {name: teller.role(name, tensor) for name, tensor in tensors.items()}
-    _add_meanings(roles)
+    with many_objects():
+        roles = {name: teller.role(name, tensor) for name, tensor in tensors.items()}
+        _add_meanings(roles)
     return roles
 
 
@@ -128,7 +130,7 @@ class _Teller:
         self._flat: dict[str, list[str]] | None = None
 
     def role(self, name: str, tensor: Shaped) -> Role:
-        key = self._keys.get(name)
+        key = self._keys.get(name) if self._keys else None
         if key is not None:
             told = self._state.get(key)
             if told is not None:
@@ -137,20 +139,23 @@ class _Teller:
                 return Role("table" if attribute_of(key).startswith("table-") else "iterator")
         if name == GLOBAL_STEP:
             return Role("global_step")
-        if not tensor.shape and (scalar := _scalar_role(name, tensor)):
+        shape = tensor.shape
+        if not shape and (scalar := _scalar_role(name, tensor)):
             return scalar
         parent, _, last = name.rpartition("/")
         kind = kind_behind(last)
-        if kind and parent in self._tensors and self._tensors[parent].shape == tensor.shape:
-            return _slot_behind(parent, last, kind)  # what most slots of a job are called
+        if kind:
+            owner = self._tensors.get(parent)
+            if owner is not None and owner.shape == shape:
+                return _slot_behind(parent, last, kind)  # what most slots of a job are called
         if not may_be_slot(name):
             return VARIABLE
-        slot, owner = self._read(name, tensor)
-        if slot is None or owner is None:
+        slot, of = self._read(name, tensor)
+        if slot is None or of is None:
             return VARIABLE
         if slot.slot.startswith(AVERAGE):
-            return Role("average", owner)
-        return Role("slot", owner, slot.slot, slot.optimizer)
+            return Role("average", of)
+        return Role("slot", of, slot.slot, slot.optimizer)
 
     def _of_optimizer(
         self, name: str, tensor: Shaped, told: OptimizerValue, full_name: str

@@ -115,7 +115,7 @@ def describe(
 
 def _rows(account: Account) -> tuple[VariableRow, ...]:
     entries, roles, keys = account.entries, account.roles, account.key_of
-    rows = []
+    rows: list[VariableRow] = []
     for name in sorted(keys, key=by_scope):
         key = keys[name]
         role = roles[name]
