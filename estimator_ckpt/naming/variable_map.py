@@ -20,6 +20,7 @@ from estimator_ckpt.naming.filters import near
 from estimator_ckpt.naming.matcher import (
     CERTAIN,
     LIKELY,
+    PINNED,
     NamedShape,
     Pair,
     Proposal,
@@ -30,7 +31,6 @@ from estimator_ckpt.naming.matcher import (
     same_bytes,
 )
 
-PINNED = "pinned"
 _ASKED, _REFUSED = "asked", "refused"
 _SOURCE, _TARGET = "unmapped in the source", "unmapped in the target"
 _HEADINGS = (PINNED, CERTAIN, LIKELY, _ASKED, _REFUSED, _SOURCE, _TARGET)
@@ -139,8 +139,7 @@ class VariableMap:
         else:
             for pair in self.mapped:
                 if pair.confidence == heading:
-                    note = (_RESHAPED if pair.reshaped else "") + pair.reason
-                    yield f"{pair.source}{_ARROW}{pair.target}" + (_NOTE + note if note else "")
+                    yield f"{pair.source}{_ARROW}{pair.target}" + _note_of(pair)
             if heading == PINNED:
                 yield from (f"{name}{_ARROW}{_NOTHING}" for name in self.left_out)
 
@@ -156,9 +155,7 @@ class VariableMap:
         """
         return _Reader().read(text)
 
-    def checked(
-        self, source: Iterable[NamedShape], target: Iterable[NamedShape]
-    ) -> VariableMap:
+    def checked(self, source: Iterable[NamedShape], target: Iterable[NamedShape]) -> VariableMap:
         """Returns this map if it can be followed.
 
         Args:
@@ -231,6 +228,24 @@ class VariableMap:
         }
         pins.update(self._answered())
         return replace(VariableMap.of(propose(used, targets, pins)), left_out=self.left_out)
+
+
+def _note_of(pair: Pair) -> str:
+    """What stands behind a pair: the second name of its target, whether it is reshaped, and why."""
+    also = f"({pair.also}) " if pair.also else ""
+    note = f"{also}{_RESHAPED if pair.reshaped else ''}{pair.reason}"
+    return _NOTE + note if note else ""
+
+
+def _noted(pair: Pair, note: str) -> Pair:
+    """The pair with what stands behind it."""
+    also = ""
+    if note.startswith("(") and ")" in note:
+        also, _, note = note[1:].partition(")")
+        note = note.strip()
+    reshaped = note.startswith(_RESHAPED)
+    reason = note[len(_RESHAPED) :] if reshaped else note
+    return replace(pair, reason=reason, reshaped=reshaped, also=also)
 
 
 def _asked_lines(number: int, asked: Asked) -> Iterator[str]:
@@ -309,10 +324,8 @@ class _Reader:
             self._left_out.append(source)
             return
         self._claim(source, target, number)
-        reshaped = note.startswith(_RESHAPED)
         confidence = heading if heading in (PINNED, CERTAIN, LIKELY) else PINNED
-        reason = note[len(_RESHAPED) :] if reshaped else note
-        self._mapped.append(Pair(source, target, confidence, reason, reshaped))
+        self._mapped.append(_noted(Pair(source, target, confidence, ""), note))
 
     def _claim(self, source: str, target: str | None, number: int) -> None:
         if source in self._lines:

@@ -20,7 +20,8 @@ from estimator_ckpt.naming.matcher.words import Name
 
 _MOST_COLUMNS = 4
 WORDS, REST = "words", "what is left"
-# Numbers behind the same word; those that differ by one or follow other words; those of a framework.
+# Numbers behind the same word; those that differ by one or follow other words; those that a
+# framework counted.
 NUMBERS, SHIFTED, COUNTED = "numbers", "other numbers", "counted numbers"
 
 
@@ -100,7 +101,7 @@ def by_name(
         told = _told_apart(sources, words), _told_apart(targets, words)
         vocabularies.update((id(cell), told) for cell in found)
         findings.cells += found
-    offsets: dict[tuple[object, ...], set[int]] = {}
+    offsets: dict[_Places, set[int]] = {}
     numbered = []
     for cell in findings.cells:
         if cell.contested or not cell.sources or len(cell.sources) != len(cell.targets):
@@ -196,10 +197,14 @@ def _divided(cell: Cell, word: str, words: Words, strict: bool) -> Iterator[Cell
         yield Cell(cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike))
 
 
+# Where a number stands, in the names of the source and of the target.
+_Places = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class _Match:
     pairs: list[tuple[Layer, Layer]]
-    offsets: dict[tuple[object, ...], int]
+    offsets: dict[_Places, int]
     by: str
 
 

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from estimator_ckpt.naming.matcher.layers import Layer
 
-
 SOURCE, TARGET = "<", ">"
 """What comes before the numbers of either side: a 3 here need not be a 3 there."""
 
