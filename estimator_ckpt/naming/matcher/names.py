@@ -95,11 +95,14 @@ def by_name(
     )
     trust = _trust(classes, words)
     findings = Findings()
+    left_over: set[int] = set()
     vocabularies: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
     for sources, targets in classes:
         found = _cells(list(sources), list(targets), words, trust)
         told = _told_apart(sources, words), _told_apart(targets, words)
         vocabularies.update((id(cell), told) for cell in found)
+        if any(cell.words & meanings for cell in found):
+            left_over.update(id(cell) for cell in found if _is_left_over(cell, words, meanings))
         findings.cells += found
     offsets: dict[_Places, set[int]] = {}
     numbered = []
@@ -108,14 +111,15 @@ def by_name(
             continue
         if len(cell.sources) == 1:
             by = WORDS if cell.words else REST
-            learned = bool(cell.words & meanings)
-            clear = _is_clear(cell, words, vocabularies[id(cell)])
+            learned = bool(cell.words & meanings) or id(cell) in left_over
+            clear = id(cell) in left_over or _is_clear(cell, words, vocabularies[id(cell)])
             findings.named[cell.sources[0]] = Named(cell.targets[0], by, learned, clear)
             continue
         match = _by_number(cell)
         if match is not None:
-            clear = _is_clear(cell, words, vocabularies[id(cell)])
-            numbered.append((match, bool(cell.words & meanings), clear))
+            learned = bool(cell.words & meanings) or id(cell) in left_over
+            clear = id(cell) in left_over or _is_clear(cell, words, vocabularies[id(cell)])
+            numbered.append((match, learned, clear))
             for key, offset in match.offsets.items():
                 offsets.setdefault(key, set()).add(offset)
     for match, learned, clear in numbered:
@@ -133,6 +137,12 @@ def _told_apart(layers: Collection[Layer], words: Words) -> frozenset[str]:
     found = [words[layer] for layer in layers]
     everything = frozenset[str]().union(*found)
     return everything - everything.intersection(*found)
+
+
+def _is_left_over(cell: Cell, words: Words, meanings: frozenset[str]) -> bool:
+    """Whether it is what a translated word leaves, and of one family on either side."""
+    families = [{words[layer] for layer in side} for side in (cell.sources, cell.targets)]
+    return not cell.words & meanings and all(len(side) == 1 for side in families)
 
 
 def _is_clear(cell: Cell, words: Words, told: tuple[frozenset[str], frozenset[str]]) -> bool:
