@@ -103,12 +103,8 @@ def layers_of(rows: Iterable[NamedShape]) -> tuple[list[Layer], dict[str, str]]:
 
 
 def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
-    tensors = {
-        row.name: Named(
-            row.name, tuple(row.shape), _NUMBERS.get(row.dtype, 0), row.second_name or ""
-        )
-        for row in rows
-    }
+    tensors = {row.name: Named(tuple(row.shape), _NUMBERS.get(row.dtype, 0)) for row in rows}
+    others = {row.name: row.second_name or row.name for row in rows}
     told, found = tell_roles(tensors), {}
     for name, role in told.items():
         owner = role.of or _owner(name, tensors)
@@ -118,7 +114,7 @@ def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
             found[name] = f"a slot of '{owner}': it goes where its variable goes"
         elif role.kind in _REASONS:
             found[name] = _REASONS[role.kind]
-        elif role.kind != "variable" or _is_optimizers(name, tensors[name].full_name):
+        elif role.kind != "variable" or _is_optimizers(name, others[name]):
             found[name] = "state of an optimizer, not a weight"
     return found
 
