@@ -33,6 +33,7 @@ SUITES = (
     "training",
     "tools",
     "imports",
+    "matching",
 )
 _BEGIN, _END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)

@@ -84,6 +84,7 @@ def measured(folder: pathlib.Path, **options: Any) -> list[dict[str, Any]]:
 
 
 def main() -> None:
+    """Prints the table, or its rows as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="a folder of pairs, *.json")
     parser.add_argument("--json", action="store_true", help="print a list of objects")

@@ -16,6 +16,7 @@ from estimator_ckpt.naming.matcher.proposing import propose as propose
 from estimator_ckpt.naming.matcher.proposing import require_fitting_pins as require_fitting_pins
 from estimator_ckpt.naming.matcher.rows import CERTAIN as CERTAIN
 from estimator_ckpt.naming.matcher.rows import LIKELY as LIKELY
+from estimator_ckpt.naming.matcher.rows import PINNED as PINNED
 from estimator_ckpt.naming.matcher.rows import NamedShape as NamedShape
 from estimator_ckpt.naming.matcher.rows import Pair as Pair
 from estimator_ckpt.naming.matcher.rows import Proposal as Proposal

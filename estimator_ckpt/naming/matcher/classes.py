@@ -1,7 +1,9 @@
 """Layers that look alike: what fits by roles and shapes, on both sides.
 
-classes = classes_of(source_layers, target_layers)
-classes[0].sources, classes[0].targets
+    classes = classes_of(source_layers, target_layers)
+    classes[0].sources, classes[0].targets
+
+What fits is no matter of names: a class is what shapes alone leave open.
 """
 
 from __future__ import annotations

@@ -9,27 +9,25 @@ A layer is what a layer object would hold: kernel and bias; gamma, beta and movi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from estimator_ckpt.bundle.dtypes import DTYPE_NAMES
 from estimator_ckpt.naming.matcher.rows import NamedShape
 from estimator_ckpt.naming.matcher.shapes import same_bytes, squeezed
 from estimator_ckpt.naming.matcher.words import Name, parsed, role_of
-from estimator_ckpt.naming.slots import is_optimizer_state, slot_of
+from estimator_ckpt.naming.roles import Named, tell_roles
+from estimator_ckpt.naming.slots import fits_variable, kind_of_optimizer, parse_slot
 
-_STEPS = frozenset(("global_step", "save_counter", "iterations", "iter"))
-# Scopes of Keras' own optimizers, and what a slot adds to the name of its variable.
-_OPTIMIZER = re.compile(
-    r"(.*/)?(optimizer|_optimizer|training|adam|adamw|adamax|adagrad|adadelta|adafactor|sgd|nadam"
-    r"|rmsprop|ftrl|lion|lamb)(_\d+)?/.*",
-    re.IGNORECASE,
-)
-_SLOT = re.compile(
-    r"(Adam|AdamW|AdamWeightDecay\w*|Adagrad|Adadelta|Adafactor|Ftrl|Momentum|RMSProp|LAMB|Lion"
-    r"|AdaMax|Nadam|adam_[mv]|m|v|vr|vc|vhat|rms|mg|momentum|accumulator|slot_\w+"
-    r"|ExponentialMovingAverage|\.OPTIMIZER_SLOT|moving_avg)(_\d+)?"
-)
+# What Keras and TensorFlow call the attribute that holds an optimizer and its slots.
+_OPTIMIZER_PARTS = frozenset(("optimizer", "_optimizer", ".OPTIMIZER_SLOT"))
+_REASONS = {
+    "global_step": "the step of training, not a weight",
+    "counter": "a counter of an optimizer, not a weight",
+    "hyperparameter": "a hyperparameter of an optimizer, not a weight",
+    "save_counter": "counts saves, not a weight",
+}
+_NUMBERS = {name: number for number, name in DTYPE_NAMES.items()}
 _MAIN = frozenset(("kernel", "weight", "embedding", "depthwise", "pointwise", ""))
 _OPTIONAL = frozenset(("bias", "beta", "gamma"))
 _NORM = frozenset(("gamma", "beta", "mean", "variance"))
@@ -105,31 +103,40 @@ def layers_of(rows: Iterable[NamedShape]) -> tuple[list[Layer], dict[str, str]]:
 
 
 def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
-    names = {row.name: row for row in rows}
-    found = {}
-    for row in rows:
-        last = row.name.rpartition("/")[2]
-        owner = _owner(row, names)
-        if last in _STEPS and not row.shape:
-            found[row.name] = "a counter of steps, not a weight"
+    tensors = {row.name: Named(tuple(row.shape), _NUMBERS.get(row.dtype, 0)) for row in rows}
+    others = {row.name: row.second_name or row.name for row in rows}
+    told, found = tell_roles(tensors), {}
+    for name, role in told.items():
+        owner = role.of or _owner(name, tensors)
+        if role.kind == "average":
+            found[name] = f"a moving average of '{role.of}'"
         elif owner is not None:
-            found[row.name] = f"a slot of '{owner}': it goes where its variable goes"
-        elif is_optimizer_state(row.name, frozenset()) or _OPTIMIZER.fullmatch(row.name):
-            found[row.name] = "state of an optimizer, not a weight"
-        elif row.second_name and _OPTIMIZER.fullmatch(row.second_name):
-            found[row.name] = "state of an optimizer, not a weight"
+            found[name] = f"a slot of '{owner}': it goes where its variable goes"
+        elif role.kind in _REASONS:
+            found[name] = _REASONS[role.kind]
+        elif role.kind != "variable" or _is_optimizers(name, others[name]):
+            found[name] = "state of an optimizer, not a weight"
     return found
 
 
-def _owner(row: NamedShape, names: Mapping[str, NamedShape]) -> str | None:
-    """The variable whose slot this is: its name is extended, also by more than one part."""
-    scope, _, last = row.name.rpartition("/")
-    known = _SLOT.fullmatch(last)
-    while scope:
-        if scope in names and (known or names[scope].shape == row.shape):
-            return scope
-        scope = scope.rpartition("/")[0]
-    return slot_of(row.name, names.keys()) if known else None
+def _is_optimizers(*names: str) -> bool:
+    """Whether it lies below an optimizer, by one of its names."""
+    parts = [name.split("/") for name in names]
+    return any(
+        bool(kind_of_optimizer(each[0]) and len(each) > 1) or not _OPTIMIZER_PARTS.isdisjoint(each)
+        for each in parts
+    )
+
+
+def _owner(name: str, tensors: Mapping[str, Named]) -> str | None:
+    """The variable of a slot that is named by more than one part: `kernel/t_0/Adagrad`."""
+    for slot in parse_slot(name):
+        scope = slot.variable.rpartition("/")[0]
+        while scope:
+            if scope in tensors and fits_variable(tensors[name].shape, tensors[scope].shape):
+                return scope
+            scope = scope.rpartition("/")[0]
+    return None
 
 
 def _placed(row: NamedShape) -> tuple[tuple[str, ...], str, str]:

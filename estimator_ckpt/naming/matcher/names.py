@@ -20,7 +20,8 @@ from estimator_ckpt.naming.matcher.words import Name
 
 _MOST_COLUMNS = 4
 WORDS, REST = "words", "what is left"
-# Numbers behind the same word; those that differ by one or follow other words; those of a framework.
+# Numbers behind the same word; those that differ by one or follow other words; those that a
+# framework counted.
 NUMBERS, SHIFTED, COUNTED = "numbers", "other numbers", "counted numbers"
 
 
@@ -94,27 +95,31 @@ def by_name(
     )
     trust = _trust(classes, words)
     findings = Findings()
+    left_over: set[int] = set()
     vocabularies: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
     for sources, targets in classes:
         found = _cells(list(sources), list(targets), words, trust)
         told = _told_apart(sources, words), _told_apart(targets, words)
         vocabularies.update((id(cell), told) for cell in found)
+        if any(cell.words & meanings for cell in found):
+            left_over.update(id(cell) for cell in found if _is_left_over(cell, words, meanings))
         findings.cells += found
-    offsets: dict[tuple[object, ...], set[int]] = {}
+    offsets: dict[_Places, set[int]] = {}
     numbered = []
     for cell in findings.cells:
         if cell.contested or not cell.sources or len(cell.sources) != len(cell.targets):
             continue
         if len(cell.sources) == 1:
             by = WORDS if cell.words else REST
-            learned = bool(cell.words & meanings)
-            clear = _is_clear(cell, words, vocabularies[id(cell)])
+            learned = bool(cell.words & meanings) or id(cell) in left_over
+            clear = id(cell) in left_over or _is_clear(cell, words, vocabularies[id(cell)])
             findings.named[cell.sources[0]] = Named(cell.targets[0], by, learned, clear)
             continue
         match = _by_number(cell)
         if match is not None:
-            clear = _is_clear(cell, words, vocabularies[id(cell)])
-            numbered.append((match, bool(cell.words & meanings), clear))
+            learned = bool(cell.words & meanings) or id(cell) in left_over
+            clear = id(cell) in left_over or _is_clear(cell, words, vocabularies[id(cell)])
+            numbered.append((match, learned, clear))
             for key, offset in match.offsets.items():
                 offsets.setdefault(key, set()).add(offset)
     for match, learned, clear in numbered:
@@ -132,6 +137,12 @@ def _told_apart(layers: Collection[Layer], words: Words) -> frozenset[str]:
     found = [words[layer] for layer in layers]
     everything = frozenset[str]().union(*found)
     return everything - everything.intersection(*found)
+
+
+def _is_left_over(cell: Cell, words: Words, meanings: frozenset[str]) -> bool:
+    """Whether it is what a translated word leaves, and of one family on either side."""
+    families = [{words[layer] for layer in side} for side in (cell.sources, cell.targets)]
+    return not cell.words & meanings and all(len(side) == 1 for side in families)
 
 
 def _is_clear(cell: Cell, words: Words, told: tuple[frozenset[str], frozenset[str]]) -> bool:
@@ -196,10 +207,14 @@ def _divided(cell: Cell, word: str, words: Words, strict: bool) -> Iterator[Cell
         yield Cell(cell.sources, cell.targets, cell.words, cell.contested or (strict and not alike))
 
 
+# Where a number stands, in the names of the source and of the target.
+_Places = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class _Match:
     pairs: list[tuple[Layer, Layer]]
-    offsets: dict[tuple[object, ...], int]
+    offsets: dict[_Places, int]
     by: str
 
 

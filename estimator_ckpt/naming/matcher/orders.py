@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from estimator_ckpt.naming.matcher.layers import Layer
@@ -85,7 +85,7 @@ def alignments(
     ]
 
 
-def _weight(counts: Sequence[int]) -> float:
+def _weight(counts: Collection[int]) -> float:
     different = math.lgamma(sum(counts) + 1) - sum(math.lgamma(count + 1) for count in counts)
     return different / math.log(10)
 
@@ -98,10 +98,10 @@ def orders_of(layers: Sequence[Layer]) -> list[Order]:
             layer: {role: getattr(row, place) for role, row in layer.rows.items()}
             for layer in layers
         }
-        if all(number is not None for each in places.values() for number in each.values()):
-            if _is_built(places):
-                ordered = sorted(layers, key=lambda layer: min(places[layer].values()))
-                found.append(Order(kind, tuple(ordered)))
+        known = all(number is not None for each in places.values() for number in each.values())
+        if known and _is_built(places):
+            ordered = sorted(layers, key=lambda layer: min(places[layer].values()))
+            found.append(Order(kind, tuple(ordered)))
     if all(order.kind != CREATED for order in found):
         by_name = sorted(layers, key=lambda layer: (layer.names[0].text, layer.key))
         found.append(Order(SORTED, tuple(by_name)))
@@ -116,7 +116,8 @@ def _is_built(places: Mapping[Layer, Mapping[str, int]]) -> bool:
             sorted(n for each in places.values() for role, n in each.items() if _trained(role))
         )
     }
-    directions: Counter[tuple[str, str, str, bool]] = Counter()
+    # How often one role comes before, and after, another one in layers of a kind.
+    directions: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     together = total = 0
     for layer, each in places.items():
         found = sorted((ranks[number], role) for role, number in each.items() if _trained(role))
@@ -125,14 +126,10 @@ def _is_built(places: Mapping[Layer, Mapping[str, int]]) -> bool:
             together += found[-1][0] - found[0][0] == len(found) - 1
         for at, (_, role) in enumerate(found):
             for _, other in found[at + 1 :]:
-                pair = sorted((role, other))
-                directions[layer.kind, pair[0], pair[1], pair[0] == role] += 1
-    agreeing = sum(
-        max(count, directions[(*key, not forward)])
-        for (*key, forward), count in list(directions.items())
-        if forward or not directions[(*key, True)]
-    )
-    pairs = sum(directions.values())
+                one, two = sorted((role, other))
+                directions[layer.kind, one, two][one == role] += 1
+    agreeing = sum(max(counts) for counts in directions.values())
+    pairs = sum(map(sum, directions.values()))
     return together >= _TOGETHER * total and agreeing >= _CONSISTENT * pairs
 
 

@@ -16,18 +16,16 @@ from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.naming.filters import near
 from estimator_ckpt.naming.matcher import refusals
 from estimator_ckpt.naming.matcher.classes import classes_of
+from estimator_ckpt.naming.matcher.collecting import Found, collected
 from estimator_ckpt.naming.matcher.layers import Layer, fit, layers_of
 from estimator_ckpt.naming.matcher.names import Cell, Findings, by_name
-from estimator_ckpt.naming.matcher.questions import questions, row_pairs
+from estimator_ckpt.naming.matcher.questions import questions
 from estimator_ckpt.naming.matcher.rows import (
     CERTAIN,
     LIKELY,
+    PINNED,
     NamedShape,
-    Pair,
     Proposal,
-    Question,
-    Refusal,
-    Unmapped,
 )
 from estimator_ckpt.naming.matcher.shapes import is_square, same_bytes
 from estimator_ckpt.naming.matcher.translated import translations
@@ -59,7 +57,14 @@ def propose(
     (left, states), (right, target_states) = (layers_of(side.values()) for side in sides)
     work = _Work(left, right, pins)
     work.run()
-    return _collected(work, *sides, states, target_states)
+    assert work.orders is not None
+    found = Found(
+        work.pins,
+        [(layer, *each) for layer, verdict in work.decided.items() for each in [_told(verdict)]],
+        questions(work.open_cells, work.orders.best(), work.asked_too),
+        work.recognized,
+    )
+    return collected(found, (sides[0], sides[1]), (states, target_states))
 
 
 def _by_name(rows: Iterable[NamedShape], side: str) -> dict[str, NamedShape]:
@@ -112,6 +117,7 @@ class _Work:
     decided: dict[Layer, Verdict] = field(default_factory=dict)
     pinned_rows: dict[str, str] = field(default_factory=dict)
     open_cells: list[tuple[Cell, str]] = field(default_factory=list)
+    asked_too: dict[Layer, Layer] = field(default_factory=dict)
     recognized: list[refusals.Recognized] = field(default_factory=list)
     orders: OrderEvidence | None = None
 
@@ -130,12 +136,16 @@ class _Work:
         self.orders = OrderEvidence(left, right, class_of)
         self._take_same_names(left, right)
         if any(layer in self.decided for layer in left):
-            classes = [tuple(map(self._free, sides)) for sides in classes]
+            classes = [(self._free(one), self._free(other)) for one, other in classes]
         self._decide(classes)
-        self.open_cells = _whole_if_most_is_open(self.open_cells, self.decided)
-        for cell, _ in self.open_cells:
-            for layer in cell.sources:
-                self.decided.pop(layer, None)
+        if _most_is_open(self.open_cells, self.decided):
+            self.asked_too = {
+                layer: verdict.target
+                for layer, verdict in self.decided.items()
+                if verdict.target is not None and verdict.reason != PINNED
+            }
+            for layer in self.asked_too:
+                del self.decided[layer]
         rest = self._free(self.sources), self._free(self.targets)
         self.recognized += refusals.transposed(*rest)
         rest = self._free(self.sources), self._free(self.targets)
@@ -158,7 +168,7 @@ class _Work:
             )
             partner = next(iter(partners)) if len(partners) == 1 else None
             if partner is not None:
-                self.decided[layer] = Verdict(partner, CERTAIN, "pinned")
+                self.decided[layer] = Verdict(partner, CERTAIN, PINNED)
 
     def _take_same_names(self, sources: Sequence[Layer], targets: Sequence[Layer]) -> None:
         """Where both sides have the same names, they are the map, unless an order denies it."""
@@ -178,6 +188,7 @@ class _Work:
     def _free(self, layers: Iterable[Layer]) -> list[Layer]:
         """Those that nothing is decided about, and nothing is asked or refused."""
         used = {v.target for v in self.decided.values()} | set(self.decided)
+        used |= {*self.asked_too, *self.asked_too.values()}
         used |= {each for cell, _ in self.open_cells for each in (*cell.sources, *cell.targets)}
         for each in self.recognized:
             used |= {*each.sources, *each.targets}
@@ -239,7 +250,7 @@ class _Work:
         }
         for layer, verdict in list(self.decided.items()):
             target = verdict.target
-            if target is None or verdict.reason == "pinned" or not is_square(layer.main.shape):
+            if target is None or verdict.reason == PINNED or not is_square(layer.main.shape):
                 continue
             if (_leaf(layer.main.name), _leaf(target.main.name)) in leaves:
                 del self.decided[layer]
@@ -248,6 +259,11 @@ class _Work:
             else:
                 reason = f"{verdict.reason}; square, while others have to be transposed"
                 self.decided[layer] = Verdict(target, LIKELY, reason)
+
+
+def _told(verdict: Verdict) -> tuple[Layer, str, str]:
+    assert verdict.target is not None and verdict.confidence is not None
+    return verdict.target, verdict.confidence, verdict.reason
 
 
 def _leaf(name: str) -> str:
@@ -281,98 +297,10 @@ def _without_clashes(found: Mapping[Layer, Verdict]) -> dict[Layer, Verdict]:
     }
 
 
-def _whole_if_most_is_open(
-    open_cells: list[tuple[Cell, str]], decided: Mapping[Layer, Verdict]
-) -> list[tuple[Cell, str]]:
-    """Where most of a network is asked, the rest is a part of the answers, and nothing is applied.
+def _most_is_open(open_cells: Iterable[tuple[Cell, str]], decided: Mapping[Layer, Verdict]) -> bool:
+    """Whether most of a network is asked: then the rest is a part of the answers.
 
-    A head alone is of no use; and whoever answers should see a whole map.
+    A head alone is of no use, and whoever answers should see a whole map.
     """
     count = sum(len(layer.rows) for cell, _ in open_cells for layer in cell.sources)
-    rest = {s: v for s, v in decided.items() if v.target is not None and v.reason != "pinned"}
-    if count <= _MOST * (count + sum(len(layer.rows) for layer in decided)):
-        return open_cells
-    reason = "most of the network is asked, and this belongs to it"
-    return open_cells + [(Cell([s], [v.target]), reason) for s, v in rest.items() if v.target]
-
-
-def _collected(
-    work: _Work,
-    source: Mapping[str, NamedShape],
-    target: Mapping[str, NamedShape],
-    states: Mapping[str, str],
-    target_states: Mapping[str, str],
-) -> Proposal:
-    """The answer, variable by variable."""
-    pairs = {s: (t, CERTAIN, "pinned") for s, t in work.pins.items()}
-    taken = set(work.pins.values())
-    refused: list[Refusal] = [each.refusal for each in work.recognized]
-    for layer, verdict in work.decided.items():
-        assert verdict.target is not None and verdict.confidence is not None
-        for one, other in row_pairs(layer, verdict.target):
-            if one not in pairs and other not in taken:
-                pairs[one] = (other, verdict.confidence, verdict.reason)
-    for each in work.recognized:
-        for mine, theirs in each.others:
-            one, other = each.sources[0].rows[mine].name, each.targets[0].rows[theirs].name
-            if one not in pairs and other not in taken:
-                pairs[one] = (other, LIKELY, "of the same layer as what has to be transposed")
-    for one, (other, _, _) in list(pairs.items()):
-        dtypes = source[one].dtype, target[other].dtype
-        if dtypes[0] != dtypes[1] and one not in work.pins:
-            del pairs[one]
-            refused.append(Refusal((one,), (other,), "cast", f"{dtypes[0]} is not {dtypes[1]}"))
-    assert work.orders is not None
-    asked = questions(work.open_cells, work.orders.best())
-    return _sorted(pairs, asked, refused, (source, target), (states, target_states))
-
-
-def _sorted(
-    pairs: Mapping[str, tuple[str, str, str]],
-    asked: Sequence[Question],
-    refused: Sequence[Refusal],
-    sides: tuple[Mapping[str, NamedShape], Mapping[str, NamedShape]],
-    states: tuple[Mapping[str, str], Mapping[str, str]],
-) -> Proposal:
-    source, target = sides
-    places = {
-        name: (row.listed is None, row.listed or 0, row.created or 0, name)
-        for name, row in target.items()
-    }
-    mapped = tuple(
-        Pair(one, other, confidence, reason, tuple(source[one].shape) != tuple(target[other].shape))
-        for one, (other, confidence, reason) in sorted(
-            pairs.items(), key=lambda item: places[item[1][0]]
-        )
-    )
-    groups = (*asked, *refused)
-    used = set(pairs) | {name for each in groups for name in each.sources}
-    reached = {each.target for each in mapped} | {n for each in groups for n in each.targets}
-    return Proposal(
-        mapped=mapped,
-        questions=tuple(asked),
-        refusals=tuple(refused),
-        unmapped_source=_unmapped(source, target, used, states[0], "target"),
-        unmapped_target=_unmapped(target, source, reached, states[1], "source"),
-    )
-
-
-def _unmapped(
-    rows: Mapping[str, NamedShape],
-    others: Mapping[str, NamedShape],
-    used: set[str],
-    states: Mapping[str, str],
-    side: str,
-) -> tuple[Unmapped, ...]:
-    shapes = {tuple(row.shape) for row in others.values()}
-    found = []
-    for name, row in sorted(rows.items()):
-        if name in used:
-            continue
-        reason = states.get(name)
-        if reason is None and any(same_bytes(row.shape, shape) for shape in shapes):
-            reason = f"what fits its shape in the {side} belongs to other layers"
-        elif reason is None:
-            reason = f"the {side} has nothing of its shape {list(row.shape)}"
-        found.append(Unmapped(name, reason))
-    return tuple(found)
+    return count > _MOST * (count + sum(len(layer.rows) for layer in decided))

@@ -16,25 +16,33 @@ from estimator_ckpt.naming.matcher.orders import Alignment
 from estimator_ckpt.naming.matcher.rows import Question
 
 Answer = Mapping[Layer, Layer]
+Answers = Sequence[tuple[str, Answer]]
 Words = frozenset[str]
 
 
 def questions(
-    open_cells: Iterable[tuple[Cell, str]], aligned: Sequence[Alignment]
+    open_cells: Iterable[tuple[Cell, str]],
+    aligned: Sequence[Alignment],
+    fixed: Answer,
 ) -> list[Question]:
     """Returns the questions about cells whose layers can't be told apart.
 
     Args:
       open_cells: look-alikes, each with the reason why they are asked.
       aligned: alignments of orders, each of which is an answer.
+      fixed: what is a part of each answer to the largest question.
     """
     groups: dict[tuple[frozenset[Words], frozenset[Words]], list[tuple[Cell, str]]] = {}
     for cell, reason in open_cells:
         groups.setdefault((_families(cell.sources), _families(cell.targets)), []).append(
             (cell, reason)
         )
+    ordered = sorted(
+        groups.values(), key=lambda group: -sum(len(cell.sources) for cell, _ in group)
+    )
     return [
-        _question([cell for cell, _ in group], group[0][1], aligned) for group in groups.values()
+        _question([cell for cell, _ in group], group[0][1], aligned, {} if number else fixed)
+        for number, group in enumerate(ordered)
     ]
 
 
@@ -42,20 +50,27 @@ def _families(layers: Iterable[Layer]) -> frozenset[Words]:
     return frozenset(layer.words for layer in layers)
 
 
-def _question(cells: Sequence[Cell], reason: str, aligned: Sequence[Alignment]) -> Question:
+def _question(
+    cells: Sequence[Cell], reason: str, aligned: Sequence[Alignment], fixed: Answer
+) -> Question:
     sources = [layer for cell in cells for layer in cell.sources]
     targets = [layer for cell in cells for layer in cell.targets]
     answers = [*_by_family(cells), *_by_order(cells, sources, aligned), *_by_text(cells)]
     different: dict[tuple[tuple[str, str], ...], str] = {}
     for title, answer in answers:
-        rows = tuple(sorted(pair for s, t in answer.items() for pair in row_pairs(s, t)))
+        whole = [*answer.items(), *fixed.items()]
+        rows = tuple(sorted(pair for s, t in whole for pair in row_pairs(s, t)))
         different.setdefault(rows, title)
     return Question(
-        sources=tuple(row.name for layer in sources for row in layer.rows.values()),
-        targets=tuple(row.name for layer in targets for row in layer.rows.values()),
+        sources=_row_names([*sources, *fixed]),
+        targets=_row_names([*targets, *fixed.values()]),
         reason=reason,
         answers=tuple((title, rows) for rows, title in list(different.items())[:2]),
     )
+
+
+def _row_names(layers: Iterable[Layer]) -> tuple[str, ...]:
+    return tuple(row.name for layer in layers for row in layer.rows.values())
 
 
 def row_pairs(source: Layer, target: Layer) -> list[tuple[str, str]]:
@@ -64,7 +79,7 @@ def row_pairs(source: Layer, target: Layer) -> list[tuple[str, str]]:
     return [(source.rows[mine].name, target.rows[theirs].name) for mine, theirs in roles]
 
 
-def _by_family(cells: Sequence[Cell]) -> list[tuple[str, Answer]]:
+def _by_family(cells: Sequence[Cell]) -> Answers:
     """Both ways to pair two families of words with two others."""
     mine, theirs = (
         sorted(_families(layers), key=sorted)
@@ -94,7 +109,7 @@ def _by_family(cells: Sequence[Cell]) -> list[tuple[str, Answer]]:
 
 def _by_order(
     cells: Sequence[Cell], sources: Sequence[Layer], aligned: Sequence[Alignment]
-) -> list[tuple[str, Answer]]:
+) -> Answers:
     targets = {layer for cell in cells for layer in cell.targets}
     found = []
     for each in aligned:
@@ -105,7 +120,7 @@ def _by_order(
     return found
 
 
-def _by_text(cells: Sequence[Cell]) -> list[tuple[str, Answer]]:
+def _by_text(cells: Sequence[Cell]) -> Answers:
     """As names are sorted, forwards and backwards; for cells of as many layers on both sides."""
     if any(len(cell.sources) != len(cell.targets) for cell in cells):
         return []

@@ -89,7 +89,7 @@ def _names(layers: Iterable[Layer]) -> tuple[str, ...]:
 
 def transposed(sources: Sequence[Layer], targets: Sequence[Layer]) -> list[Recognized]:
     """Finds what has the same dimensions in a different order, among what is left."""
-    found = []
+    found: list[Recognized] = []
     for left, right in _alike(sources, targets, lambda shape: tuple(sorted(shape))):
         named = by_name([(left, right)], {}).named if len(left) == len(right) else {}
         pairs = {source: each.target for source, each in named.items()}

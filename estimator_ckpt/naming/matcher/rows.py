@@ -1,9 +1,11 @@
 """What the matcher takes and what it answers.
 
-row = NamedShape("dnn/logits/kernel", (16, 3), "float32", created=9)
-proposal = propose([row], [...])
-proposal.pairs("certain", "likely")      # {source: target}
-proposal.questions, proposal.refusals, proposal.unmapped_source
+    row = NamedShape("dnn/logits/kernel", (16, 3), "float32", created=9)
+    proposal = propose([row], [...])
+    proposal.pairs("certain", "likely")      # {source: target}
+    proposal.questions, proposal.refusals, proposal.unmapped_source
+
+Rows and answers are values: they compare, and print as what they are.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CERTAIN, LIKELY = "certain", "likely"
+PINNED = "pinned"
+"""The reason of a pair that was given."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Pair:
       confidence: `certain` or `likely`.
       reason: what speaks for it.
       reshaped: whether the shapes differ; the bytes and their order are the same.
+      also: the second name of the target.
     """
 
     source: str
@@ -51,6 +56,7 @@ class Pair:
     confidence: str
     reason: str
     reshaped: bool = False
+    also: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Which shapes hold the same bytes in the same order, and what else would make one of another.
 
-same_bytes((7, 7, 512, 4096), (25088, 4096))      # True: dimensions are merged
-same_bytes((60, 384), (384, 60))                  # False: that is a transposition
-is_transposed((60, 384), (384, 60))               # True
+    same_bytes((7, 7, 512, 4096), (25088, 4096))      # True: dimensions are merged
+    same_bytes((60, 384), (384, 60))                  # False: that is a transposition
+    is_transposed((60, 384), (384, 60))               # True
+
+Shapes alone can prove a map wrong; they seldom prove one right.
 """
 
 from __future__ import annotations

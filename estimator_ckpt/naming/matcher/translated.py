@@ -14,7 +14,6 @@ from typing import Protocol
 
 from estimator_ckpt.naming.matcher.layers import Layer
 
-
 SOURCE, TARGET = "<", ">"
 """What comes before the numbers of either side: a 3 here need not be a 3 there."""
 
@@ -43,18 +42,29 @@ def translations(
     mine, theirs = _occurrences(sources, SOURCE), _occurrences(targets, TARGET)
     left = _where([one for one, _ in pairs], SOURCE)
     right = _where([other for _, other in pairs if other is not None], TARGET)
-    words: dict[frozenset[int], list[str]] = {}
-    for word, where in right.items():
-        if word not in mine and theirs[word] > len(where) >= _support(word):
-            words.setdefault(where, []).append(word)
-    found = {}
-    for word, where in left.items():
-        if word in theirs or not mine[word] > len(where) >= _support(word):
-            continue
-        if len(words.get(where, ())) == 1:
-            found[word] = words[where][0]
-    meanings = list(found.values())
-    return {word: other for word, other in found.items() if meanings.count(other) == 1}
+    meant = _rarest({w: where for w, where in right.items() if w not in mine}, theirs)
+    said = _rarest({w: where for w, where in left.items() if w not in theirs}, mine)
+    return {word: meant[where] for where, word in said.items() if where in meant}
+
+
+def _rarest(
+    words: Mapping[str, frozenset[int]], counts: Mapping[str, int]
+) -> dict[frozenset[int], str]:
+    """Of the words that are in the same pairs, and elsewhere, the one that is rarest.
+
+    In `tower_a` that is the `a`: `tower` is in the other one, too.
+    """
+    found: dict[frozenset[int], list[str]] = {}
+    for word, where in words.items():
+        if counts[word] > len(where) >= _support(word):
+            found.setdefault(where, []).append(word)
+    rarest = {}
+    for where, some in found.items():
+        least = min(counts[word] for word in some)
+        few = [word for word in some if counts[word] == least]
+        if len(few) == 1:
+            rarest[where] = few[0]
+    return rarest
 
 
 def telling_words(layer: Layer, side: str) -> frozenset[str]:

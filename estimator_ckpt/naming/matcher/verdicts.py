@@ -206,7 +206,7 @@ def _mirrored(
 
 
 def _are_beside(one: Layer, two: Layer) -> bool:
-    """Whether each has a word that the other has not: `left` and `right`, not a part and a whole."""
+    """Whether each has a word that the other has not: `left` and `right`, no part and its whole."""
     return bool(one.words - two.words) and bool(two.words - one.words)
 
 

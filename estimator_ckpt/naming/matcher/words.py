@@ -38,15 +38,20 @@ _SYNONYMS = {
 }
 # Types of layers. Frameworks count them: `conv2d_17`, `LayerNorm_1`.
 _TYPES = frozenset(
-    "dense conv fc linear batch norm batchnorm bn normalization layernorm ln group instance "
-    "embedding lstm gru rnn cell separable transpose deconv convolution fully connected multi head "
-    "lookup tpu sync time distributed bidirectional sequential functional model prelu rms basic "
-    "simple".split()
+    (
+        *("dense", "conv", "fc", "linear", "batch", "norm", "batchnorm", "bn", "normalization"),
+        *("layernorm", "ln", "group", "instance", "embedding", "lstm", "gru", "rnn", "cell"),
+        *("separable", "transpose", "deconv", "convolution", "fully", "connected", "multi"),
+        *("head", "lookup", "tpu", "sync", "time", "distributed", "bidirectional"),
+        *("sequential", "functional", "model", "prelu", "rms", "basic", "simple"),
+    )
 )
 # Words that are beside most numbers, or in most names, and tell nothing apart.
 _GENERIC = frozenset(
-    "layer layers kernel weight weights bias hidden hiddenlayer block blocks unit units module "
-    "stage step part the with".split()
+    (
+        *("layer", "layers", "kernel", "weight", "weights", "bias", "hidden", "hiddenlayer"),
+        *("block", "blocks", "unit", "units", "module", "stage", "step", "part", "the", "with"),
+    )
 )
 COMMON = _TYPES | _GENERIC
 

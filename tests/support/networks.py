@@ -224,21 +224,43 @@ def u_net(width: int = 16, depth: int = 4) -> Pair:
     for number in range(depth):
         for part in (1, 2):
             found.append(
-                dense(f"down_{number}/conv_{part}", f"encoder{number + 1}_conv{part}", 3, 3, width, width)
+                dense(
+                    f"down_{number}/conv_{part}",
+                    f"encoder{number + 1}_conv{part}",
+                    3,
+                    3,
+                    width,
+                    width,
+                )
             )
     for number in range(depth):
         for part in (1, 2):
             found.append(
-                dense(f"up_{number}/conv_{part}", f"decoder{depth - number}_conv{part}", 3, 3, width, width)
+                dense(
+                    f"up_{number}/conv_{part}",
+                    f"decoder{depth - number}_conv{part}",
+                    3,
+                    3,
+                    width,
+                    width,
+                )
             )
-    return paired([dense("stem", "first", 3, 3, 3, width), *found, dense("head", "last", 1, 1, width, 2)])
+    return paired(
+        [dense("stem", "first", 3, 3, 3, width), *found, dense("head", "last", 1, 1, width, 2)]
+    )
 
 
-def towers(hint: bool, anchored: bool, depth: int = 3, width: int = 16, swapped: bool = False) -> Pair:
+def towers(
+    hint: bool, anchored: bool, depth: int = 3, width: int = 16, swapped: bool = False
+) -> Pair:
     """Two towers; a word in common, or embeddings of different sizes, tell which is which."""
-    words = (("user", "user_side"), ("item", "item_side")) if hint else (
-        ("tower_a", "query"),
-        ("tower_b", "document"),
+    words = (
+        (("user", "user_side"), ("item", "item_side"))
+        if hint
+        else (
+            ("tower_a", "query"),
+            ("tower_b", "document"),
+        )
     )
     sides = []
     for (mine, theirs), size in zip(words, (300, 200)):
@@ -284,7 +306,9 @@ def cells(count: int = 4, width: int = 24) -> Pair:
                         ),
                     )
                 )
-                block.append(norm(f"{mine}/bn_sep_3x3_1", f"separable_conv_1_bn_{theirs}", width, True))
+                block.append(
+                    norm(f"{mine}/bn_sep_3x3_1", f"separable_conv_1_bn_{theirs}", width, True)
+                )
         found += block
         built += block[8:] + block[:8]
     return paired([*found, dense("final_layer/FC", "predictions", width, 10)], None, None)
@@ -296,7 +320,10 @@ def features(count: int = 8, width: int = 8) -> Pair:
     tables = [
         embedding(f"input_layer/{name}_embedding", f"{name}_table", 100, width) for name in names
     ]
-    rest = [dense("dnn/hidden_0", "deep_1", count * width, 16), dense("dnn/logits", "logits", 16, 1)]
+    rest = [
+        dense("dnn/hidden_0", "deep_1", count * width, 16),
+        dense("dnn/logits", "logits", 16, 1),
+    ]
     return paired([*tables, *rest], [*tables[::-1], *rest])
 
 
@@ -309,7 +336,11 @@ def gated_stack(count: int = 6, width: int = 16) -> Pair:
             dense(f"stack/layer_{number}/gate", f"stack_{number}_sigmoid", 2, width, width),
             dense(f"stack/layer_{number}/skip", f"stack_{number}_skip", 1, width, 2 * width),
         ]
-    built = [layer for at in range(0, len(found), 3) for layer in (found[at + 1], found[at], found[at + 2])]
+    built = [
+        layer
+        for at in range(0, len(found), 3)
+        for layer in (found[at + 1], found[at], found[at + 2])
+    ]
     return paired(found, built)
 
 
@@ -326,7 +357,9 @@ def dense_net(blocks: int = 3, layers: int = 4, width: int = 8) -> Pair:
             ):
                 found += [
                     norm(f"{mine}/x{part + 1}/BatchNorm", f"{theirs}_{part}_bn", size, True),
-                    dense(f"{mine}/x{part + 1}/Conv", f"{theirs}_{part + 1}_conv", *shape, bias=False),
+                    dense(
+                        f"{mine}/x{part + 1}/Conv", f"{theirs}_{part + 1}_conv", *shape, bias=False
+                    ),
                 ]
             channels += width
     return paired([*found, dense("densenet/logits", "predictions", channels, 10)])

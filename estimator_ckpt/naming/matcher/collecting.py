@@ -1,0 +1,138 @@
+"""Turns what was found about layers into a proposal, variable by variable.
+
+    collected(found, (source, target), (states, target_states)).unmapped_source
+
+Nothing is left out: what is not mapped, asked or refused is unmapped, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from estimator_ckpt.naming.matcher.layers import Layer
+from estimator_ckpt.naming.matcher.questions import row_pairs
+from estimator_ckpt.naming.matcher.refusals import Recognized
+from estimator_ckpt.naming.matcher.rows import (
+    CERTAIN,
+    LIKELY,
+    PINNED,
+    NamedShape,
+    Pair,
+    Proposal,
+    Question,
+    Refusal,
+    Unmapped,
+)
+from estimator_ckpt.naming.matcher.shapes import same_bytes
+
+Sides = tuple[Mapping[str, NamedShape], Mapping[str, NamedShape]]
+States = tuple[Mapping[str, str], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+      pins: {source: target} that were given.
+      decided: layers of both sides that correspond, how sure that is, and why.
+      questions: what is asked.
+      recognized: what is refused.
+    """
+
+    pins: Mapping[str, str]
+    decided: Sequence[tuple[Layer, Layer, str, str]]
+    questions: Sequence[Question]
+    recognized: Sequence[Recognized]
+
+
+def collected(found: Found, sides: Sides, states: States) -> Proposal:
+    """Returns the proposal, variable by variable.
+
+    Args:
+      found: what was found about layers.
+      sides: {name: variable} of the source and of the target.
+      states: {name: reason} of what is no weight, of both sides.
+    """
+    source, target = sides
+    pairs = {one: (other, CERTAIN, PINNED) for one, other in found.pins.items()}
+    taken = set(found.pins.values())
+    for layer, other_layer, confidence, reason in found.decided:
+        for one, other in row_pairs(layer, other_layer):
+            if one not in pairs and other not in taken:
+                pairs[one] = (other, confidence, reason)
+    for each in found.recognized:
+        for mine, theirs in each.others:
+            one, other = each.sources[0].rows[mine].name, each.targets[0].rows[theirs].name
+            if one not in pairs and other not in taken:
+                pairs[one] = (other, LIKELY, "of the same layer as what has to be transposed")
+    refused = [each.refusal for each in found.recognized]
+    for one, (other, _, _) in list(pairs.items()):
+        dtypes = source[one].dtype, target[other].dtype
+        if dtypes[0] != dtypes[1] and one not in found.pins:
+            del pairs[one]
+            refused.append(Refusal((one,), (other,), "cast", f"{dtypes[0]} is not {dtypes[1]}"))
+    return _sorted(pairs, found.questions, refused, sides, states)
+
+
+def _sorted(
+    pairs: Mapping[str, tuple[str, str, str]],
+    asked: Sequence[Question],
+    refused: Sequence[Refusal],
+    sides: Sides,
+    states: States,
+) -> Proposal:
+    source, target = sides
+    places = {
+        name: (row.listed is None, row.listed or 0, row.created or 0, name)
+        for name, row in target.items()
+    }
+    mapped = tuple(
+        Pair(
+            one,
+            other,
+            confidence,
+            reason,
+            reshaped=tuple(source[one].shape) != tuple(target[other].shape),
+            also=target[other].second_name or "",
+        )
+        for one, (other, confidence, reason) in sorted(
+            pairs.items(), key=lambda item: places[item[1][0]]
+        )
+    )
+    used, reached = set(pairs), {each.target for each in mapped}
+    for sources, targets in [
+        *((each.sources, each.targets) for each in asked),
+        *((each.sources, each.targets) for each in refused),
+    ]:
+        used.update(sources)
+        reached.update(targets)
+    return Proposal(
+        mapped=mapped,
+        questions=tuple(asked),
+        refusals=tuple(refused),
+        unmapped_source=_unmapped(source, target, used, states[0], "target"),
+        unmapped_target=_unmapped(target, source, reached, states[1], "source"),
+    )
+
+
+def _unmapped(
+    rows: Mapping[str, NamedShape],
+    others: Mapping[str, NamedShape],
+    used: set[str],
+    states: Mapping[str, str],
+    side: str,
+) -> tuple[Unmapped, ...]:
+    shapes = {tuple(row.shape) for row in others.values()}
+    found = []
+    for name, row in sorted(rows.items()):
+        if name in used:
+            continue
+        reason = states.get(name)
+        if reason is None and any(same_bytes(row.shape, shape) for shape in shapes):
+            reason = f"what fits its shape in the {side} belongs to other layers"
+        elif reason is None:
+            reason = f"the {side} has nothing of its shape {list(row.shape)}"
+        found.append(Unmapped(name, reason))
+    return tuple(found)
