@@ -21,6 +21,11 @@ from absl import flags
 from estimator_ckpt.bundle import files
 
 FORMATS = ("tf1", "tf2", "dual")
+_MEANING = {
+    "tf1": "the model_fn is left unwrapped",
+    "tf2": "object-based keys",
+    "dual": "both sets of keys on one set of bytes",
+}
 _MODEL_DIR = "{model_dir}"
 
 
@@ -35,18 +40,32 @@ def define_checkpoint_flags(flag_values: flags.FlagValues = flags.FLAGS, prefix:
     Raises:
       absl.flags.DuplicateFlagError: a flag of such a name is defined already; use `prefix`.
     """
-    _define_format_flags(flag_values, prefix)
-    _define_saving_flags(flag_values, prefix)
+    define_wrapping_flags(flag_values, prefix)
+    _define_pace_flags(flag_values, prefix)
     _define_warm_start_flags(flag_values, prefix)
 
 
-def _define_format_flags(flag_values: flags.FlagValues, prefix: str) -> None:
+def define_wrapping_flags(
+    flag_values: flags.FlagValues = flags.FLAGS,
+    prefix: str = "",
+    formats: Iterable[str] = FORMATS,
+) -> None:
+    """Defines those of the checkpoint flags that `wrap_from_flags` reads.
+
+    Args:
+      flag_values: where to define them; absl's global flags by default.
+      prefix: put before each flag's name.
+      formats: what `--checkpoint_format` can be.
+
+    Raises:
+      absl.flags.DuplicateFlagError: a flag of such a name is defined already; use `prefix`.
+    """
+    meanings = "; ".join(f"{name}, {_MEANING[name]}" for name in formats)
     flags.DEFINE_enum(
         prefix + "checkpoint_format",
         "dual",
-        FORMATS,
-        "What training writes: tf1 (the model_fn is left unwrapped), tf2 (object-based keys) or "
-        "dual (both sets of keys on one set of bytes). Any format is resumed from.",
+        list(formats),
+        f"What training writes: {meanings}. Any format is resumed from.",
         flag_values=flag_values,
     )
     flags.DEFINE_string(
@@ -64,9 +83,36 @@ def _define_format_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         "training and log what to run later, or stop with the error.",
         flag_values=flag_values,
     )
+    flags.DEFINE_bool(
+        prefix + "sync_data",
+        False,
+        "Flush the tensors to the disk before a checkpoint appears, against power cuts.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        prefix + "async_save",
+        False,
+        "Copy the variables in memory at a save, and write the checkpoint while training goes on.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        prefix + "async_when_busy",
+        "wait",
+        ["wait", "skip"],
+        "With async_save: what a save does that comes while the one before is still being written.",
+        flag_values=flag_values,
+    )
+    is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
+    flags.register_multi_flags_validator(
+        [is_async, checkpoint_format],
+        lambda values: not values[is_async] or values[checkpoint_format] != "tf1",
+        f"--{is_async} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
+        f"with --{prefix}tf1_dir if there are to be TF1 checkpoints",
+        flag_values=flag_values,
+    )
 
 
-def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
+def _define_pace_flags(flag_values: flags.FlagValues, prefix: str) -> None:
     steps, secs = prefix + "save_checkpoints_steps", prefix + "save_checkpoints_secs"
     flags.DEFINE_integer(
         steps,
@@ -95,33 +141,6 @@ def _define_saving_flags(flag_values: flags.FlagValues, prefix: str) -> None:
         10000.0,
         "Besides the latest ones, keep one checkpoint for every so many hours of training.",
         lower_bound=0.0,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_bool(
-        prefix + "sync_data",
-        False,
-        "Flush the tensors to the disk before a checkpoint appears, against power cuts.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_bool(
-        prefix + "async_save",
-        False,
-        "Copy the variables in memory at a save, and write the checkpoint while training goes on.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_enum(
-        prefix + "async_when_busy",
-        "wait",
-        ["wait", "skip"],
-        "With async_save: what a save does that comes while the one before is still being written.",
-        flag_values=flag_values,
-    )
-    is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
-    flags.register_multi_flags_validator(
-        [is_async, checkpoint_format],
-        lambda values: not values[is_async] or values[checkpoint_format] != "tf1",
-        f"--{is_async} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
-        f"with --{prefix}tf1_dir if there are to be TF1 checkpoints",
         flag_values=flag_values,
     )
     flags.register_multi_flags_validator(

@@ -6,12 +6,11 @@ python -m estimator_ckpt.compat -m my.job --its=flags
 
 from __future__ import annotations
 
-import os
-import runpy
 import sys
 from collections.abc import Sequence
 
 from estimator_ckpt import compat
+from estimator_ckpt.compat.program import Program
 from estimator_ckpt.errors import EstimatorUnavailableError
 
 _USAGE = "usage: python -m estimator_ckpt.compat (SCRIPT | -m MODULE) [ARGUMENT ...]"
@@ -19,9 +18,8 @@ _USAGE = "usage: python -m estimator_ckpt.compat (SCRIPT | -m MODULE) [ARGUMENT 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line names as Python itself would; returns the exit code."""
-    is_module = arguments[:1] == ["-m"]
-    rest = list(arguments[1:] if is_module else arguments)
-    if not rest or rest[0].startswith("-"):
+    program = Program.parse(arguments)
+    if program is None:
         print(_USAGE, file=sys.stderr)
         return 2
     try:
@@ -29,12 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     except EstimatorUnavailableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    sys.argv = rest
-    if is_module:
-        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.path[0] = os.path.dirname(os.path.abspath(rest[0]))
-        runpy.run_path(rest[0], run_name="__main__")
+    program.run()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Makes importable by its old names what tensorflow-estimator has, where TensorFlow lacks Estimators.
+"""Makes tensorflow-estimator importable by its old names, where TensorFlow lacks Estimators.
 
     supply_aliases()
     import tensorflow.compat.v1.estimator.inputs      # is tf.compat.v1.estimator.inputs

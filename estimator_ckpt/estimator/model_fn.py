@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 ModelFn = Callable[..., Any]
 _WRAPPED = "_estimator_ckpt_wrapped"
 _FORMATS = ("dual", "tf2")
+_SCAFFOLDS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""The Scaffolds that wrapped model_fns have returned, each with a reference to its graph."""
 
 
 @overload
@@ -166,7 +169,9 @@ class _Settings:
     """None to save while training stands still."""
 
     def rewrite(self, spec: Any, mode: str, config: Any) -> Any:
-        """Returns the spec with the Scaffold of its mode."""
+        """Returns the spec with the Scaffold of its mode, or as it is if that was done already."""
+        if is_wrapped(spec):
+            return spec
         if isinstance(spec, tf_estimator.EstimatorSpec):
             scaffold = self._scaffold(spec.scaffold, mode, config)
             spec = spec._replace(scaffold=scaffold)
@@ -201,14 +206,24 @@ class _Settings:
     def _scaffold(self, scaffold: Any, mode: str, config: Any) -> Any:
         modes = tf_estimator.ModeKeys
         if mode == modes.TRAIN and not is_export_for_training():
-            return checkpoint_scaffold(
+            scaffold = checkpoint_scaffold(
                 checkpoint_format=self.format,
                 checkpoint_fn=self.checkpoint_fn,
                 config=config,
                 scaffold=scaffold,
                 sync_data=self.sync_data,
             )
-        return restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
+        else:
+            scaffold = restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
+        _SCAFFOLDS[scaffold] = weakref.ref(tf.compat.v1.get_default_graph())
+        return scaffold
+
+
+def is_wrapped(spec: Any) -> bool:
+    """Returns whether an EstimatorSpec is of a wrapped model_fn, whatever calls that."""
+    scaffold = getattr(spec, "scaffold", None)
+    graph = None if scaffold is None else _SCAFFOLDS.get(scaffold)
+    return graph is not None and graph() is tf.compat.v1.get_default_graph()
 
 
 def _with_signature(model_fn: ModelFn, rewrite: Callable[[Any, str, Any], Any]) -> ModelFn:

@@ -25,13 +25,25 @@ HAS_ITS_OWN = tuple(map(int, tf.__version__.split(".")[:2])) < (2, 16)
 HOME = "tensorflow_estimator.python.estimator"
 
 # All that TensorFlow 2.15 has there.
-PRIVATE = """
-canned.baseline canned.dnn canned.dnn_linear_combined canned.head canned.linear canned.metric_keys
-canned.optimizers canned.parsing_utils canned.prediction_keys estimator estimator_lib export.export
-export.export_lib export.export_output exporter gc inputs.inputs inputs.numpy_io inputs.pandas_io
-inputs.queues.feeding_functions inputs.queues.feeding_queue_runner keras model_fn run_config
-training util
-""".split()
+CANNED = (
+    "baseline",
+    "dnn",
+    "dnn_linear_combined",
+    "head",
+    "linear",
+    "metric_keys",
+    "optimizers",
+    "parsing_utils",
+    "prediction_keys",
+)
+PRIVATE = (
+    *(f"canned.{each}" for each in CANNED),
+    *(f"export.{each}" for each in ("export", "export_lib", "export_output")),
+    *(f"inputs.{each}" for each in ("inputs", "numpy_io", "pandas_io")),
+    *(f"inputs.queues.{each}" for each in ("feeding_functions", "feeding_queue_runner")),
+    *("estimator", "estimator_lib", "exporter", "gc", "keras", "model_fn", "run_config"),
+    *("training", "util"),
+)
 TPU = ("error_handling", "tpu_config", "tpu_context", "tpu_estimator", "util")
 MODULES = {
     **{f"tensorflow.python.estimator.{each}": f"{HOME}.{each}" for each in PRIVATE},

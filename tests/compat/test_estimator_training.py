@@ -193,7 +193,7 @@ def test_train_and_evaluate_reads_the_public_config(implementation):
     estimator.config._distribute_coordinator_mode = None
     train_spec = tf.estimator.TrainSpec(jobs.same_batch_input_fn, max_steps=1)
     eval_spec = tf.estimator.EvalSpec(jobs.same_batch_input_fn)
-    with pytest.raises(ValueError, match="(?i)distribute coordinator mode"):
+    with pytest.raises(ValueError, match=r"(?i)distribute coordinator mode"):
         implementation.train_and_evaluate(estimator, train_spec, eval_spec, None)
 
 
