@@ -40,16 +40,30 @@ def define_checkpoint_flags(flag_values: flags.FlagValues = flags.FLAGS, prefix:
     Raises:
       absl.flags.DuplicateFlagError: a flag of such a name is defined already; use `prefix`.
     """
-    _define_job_flags(flag_values, prefix)
+    define_wrapping_flags(flag_values, prefix)
     _define_saving_flags(flag_values, prefix)
     _define_warm_start_flags(flag_values, prefix)
 
 
-def _define_job_flags(flag_values: flags.FlagValues, prefix: str) -> None:
-    """Defines a flag for each option of a wrapped job that has one, of the same name."""
+def define_wrapping_flags(
+    flag_values: flags.FlagValues = flags.FLAGS,
+    prefix: str = "",
+    formats: Iterable[str] = FORMATS,
+) -> None:
+    """Defines those of the checkpoint flags that `wrap_from_flags` reads: a job's options.
+
+    Args:
+      flag_values: where to define them; absl's global flags by default.
+      prefix: put before each flag's name.
+      formats: what `--checkpoint_format` can be.
+
+    Raises:
+      absl.flags.DuplicateFlagError: a flag of such a name is defined already; use `prefix`.
+    """
     for option in options_with_flags():
         name, default, text = prefix + option.name, option.default, option.metadata["flag"]
-        choices = FORMATS if option.name == "checkpoint_format" else option.metadata["choices"]
+        is_format = option.name == "checkpoint_format"
+        choices = list(formats) if is_format else option.metadata["choices"]
         if choices:
             flags.DEFINE_enum(name, default, choices, text, flag_values=flag_values)
         elif isinstance(default, bool):

@@ -8,7 +8,7 @@ gets the same; it has no hooks of its own for the chief, so the others don't get
 
 from __future__ import annotations
 
-import logging
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +24,11 @@ from estimator_ckpt.estimator.spec_hooks import add_chief_hooks, add_hooks
 from estimator_ckpt.estimator.tf1_copies.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
 from estimator_ckpt.live.tensorflow_internals import is_export_for_training
+from estimator_ckpt.messages import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
+_SCAFFOLDS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""The Scaffolds that specs of wrapped model_fns have, each with a reference to its graph."""
 
 
 @not_converted
@@ -34,7 +37,7 @@ def rewrite_spec(spec: Any, mode: Any, config: Any, params: Any, options: JobOpt
 
     Args:
       spec: what a model_fn returned. What is no spec is returned as it is: Estimator says what it
-        should be. So is one that was made eagerly, as a test of a model_fn does: no job has it.
+        should be. So is one that was rewritten before, and one that was made eagerly, as a test of a model_fn does: no job has it.
       mode: what the model_fn was called for.
       config: a RunConfig, or None.
       params: those of the model_fn, or None; TPUEstimator says there whether it has TPUs.
@@ -43,7 +46,7 @@ def rewrite_spec(spec: Any, mode: Any, config: Any, params: Any, options: JobOpt
     has_scaffold_fn = hasattr(spec, "scaffold_fn")  # a TPUEstimatorSpec
     if not (has_scaffold_fn or isinstance(spec, tf_estimator.EstimatorSpec)):
         return spec
-    if tf.compat.v1.executing_eagerly_outside_functions():
+    if tf.compat.v1.executing_eagerly_outside_functions() or is_wrapped(spec):
         return spec
     on_tpu = has_scaffold_fn and _may_use_tpu(params)
     if not has_scaffold_fn:
@@ -91,11 +94,21 @@ def _with_hooks(spec: Any, config: Any, options: JobOptions, *, on_tpu: bool) ->
 def _scaffold(scaffold: Any, mode: str, config: Any, options: JobOptions) -> Any:
     modes = tf_estimator.ModeKeys
     if mode == modes.TRAIN and not is_export_for_training():
-        return checkpoint_scaffold(
+        made = checkpoint_scaffold(
             checkpoint_format=options.checkpoint_format,
             checkpoint_fn=options.checkpoint_fn,
             config=config,
             scaffold=scaffold,
             sync_data=options.sync_data,
         )
-    return restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
+    else:
+        made = restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)
+    _SCAFFOLDS[made] = weakref.ref(tf.compat.v1.get_default_graph())
+    return made
+
+
+def is_wrapped(spec: Any) -> bool:
+    """Returns whether an EstimatorSpec is of a wrapped model_fn, whatever calls that."""
+    scaffold = getattr(spec, "scaffold", None)
+    graph = None if scaffold is None else _SCAFFOLDS.get(scaffold)
+    return graph is not None and graph() is tf.compat.v1.get_default_graph()
