@@ -37,7 +37,8 @@ def rewrite_spec(spec: Any, mode: Any, config: Any, params: Any, options: JobOpt
 
     Args:
       spec: what a model_fn returned. What is no spec is returned as it is: Estimator says what it
-        should be. So is one that was rewritten before, and one that was made eagerly, as a test of a model_fn does: no job has it.
+        should be. So is one that was rewritten before, and one that was made eagerly, as a test of
+        a model_fn does: no job has it.
       mode: what the model_fn was called for.
       config: a RunConfig, or None.
       params: those of the model_fn, or None; TPUEstimator says there whether it has TPUs.
