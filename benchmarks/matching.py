@@ -11,6 +11,7 @@ SIZES = (125, 250, 500, 1000, 2000)
 NETWORKS = {
     "numbered layers of one shape": "numbered",
     "layers of one shape without numbers": "alike",
+    "numbers on one side, words on the other": "mixed",
     "a shape for each variable": "different",
 }
 
@@ -28,7 +29,7 @@ def rows(network: str, count: int) -> tuple[list, list]:
     from estimator_ckpt.naming.matcher import NamedShape
 
     def named(side: str, number: int) -> str:
-        if network == "alike":
+        if network == "alike" or (network == "mixed" and side == "other"):
             # Words that the other side has not.
             letters = "".join(chr(ord("c") + int(digit)) for digit in f"{number:04d}")
             return f"{side}{letters}/kernel"

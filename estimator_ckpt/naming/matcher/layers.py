@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from estimator_ckpt.bundle.dtypes import DTYPE_NAMES
 from estimator_ckpt.naming.matcher.rows import NamedShape
@@ -51,12 +52,12 @@ class Layer:
     words: frozenset[str]
     signature: tuple[tuple[str, tuple[int, ...], str], ...]
 
-    @property
+    @cached_property
     def main(self) -> NamedShape:
         """The variable that shows best which layer this is."""
         return max(self.rows.values(), key=lambda row: (len(squeezed(row.shape)), row.shape))
 
-    @property
+    @cached_property
     def marks(self) -> frozenset[str]:
         """The chosen numbers of its name as words, `block=2` or, behind that, `block.=1`."""
         name, found = self.names[0], []
@@ -70,7 +71,7 @@ class Layer:
             before, number = before + ".", number + 1
         return frozenset(found)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What sort of a layer it is: `norm`, `embedding`, `depthwise`, `kernel`, `bias` ..."""
         if self.rows.keys() & {"mean", "variance"}:

@@ -66,6 +66,7 @@ class OrderEvidence:
             any(each.source == SORTED and each.coverage < _WHOLE for each in self.alignments),
             any(each.target == SORTED and each.coverage < _WHOLE for each in self.alignments),
         )
+        self._cells: dict[int, tuple[Cell, dict[Layer, set[Layer] | None]]] = {}
         self.close = neighbours(orders[0], class_of, attached=not self.by_names)
         kinds = {(each.source, each.target) for each in self.alignments}
         both = {(CREATED, CREATED), (CREATED, LISTED)} <= kinds
@@ -82,16 +83,26 @@ class OrderEvidence:
     def partners(self, layer: Layer, among: Collection[Layer]) -> set[Layer] | None:
         """Returns what all trusted orders allow, or None where they say nothing."""
         found = None
+        allowed = among if isinstance(among, (set, frozenset)) else frozenset(among)
         for each in self.alignments:
-            candidates = set(each.candidates.get(layer, ())) & set(among)
-            if each.candidates.get(layer):
-                found = candidates if found is None else found & candidates
-        return found
+            candidates = each.candidates.get(layer)
+            if candidates:
+                found = (allowed if found is None else found).intersection(candidates)
+        return None if found is None else set(found)
+
+    def partners_in(self, cell: Cell) -> dict[Layer, set[Layer] | None]:
+        """Returns what `partners` says of each layer of a cell; worked out once a cell."""
+        known = self._cells.get(id(cell))
+        if known is None:
+            allowed = frozenset(cell.targets)
+            found = {layer: self.partners(layer, allowed) for layer in cell.sources}
+            # The cell is kept, so that no other one gets its id.
+            known = self._cells[id(cell)] = (cell, found)
+        return known[1]
 
     def partner(self, layer: Layer, among: Collection[Layer]) -> Layer | None:
         """Returns the one partner that all trusted orders allow, or None."""
-        found = self.partners(layer, among)
-        return next(iter(found)) if found is not None and len(found) == 1 else None
+        return _only(self.partners(layer, among))
 
     def confirms(self, layer: Layer, target: Layer, among: Collection[Layer]) -> bool:
         """Returns whether orders that tell something lead to the same partner."""
@@ -163,7 +174,8 @@ def _everyone(orders: OrderEvidence, layer: Layer) -> set[Layer]:
 def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict:
     if not orders.usable:
         return Verdict(None, None, "they look alike, and no order or name tells them apart")
-    target = orders.partner(layer, cell.targets)
+    allowed = orders.partners_in(cell)
+    target = _only(allowed[layer])
     if target is None:
         return Verdict(None, None, "they look alike, and the orders don't tell them apart")
     if cell.contested:
@@ -172,15 +184,20 @@ def _judged_by_order(layer: Layer, cell: Cell, orders: OrderEvidence) -> Verdict
         return Verdict(None, None, "words of their names contradict each other")
     twins = [other for other in cell.sources if other is not layer and orders.close(layer, other)]
     for twin in twins:
-        if orders.partners(twin, cell.targets) is None:
+        partners = allowed[twin]
+        if partners is None:
             continue
-        partner = orders.partner(twin, cell.targets)
+        partner = _only(partners)
         if partner is None or _mirrored(layer, twin, target, partner, orders.sorted_sides):
             return Verdict(
                 None, None, "they are mirror images, and only the order tells them apart"
             )
     sure = not twins and any(target in each.candidates.get(layer, ()) for each in orders.strong)
     return Verdict(target, CERTAIN if sure else LIKELY, "the order of layers")
+
+
+def _only(partners: set[Layer] | None) -> Layer | None:
+    return next(iter(partners)) if partners is not None and len(partners) == 1 else None
 
 
 def _mirrored(
@@ -191,23 +208,21 @@ def _mirrored(
     They are mirror images if both sides tell them apart in words that have nothing in common.
     Tables that stand beside each other are unless both sides number them.
     """
-    if any(
-        by_name and a.words != b.words
-        for by_name, a, b in zip(sorted_sides, (one, other), (two, twin))
-    ):
+    by_name, other_by_name = sorted_sides
+    if (by_name and one.words != two.words) or (other_by_name and other.words != twin.words):
         return True  # the alphabet is no order of layers
     if one.kind == "embedding" or other.kind == "embedding":
         return not (_numbered(one, two) and _numbered(other, twin))
-    differ = _are_beside(one, two), _are_beside(other, twin)
-    if any(differ) and not all(differ):
+    here, there = _are_beside(one, two), _are_beside(other, twin)
+    if here != there:
         # Words on one side only: numbers on the other say an order, if someone chose them.
-        return _is_counted(*((other, twin) if differ[0] else (one, two)))
-    return all(differ)
+        return _is_counted(other, twin) if here else _is_counted(one, two)
+    return here
 
 
 def _are_beside(one: Layer, two: Layer) -> bool:
     """Whether each has a word that the other has not: `left` and `right`, no part and its whole."""
-    return bool(one.words - two.words) and bool(two.words - one.words)
+    return not (one.words <= two.words or two.words <= one.words)
 
 
 def _is_counted(one: Layer, two: Layer) -> bool:
@@ -215,8 +230,13 @@ def _is_counted(one: Layer, two: Layer) -> bool:
     left, right = one.names[0], two.names[0]
     if left.template != right.template:
         return False
-    differing = [at for at, pair in enumerate(zip(left.numbers, right.numbers)) if len({*pair}) > 1]
-    return bool(differing) and not any(left.explicit[at] for at in differing)
+    differ = False
+    for number, other, explicit in zip(left.numbers, right.numbers, left.explicit):
+        if number != other:
+            differ = True
+            if explicit:
+                return False
+    return differ
 
 
 def _numbered(one: Layer, two: Layer) -> bool:
