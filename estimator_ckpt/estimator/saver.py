@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry
+from estimator_ckpt.bundle.strings import string_scalar
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
 from estimator_ckpt.checkpoint.publishing import is_there
@@ -84,7 +85,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Whether the ops are made when they are first needed, if that is before `build()`."""
         self.may_export = False
         """Whether `restore` before `build`, as in an export, only warns of other shapes."""
-        self._builds = OpsBuilder(with_object_graph=checkpoint_format != "tf1")
+        self._builds = OpsBuilder()
         super().__init__(**{**saver_options, "builder": self._builds, "defer_build": True})
         self._wanted = var_list
         self._format = checkpoint_format
@@ -293,14 +294,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         return path
 
     def _make_snapshot_op(self) -> SnapshotOp | None:
-        graph = self._builds.object_graph
-        groups = [
-            [
-                saved._replace(tensor=self._graph_bytes) if saved.tensor is graph else saved
-                for saved in group
-            ]
-            for group in self._builds.saves
-        ]
+        groups = self._builds.saves
         reason = why_impossible(groups)
         if reason is not None:
             _log.warning("Checkpoints are saved while training stands still: %s", reason)
@@ -375,8 +369,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
                 index, paths = self._save_tensors(sess, os.path.join(staging, base))
             else:
                 index, paths = snapshot.write(staging, prefix)
-            shards = [Shard(path=path, move=True) for path in paths]
-            index = self._in_format(index)
+            index, shards = self._with_graph(self._in_format(index), paths)
             # Where a job begins again, it saves what it has just restored: readers keep that.
             if not is_there(prefix, index, shards):
                 publish(prefix, index, shards, overwrite=True)
@@ -384,8 +377,6 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
     def _save_tensors(self, sess: Any, prefix: str) -> tuple[BundleIndex, Sequence[str]]:
         """Has TensorFlow write the data files; returns the index by name, and their paths."""
         feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: prefix}
-        if self._builds.object_graph is not None:
-            feed[self._builds.object_graph.name] = self._graph_bytes
         sess.run(self.saver_def.save_tensor_name, feed)
         written = open_checkpoint(prefix)
         if self.sync_data:
@@ -393,11 +384,32 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
                 files.sync(path)
         return written.index, written.shard_paths
 
+    def _with_graph(
+        self, index: BundleIndex, paths: Sequence[str]
+    ) -> tuple[BundleIndex, list[Shard]]:
+        """Adds the object graph: at the end of the last data file, or remote, in one of its own.
+
+        No op of the job's graph has it: what its `.meta` names is for Savers that write by name.
+        """
+        shards = [Shard(path=path, move=True) for path in paths]
+        if self._format == "tf1":
+            return index, shards
+        if files.is_remote(paths[-1]):
+            data, entry = string_scalar(self._graph_bytes, len(shards), 0)
+            shards.append(Shard(data=data))
+        else:
+            data, entry = string_scalar(self._graph_bytes, len(shards) - 1, files.size(paths[-1]))
+            files.append(paths[-1], data, sync=self.sync_data)
+        entries = {**index.entries, OBJECT_GRAPH_KEY: entry}
+        return BundleIndex(entries, len(shards), index.producer), shards
+
     def _in_format(self, by_name: BundleIndex) -> BundleIndex:
         """Gives the index that TensorFlow wrote the keys of this Saver's format."""
         entries: dict[str, TensorEntry] = {}
         for name, entry in by_name.entries.items():
-            keys = (name,) if name == OBJECT_GRAPH_KEY else self._object_keys.get(name, ())
+            if name == OBJECT_GRAPH_KEY:  # of ops that an earlier version made
+                continue
+            keys = self._object_keys.get(name, ())
             if self._format != "tf1":
                 entries.update(dict.fromkeys(keys, entry))
             if not keys or (self._format != "tf2" and name not in keys):

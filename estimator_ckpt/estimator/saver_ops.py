@@ -1,6 +1,6 @@
 """The ops of a Saver, made as TensorFlow makes them, and what they save and restore.
 
-builder = OpsBuilder(with_object_graph=True)    # for `tf1.train.Saver(builder=...)`
+builder = OpsBuilder()                          # for `tf1.train.Saver(builder=...)`
 builder.saves, builder.restores                 # filled when the Saver is built
 builder.find(saver_def)                         # or from the ops that a SaverDef names
 """
@@ -12,7 +12,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Saved
 from estimator_ckpt.estimator.restoring import Read, slice_shape, static_shape
 from estimator_ckpt.live import tensorflow_internals as internals
@@ -22,22 +21,17 @@ from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 class OpsBuilder(internals.BulkSaverBuilder):
     """Makes a Saver's ops, and remembers the tensors that have the names of what is restored."""
 
-    def __init__(self, *, with_object_graph: bool):
+    def __init__(self) -> None:
         super().__init__()
-        self._with_object_graph = with_object_graph
         self.saved_names: set[str] = set()
         self.saves: list[list[Saved]] = []  # one for each SaveV2 op, and so for each data file
         self.restores: list[tuple[Any, list[Read]]] = []
-        self.object_graph: Any = None  # the tensor to feed with the object graph
 
     def save_op(self, filename_tensor: Any, saveables: Sequence[Any]) -> Any:
         """Makes the op that writes a data file."""
         specs = [spec for saveable in saveables for spec in saveable.specs]
         saved = [Saved(spec.name, spec.slice_spec, spec.tensor) for spec in specs]
         self.saved_names.update(spec.name for spec in specs)
-        if self._with_object_graph and self.object_graph is None:
-            self.object_graph = tf.constant(b"", name="object_graph")
-            saved.append(Saved(OBJECT_GRAPH_KEY, "", self.object_graph))
         self.saves.append(saved)
         names, slices, tensors = zip(*saved)
         return tf.raw_ops.SaveV2(
@@ -66,9 +60,6 @@ class OpsBuilder(internals.BulkSaverBuilder):
 
         Args:
           saver_def: the `SaverDef` that names them.
-
-        Raises:
-          CheckpointArgumentError: what they save has no object graph, but it is wanted.
         """
         graph = tf.compat.v1.get_default_graph()
         for operation in _reached(graph, saver_def.save_tensor_name, "SaveV2"):
@@ -76,14 +67,6 @@ class OpsBuilder(internals.BulkSaverBuilder):
             saved = list(map(Saved, names, slices, operation.inputs[3:]))
             self.saves.append(saved)
             self.saved_names.update(name for name in names if name != OBJECT_GRAPH_KEY)
-            for each in saved:
-                if each.name == OBJECT_GRAPH_KEY:
-                    self.object_graph = each.tensor
-        if self._with_object_graph and self.object_graph is None:
-            raise CheckpointArgumentError(
-                f"the ops that saver_def names ('{saver_def.save_tensor_name}') save by name only; "
-                'make the Saver with checkpoint_format="tf1", or without saver_def'
-            )
         for operation in _reached(graph, saver_def.restore_op_name, "RestoreV2"):
             names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
             shapes = map(_restored_shape, slices, operation.outputs)

@@ -205,6 +205,22 @@ def new_file(path: str) -> Iterator[Any]:
         os.fsync(file.fileno())
 
 
+def append(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Writes to the end of a local file that nobody reads yet.
+
+    Args:
+      path: of the file, which is there.
+      data: what is added.
+      sync: whether it is flushed to the disk.
+    """
+    with open(path, "r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(data)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+
+
 class _AppendOnly:
     """A remote file as what it is: without `seek`, which tf.io.gfile has, but not for writing."""
 

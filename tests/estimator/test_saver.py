@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimator_ckpt import CheckpointSaver, DamagedCheckpointError, VariableMismatchError
+from estimator_ckpt import (
+    CheckpointSaver,
+    DamagedCheckpointError,
+    VariableMismatchError,
+    convert,
+    describe,
+    doctor,
+)
 from estimator_ckpt.checkpoint import open_checkpoint
+from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 tf1 = tf.compat.v1
 
@@ -268,3 +276,41 @@ def test_what_was_recovered_from_another_directory_is_not_deleted(tmp_path):
         "model.ckpt-2.index",
     ]
     assert jobs.listed(own) == ["model.ckpt-3", "model.ckpt-4"]
+
+
+@pytest.mark.parametrize("checkpoint_format", ["dual", "tf2"])
+def test_a_plain_saver_of_the_meta_graph_writes_an_ordinary_tf1_checkpoint(
+    tmp_path, checkpoint_format
+):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        tf1.get_variable("w", initializer=[1.0, 2.0])
+        saver = CheckpointSaver(checkpoint_format)
+        saver.build()
+        session.run(tf1.global_variables_initializer())
+        prefix = saver.save(session, str(tmp_path / "job"))
+    assert OBJECT_GRAPH_KEY in dict(tf.train.list_variables(prefix))
+    with tf.Graph().as_default(), tf1.Session() as session:
+        plain = tf1.train.import_meta_graph(prefix + ".meta")
+        session.run(tf1.global_variables_initializer())
+        again = plain.save(session, str(tmp_path / "plain"))
+    assert tf.train.list_variables(again) == [("w", [2])]
+
+
+def test_an_empty_object_graph_is_none(tmp_path):
+    """As the ops of an earlier version wrote it where nobody fed them."""
+    prefix = str(tmp_path / "model")
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=["w", OBJECT_GRAPH_KEY],
+        shape_and_slices=["", ""],
+        tensors=[tf.constant([1.0, 2.0]), tf.constant(b"")],
+    )
+    assert describe(prefix).format == "tf1"
+    (row,) = doctor(tmp_path).checkpoints
+    assert (row.format, row.tf2_checkpoint) == ("tf1", "by name")
+    report = convert(prefix, tmp_path / "tf2", to="tf2")
+    assert [dropped.key for dropped in report.dropped] == [OBJECT_GRAPH_KEY]
+    assert "empty object graph" in report.dropped[0].reason
+    checkpoint = tf.train.Checkpoint(var_list={"w": tf.Variable([0.0, 0.0])})
+    checkpoint.restore(str(tmp_path / "tf2")).expect_partial()
+    np.testing.assert_array_equal(checkpoint.var_list["w"], [1.0, 2.0])

@@ -35,7 +35,7 @@ class Saved(NamedTuple):
     Attributes:
       name: its key.
       slice_spec: as in SaveV2: "" for a whole tensor.
-      tensor: a `tf.Tensor`, or bytes for a string that is always the same.
+      tensor: a `tf.Tensor`.
     """
 
     name: str
@@ -46,8 +46,6 @@ class Saved(NamedTuple):
 def why_impossible(groups: Sequence[Sequence[Saved]]) -> str | None:
     """Returns the reason why these tensors can't be copied in memory; None if they can."""
     for saved in (each for group in groups for each in group):
-        if isinstance(saved.tensor, bytes):
-            continue
         if tf.DeviceSpec.from_string(saved.tensor.device).job == "ps":
             return f"'{saved.name}' is on a parameter server"
         dtype = saved.tensor.dtype.base_dtype
@@ -68,9 +66,7 @@ class SnapshotOp:
         self._groups = groups
         self._arena = Arena()
         self._copies: list[Any] = []
-        tensors = [
-            each.tensor for group in groups for each in group if not isinstance(each.tensor, bytes)
-        ]
+        tensors = [each.tensor for group in groups for each in group]
         with tf.device(_cpu_of(tensors[0].device)):
             outputs = tf.numpy_function(self._copy, tensors, [tf.bool], name="snapshot")
         self._done = outputs[0]
@@ -137,9 +133,6 @@ class Snapshot:
         return BundleIndex(entries, len(paths)), paths
 
     def _append(self, shard: ShardWriter, saved: Saved, entries: dict[str, TensorEntry]) -> None:
-        if isinstance(saved.tensor, bytes):
-            entries[saved.name] = shard.append_strings((), [saved.tensor])
-            return
         array = self._arrays.pop()
         number = saved.tensor.dtype.base_dtype.as_datatype_enum
         if number == dtypes.STRING:
