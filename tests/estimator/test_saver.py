@@ -308,9 +308,10 @@ def test_an_empty_object_graph_is_none(tmp_path):
     assert describe(prefix).format == "tf1"
     (row,) = doctor(tmp_path).checkpoints
     assert (row.format, row.tf2_checkpoint) == ("tf1", "by name")
-    report = convert(prefix, tmp_path / "tf2", to="tf2")
+    report = convert(prefix, tmp_path / "tf1", to="tf1")
     assert [dropped.key for dropped in report.dropped] == [OBJECT_GRAPH_KEY]
     assert "empty object graph" in report.dropped[0].reason
+    convert(prefix, tmp_path / "tf2", to="tf2")
     checkpoint = tf.train.Checkpoint(var_list={"w": tf.Variable([0.0, 0.0])})
     checkpoint.restore(str(tmp_path / "tf2")).expect_partial()
     np.testing.assert_array_equal(checkpoint.var_list["w"], [1.0, 2.0])
