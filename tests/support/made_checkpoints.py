@@ -221,9 +221,7 @@ def lay_out(kind, style, tensors, shards=1, draw=None) -> Made:
         counter.keys.append(graph.add(("save_counter",), "save_counter"))
         tensors = {**tensors, "save_counter": counter}
     data = b"" if kind == "empty graph" else graph.proto.SerializeToString()
-    return Made(
-        kind, style, tensors, None if kind == "tf1" else data, shards, frozenset(nameless)
-    )
+    return Made(kind, style, tensors, None if kind == "tf1" else data, shards, frozenset(nameless))
 
 
 def _lay_out_objects(kind, style, tensors, graph, nameless, draw) -> None:
@@ -292,9 +290,7 @@ class _Graph:
             parent = self.node(path[:-1])
             self._numbers[path] = len(self.proto.nodes)
             self.proto.nodes.add().has_checkpoint_values.value = True
-            self.proto.nodes[parent].children.add(
-                node_id=self._numbers[path], local_name=path[-1]
-            )
+            self.proto.nodes[parent].children.add(node_id=self._numbers[path], local_name=path[-1])
         return self._numbers[path]
 
     def link(self, path: tuple[str, ...], to: tuple[str, ...]) -> None:
