@@ -213,7 +213,9 @@ class Account:
             by_path=self._by_path,
         )
         if self._by_path:
-            names = {key: key for key in names if _place(self.entries[key]) not in firsts}
+            # A name-based key has the path that its bytes have.
+            paths = {key: firsts.get(_place(self.entries[key]), "") for key in names}
+            names = {key: found.by_key.get(path, key) for key, path in paths.items()}
             owners = {}
         for key, place in places.items():
             name = owners.get(place) or found.by_key.get(firsts[place])

@@ -23,6 +23,7 @@ from estimator_ckpt.naming.slots import (
     SlotName,
     fits_variable,
     is_counter,
+    is_factored,
     is_hyperparameter,
     is_power,
     kind_behind,
@@ -174,16 +175,23 @@ class _Teller:
         self, name: str, tensor: Shaped, *, is_slot: bool = False
     ) -> tuple[SlotName | None, str | None]:
         """Finds the reading of a name for which there is a variable of a shape that fits."""
-        average = None
-        for slot in parse_slot(name, is_slot=is_slot):
-            is_average = slot.slot.startswith(AVERAGE)
-            average = average or (slot if is_average else None)
-            for owner in self._called(slot):
-                shape = self._tensors[owner].shape if owner in self._tensors else None
-                if owner == name or shape is None:
-                    continue
-                if tensor.shape == shape or (not is_average and fits_variable(tensor.shape, shape)):
-                    return slot, owner
+        readings = [
+            (slot, owner)
+            for slot in parse_slot(name, is_slot=is_slot)
+            for owner in self._called(slot)
+            if owner != name and owner in self._tensors
+        ]
+        for slot, owner in readings:
+            if tensor.shape == self._tensors[owner].shape:
+                return slot, owner
+        # `Adam/v/m`, of a variable `m`, is not what only a factor of a variable `v` could be.
+        for slot, owner in readings:
+            if is_factored(slot) and fits_variable(tensor.shape, self._tensors[owner].shape):
+                return slot, owner
+        averages = (
+            slot for slot in parse_slot(name, is_slot=is_slot) if slot.slot.startswith(AVERAGE)
+        )
+        average = next(averages, None)
         if average is not None and average.variable not in self._tensors:
             return average, average.variable  # of a variable that is not saved itself
         return None, None

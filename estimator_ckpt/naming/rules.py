@@ -26,6 +26,7 @@ from estimator_ckpt.messages import near
 from estimator_ckpt.naming.filters import everything
 from estimator_ckpt.naming.layout import GLOBAL_STEP
 from estimator_ckpt.naming.roles import Role
+from estimator_ckpt.naming.slots import AVERAGE, parse_slot
 
 _REGEX = "re:"
 _CHAINED = "+"
@@ -167,7 +168,7 @@ class RenameRules:
         new = renamed.get(owner)
         if new is None or new == owner:
             # A scope that only the slot lies in, as `training/Adam/`, can be renamed by itself.
-            return renamed[name] if _place_of(owner, renamed[name]) is not None else name
+            return renamed[name] if _tells(renamed[name], owner, role) else name
         place = _place_of(owner, name)
         if place is None:
             return name
@@ -186,6 +187,20 @@ def near_rule(rule: Rule, names: Collection[str]) -> str:
     if rule.pattern is None and f"{old}/" in scopes:
         return f"; '{old}/' is a scope: give both sides a '/' at their end"
     return near(old, scopes if rule.old.endswith("/") else [*names, *scopes])
+
+
+def _tells(name: str, owner: str, role: Role) -> bool:
+    """Returns whether a name says of a tensor that it is this slot or average of its variable."""
+    called = {owner, owner.replace("/", "_")}
+    return any(
+        reading.variable in called
+        and (
+            reading.slot.startswith(AVERAGE)
+            if role.kind == "average"
+            else reading.slot == role.slot
+        )
+        for reading in parse_slot(name, is_slot=True)
+    )
 
 
 def _place_of(owner: str, name: str) -> tuple[int, int, bool] | None:

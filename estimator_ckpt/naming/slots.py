@@ -235,6 +235,11 @@ def fits_variable(shape: tuple[int, ...], variable: tuple[int, ...]) -> bool:
     return len(shape) == 1 and shape[0] in variable
 
 
+def is_factored(slot: SlotName) -> bool:
+    """Returns whether a slot may be a factor of its variable's shape; those of Adam never are."""
+    return not slot.slot.startswith(AVERAGE) and slot.optimizer in ("", "adafactor", _KERAS)
+
+
 def is_power(name: str) -> bool:
     """Returns whether a scalar is `beta1_power` or `beta2_power` of tf.compat.v1.train's Adam."""
     return _POWER.fullmatch(name.rpartition("/")[2]) is not None
