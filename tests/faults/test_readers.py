@@ -65,22 +65,21 @@ def race(folder, how, readers=READERS, job=("train", SAVES)):
 
 @pytest.mark.slow
 def test_no_read_fails_because_a_step_is_saved_again(tmp_path, record_property):
-    readers = {
-        "raw": [("poll", "job")],
-        "wrapped": [("poll", "job"), ("poll", "tf1"), ("watch", "job"), ("watch", "tf1")],
-    }
-    for how in readers:
-        found = race(tmp_path / how, how, readers, ("restart", RESTARTS))
-        record_property(how, str(found))
-        print(how, found)
-        for reader, said in found.items():
-            if reader[0] == "poll":
-                assert said["reads"] >= READS, (how, reader, said)
-                # Five are kept, so that none is removed while it is read.
-                assert said["failed"] == {}, (how, reader, said)
-            elif reader[0] == "watch":
-                assert said["half"] == [], (how, reader, said)
-    assert len(list((tmp_path / "wrapped" / "job").glob("*.data-*"))) <= 5 + 2
+    """Plain TensorFlow's own do, where they meet an index that it is writing in place."""
+    readers = [("poll", "job"), ("poll", "tf1"), ("watch", "job"), ("watch", "tf1")]
+    found = race(tmp_path / "job", "wrapped", {"wrapped": readers}, ("restart", RESTARTS))
+    record_property("wrapped", str(found))
+    print(found)
+    for reader in readers:
+        said = found[reader]
+        if reader[0] == "watch":
+            assert said["half"] == [], (reader, said)
+        else:
+            assert said["reads"] >= READS, (reader, said)
+            # Five are kept, so that none is removed while it is read.
+            assert said["failed"] == {}, (reader, said)
+    # Two of each that was saved again, the second an empty one; and what was replaced last.
+    assert len(list((tmp_path / "job" / "job").glob("*.data-*"))) <= 5 + 5 + 1
 
 
 @pytest.mark.slow

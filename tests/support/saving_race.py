@@ -38,10 +38,10 @@ def model_fn(features, labels, mode):
         value = tf.fill([200], tf.cast(step.read_value(), tf.float32))
         train_op = tf.group(*[variable.assign(value) for variable in variables])
     runs = tf1.get_variable("runs", [], initializer=tf1.zeros_initializer(), use_resource=True)
-    local_init_op = tf.group(tf1.train.Scaffold.default_local_init_op(), runs.assign_add(1.0))
     spread = tf1.metrics.mean(
         tf.reduce_max(tf.abs(tf.stack(variables) - tf.cast(step, tf.float32)))
     )
+    local_init_op = tf.group(tf1.train.Scaffold.default_local_init_op(), runs.assign_add(1.0))
     return tf.estimator.EstimatorSpec(
         mode,
         loss=loss,
