@@ -293,7 +293,18 @@ def test_what_to_do_about_errors_goes_to_the_hook_of_a_job_that_is_not_wrapped(m
     )
     values = parse("--checkpoint_format=tf1", "--tf1_dir=tf1", "--tf1_on_error=stop")
     checkpoint_flags.train_hooks_from_flags(flag_values=values)
-    assert given["on_error"] == "stop"
+    assert (given["on_error"], given["take_over"]) == ("stop", False)
+
+
+def test_whether_to_take_over_goes_to_the_wrapper_and_to_the_hook(monkeypatch):
+    given = []
+    for name in ("wrap_model_fn", "Tf1CheckpointSaverHook"):
+        monkeypatch.setattr(estimator_ckpt, name, lambda first, **settings: given.append(settings))
+    arguments = ("--tf1_dir=tf1", "--tf1_take_over")
+    checkpoint_flags.wrap_from_flags(model_fn, flag_values=parse(*arguments))
+    values = parse("--checkpoint_format=tf1", *arguments)
+    checkpoint_flags.train_hooks_from_flags(flag_values=values)
+    assert [each.get("tf1_take_over", each.get("take_over")) for each in given] == [True, True]
 
 
 def test_a_symbolic_link_to_the_model_dir_is_no_tf1_dir(tmp_path):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from estimator_ckpt import Tf1CheckpointListener, wrap_model_fn
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
+from estimator_ckpt.estimator.tf1_copies import ownership
 from estimator_ckpt.estimator.tf1_copies.ownership import (
     IDENTITY_FILE,
     OWNER_FILE,
@@ -93,6 +94,30 @@ def test_a_copy_of_a_job_is_another_job(job, tmp_path):
     assert copied.is_known
     assert copied.job != claim(str(job / "tf1"), str(job)).job
     assert renew(copied)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_copy_that_is_killed_when_it_gets_an_identity_has_its_directory(
+    tmp_path, monkeypatch, inside
+):
+    below = "job/tf1" if inside else "tf1"
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    directory(original / "job")
+    claim(str(original / below), str(original / "job"))
+    shutil.copytree(original, copy)
+    with monkeypatch.context() as patch:
+
+        def killed(claimed):
+            raise KeyboardInterrupt
+
+        patch.setattr(ownership, "_write_owner", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim(str(copy / below), str(copy / "job"))
+    copied = claim(str(copy / below), str(copy / "job"))
+    assert copied.job != claim(str(original / below), str(original / "job")).job
+    assert claim(str(copy / below), str(copy / "job")).job == copied.job
+    with pytest.raises(CheckpointArgumentError):  # it has no claim to the other's for that
+        claim(str(original / below), str(copy / "job"))
 
 
 def test_a_copy_gets_the_directory_if_it_is_told_to_take_it(job, tmp_path):

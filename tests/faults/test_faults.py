@@ -65,6 +65,17 @@ def test_commands_lose_nothing_at_any_call():
         assert lost == "0"
 
 
+@pytest.mark.parametrize(("faults", "every"), [("kills", 12), ("errors", 36)])
+@pytest.mark.parametrize("job", ["two jobs, one takes over", "a copied job", "tf1_dir removed"])
+def test_jobs_beside_others_lose_nothing_at_some_calls(job, faults, every):
+    ((_, calls, kills, errors, lost, _),) = sweep(
+        f"--scenario={job}", f"--faults={faults}", f"--every={every}"
+    )
+    assert int(calls) > 90
+    assert int(kills) + int(errors) >= 7
+    assert lost == "0"
+
+
 @pytest.mark.parametrize(("faults", "every"), [("kills", 4), ("errors", 12)])
 @pytest.mark.parametrize("job", ["digits job", "digits job, async_save"])
 def test_training_loses_nothing_at_some_calls(job, faults, every):

@@ -19,6 +19,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "support" / "saving_race.py"
 SAVES = 1000
+RESTARTS = 60
+READS = 10_000
 READERS = {
     "raw": [("poll", "job"), ("iterate", "job"), ("evaluate", "raw"), ("watch", "job")],
     "wrapped": [
@@ -53,12 +55,31 @@ def finish(process):
     return json.loads(output.splitlines()[-1])
 
 
-def race(folder, how):
+def race(folder, how, readers=READERS, job=("train", SAVES)):
     """Runs the job and its readers; returns {reader: what it says}."""
     folder.mkdir()
-    started = {reader: start(reader[0], folder, reader[1]) for reader in READERS[how]}
-    started["train"] = start("train", folder, how, SAVES)
+    started = {reader: start(reader[0], folder, reader[1]) for reader in readers[how]}
+    started["train"] = start(job[0], folder, how, job[1])
     return {reader: finish(process) for reader, process in started.items()}
+
+
+@pytest.mark.slow
+def test_no_read_fails_because_a_step_is_saved_again(tmp_path, record_property):
+    """Plain TensorFlow's own do, where they meet an index that it is writing in place."""
+    readers = [("poll", "job"), ("poll", "tf1"), ("watch", "job"), ("watch", "tf1")]
+    found = race(tmp_path / "job", "wrapped", {"wrapped": readers}, ("restart", RESTARTS))
+    record_property("wrapped", str(found))
+    print(found)
+    for reader in readers:
+        said = found[reader]
+        if reader[0] == "watch":
+            assert said["half"] == [], (reader, said)
+        else:
+            assert said["reads"] >= READS, (reader, said)
+            # Five are kept, so that none is removed while it is read.
+            assert said["failed"] == {}, (reader, said)
+    # Two of each that was saved again, the second an empty one; and what was replaced last.
+    assert len(list((tmp_path / "job" / "job").glob("*.data-*"))) <= 5 + 5 + 1
 
 
 @pytest.mark.slow

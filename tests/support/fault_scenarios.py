@@ -29,7 +29,7 @@ from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import read_state
 from estimator_ckpt.cli import main as command_line
 from estimator_ckpt.estimator.background import worker as background
-from estimator_ckpt.estimator.tf1_copies.ownership import OWNER_FILE
+from estimator_ckpt.estimator.tf1_copies.ownership import IDENTITY_FILE, OWNER_FILE
 from estimator_ckpt.examples import digits
 from estimator_ckpt.operations.doctor import doctor
 from estimator_ckpt.operations.verify import verify
@@ -90,7 +90,7 @@ def snapshot(directory: pathlib.Path) -> dict[str, tuple[str, int]]:
 
 def unexplained(directory: pathlib.Path) -> list[str]:
     """The files that belong to no listed checkpoint, and that doctor does not speak of."""
-    expected = {"checkpoint", "graph.pbtxt", OWNER_FILE, "tf1"}
+    expected = {"checkpoint", "graph.pbtxt", OWNER_FILE, IDENTITY_FILE, "tf1"}
     names = sorted(os.listdir(directory))
     for name in [each[: -len(".index")] for each in names if each.endswith(".index")]:
         checkpoint = open_checkpoint(str(directory / name))
@@ -121,7 +121,20 @@ class _FirstStep(tf.compat.v1.train.SessionRunHook):
         self.step = int(session.run(tf.compat.v1.train.get_global_step()))
 
 
-def train(root: pathlib.Path, max_steps: int, keep: int = 2, **settings) -> int:
+class _MoveAway(tf.compat.v1.train.SessionRunHook):
+    """Removes a directory, in one call, when there have been two steps."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._steps = 0
+
+    def after_run(self, run_context, run_values):
+        self._steps += 1
+        if self._steps == 3:
+            os.rename(self._path, self._path.parents[1] / "removed")
+
+
+def train(root: pathlib.Path, max_steps: int, keep: int = 2, hooks=(), **settings) -> int:
     """The digits job, small and all in one thread; returns the step that it began with."""
     config = tf.estimator.RunConfig(
         session_config=tf.compat.v1.ConfigProto(
@@ -133,10 +146,11 @@ def train(root: pathlib.Path, max_steps: int, keep: int = 2, **settings) -> int:
         log_step_count_steps=None,
         tf_random_seed=1,
     )
-    model_fn = wrap_model_fn(digits.model_fn, tf1_dir=str(root / "job" / "tf1"), **settings)
+    settings = {"tf1_dir": str(root / "job" / "tf1"), **settings}
+    model_fn = wrap_model_fn(digits.model_fn, **settings)
     estimator = tf.estimator.Estimator(model_fn, str(root / "job"), config, {"hidden_units": [4]})
     first = _FirstStep()
-    estimator.train(_input_fn, max_steps=max_steps, hooks=[first])
+    estimator.train(_input_fn, max_steps=max_steps, hooks=[first, *hooks])
     return first.step
 
 
@@ -185,16 +199,30 @@ def _write_in_this_thread(train_job: Callable[[], object]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The digits job, dual with TF1 emission, four saves and retention."""
+    """The digits job, dual with TF1 emission, four saves and retention; alone or not."""
 
     name: str
     async_save: bool = False
+    before: str = ""  # what others have done
 
     def prepare(self, root: pathlib.Path) -> None:
         _batch()
+        others = root / "others"
+        if self.before:
+            others.mkdir()
+        if self.before == "another job's":
+            emitted = str(root / "job" / "tf1")
+            _in_process(root, lambda: train(others, _STEPS - 2, tf1_dir=emitted))
+        elif self.before == "copied":
+            _in_process(root, lambda: train(others, _STEPS - 2))
+            shutil.copytree(others / "job", root / "job")
 
     def run(self, root: pathlib.Path) -> int:
-        if self.async_save:
+        if self.before == "another job's":
+            train(root, _STEPS, tf1_take_over=True)
+        elif self.before == "removed":
+            train(root, _STEPS, hooks=[_MoveAway(root / "job" / "tf1")])
+        elif self.async_save:
             _write_in_this_thread(lambda: train(root, _STEPS, async_save=True))
         else:
             train(root, _STEPS)
@@ -209,7 +237,7 @@ class Training:
         found = {name: values(job / name) for name in listed(job)}
         assert len(found) == 1 + _MORE_STEPS // 2
         assert len({each[_LEARNED] for each in found.values()}) == len(found)
-        return found
+        return {**found, "others": snapshot(root / "others")}
 
     def problems(self, root, reference, run: strace.Run, error: str) -> list[str]:
         job, tf1 = root / "job", root / "job" / "tf1"
@@ -231,6 +259,8 @@ class Training:
             found.append("the last step was not saved, and nothing was said")
         if error and run.code != 0 and not _speaks_of(error, run.output):
             found.append(f"it does not say what is wrong: {run.output[-300:]}")
+        if snapshot(root / "others") != reference["others"]:
+            found.append("the other job has changed")
         facts = _in_process(root, lambda: self._again(root))
         if facts["first"] != int(newest.rpartition("-")[2]):
             found.append(f"it went on from {facts['first']}, not from {newest}")
@@ -243,10 +273,15 @@ class Training:
                     found.append(f"{directory / name} has other values in the end")
             found += [f"{name} is left in {directory}" for name in unexplained(directory)]
             found += [f"{path} is still staged" for path in directory.glob("*.staging-*")]
+        ours, theirs = (root / place / "job" / IDENTITY_FILE for place in (".", "others"))
+        if theirs.exists() and theirs.read_bytes() == ours.read_bytes():
+            found.append("two jobs have one identity")
         return found
 
     def _again(self, root: pathlib.Path):
-        facts = {"first": train(root, _MORE_STEPS, async_save=self.async_save)}
+        take_over = self.before == "another job's"
+        first = train(root, _MORE_STEPS, async_save=self.async_save, tf1_take_over=take_over)
+        facts = {"first": first}
         for directory in (root / "job", root / "job" / "tf1"):
             names = listed(directory)
             facts[str(directory)] = {name: values_by_tensorflow(directory / name) for name in names}
@@ -365,6 +400,9 @@ _ALL = ("out/model.ckpt-4", "out/model.ckpt-6")
 SCENARIOS = (
     Training("digits job"),
     Training("digits job, async_save", async_save=True),
+    Training("two jobs, one takes over", before="another job's"),
+    Training("a copied job", before="copied"),
+    Training("tf1_dir removed", before="removed"),
     Command("convert", ("convert", "job", "out/ckpt", "--to=tf1"), ("out/ckpt",)),
     Command("convert --copy", ("convert", "job", "out/ckpt", "--to=tf2", "--copy"), ("out/ckpt",)),
     Command("convert --overwrite", ("convert", "job", "out/ckpt", "--to=tf2"), ("out/ckpt",), True),

@@ -1,13 +1,15 @@
 """A job that saves every step and keeps one checkpoint, and those who read beside it.
 
     python saving_race.py train FOLDER raw|wrapped STEPS     # makes FOLDER/done at its end
+    python saving_race.py restart FOLDER raw|wrapped TIMES   # each saves again what it begins with
     python saving_race.py poll FOLDER SUBFOLDER              # tf.train.latest_checkpoint
     python saving_race.py iterate FOLDER SUBFOLDER           # tf.train.checkpoints_iterator
     python saving_race.py evaluate FOLDER raw|wrapped
     python saving_race.py watch FOLDER SUBFOLDER             # has every index its shards?
 
-The job's variables are all the step that they are of. Each prints JSON: how many reads, and those
-that failed: the kind of error, and whether the checkpoint was still there.
+The job's variables are all the step that they are of, but for one that is another in each run. Each
+prints JSON: how many reads, and those that failed: the kind of error, and whether the checkpoint
+was still there.
 """
 
 from __future__ import annotations
@@ -35,22 +37,28 @@ def model_fn(features, labels, mode):
     with tf.control_dependencies([tf1.assign_add(step, 1)]):
         value = tf.fill([200], tf.cast(step.read_value(), tf.float32))
         train_op = tf.group(*[variable.assign(value) for variable in variables])
+    runs = tf1.get_variable("runs", [], initializer=tf1.zeros_initializer(), use_resource=True)
     spread = tf1.metrics.mean(
         tf.reduce_max(tf.abs(tf.stack(variables) - tf.cast(step, tf.float32)))
     )
+    local_init_op = tf.group(tf1.train.Scaffold.default_local_init_op(), runs.assign_add(1.0))
     return tf.estimator.EstimatorSpec(
-        mode, loss=loss, train_op=train_op, eval_metric_ops={"spread": spread}
+        mode,
+        loss=loss,
+        train_op=train_op,
+        eval_metric_ops={"spread": spread},
+        scaffold=tf1.train.Scaffold(local_init_op=local_init_op),
     )
 
 
-def estimator(folder, how):
+def estimator(folder, how, keep=1):
     import tensorflow as tf
 
     from estimator_ckpt import wrap_model_fn
 
     config = tf.estimator.RunConfig(
         save_checkpoints_steps=1,
-        keep_checkpoint_max=1,
+        keep_checkpoint_max=keep,
         save_summary_steps=None,
         log_step_count_steps=None,
     )
@@ -72,6 +80,16 @@ def train(folder, how, steps):
     finally:
         (pathlib.Path(folder) / "done").write_bytes(b"")
     return {"steps": int(steps)}
+
+
+def restart(folder, how, times):
+    """Begins again and again, for one step; what it begins with is saved again, and differs."""
+    try:
+        for step in range(1, int(times) + 1):
+            estimator(folder, how, keep=5).train(input_fn, max_steps=step)
+    finally:
+        (pathlib.Path(folder) / "done").write_bytes(b"")
+    return {"times": int(times)}
 
 
 def read(prefix):

@@ -36,7 +36,7 @@ _FOR_READING = re.compile(r"O_RDONLY(?!.*O_(CREAT|TMPFILE|TRUNC))")
 _SET_PTRACER, _ANY = 0x59616D61, -1
 # What differs from one run to the next.
 _RANDOM = (
-    (re.compile(r"\.staging-[0-9a-f]{8}-\d+-[0-9a-f]{12}"), ".staging-*"),
+    (re.compile(r"\.staging-[0-9a-f]{8}-\d+-[0-9a-f]{24}"), ".staging-*"),
     (re.compile(r"(tempstate|\.tmp)[0-9a-f]+"), r"\1*"),
     (re.compile(r"_temp_?[0-9a-f]{32}"), "_temp_*"),
     (re.compile(r"\b\d+<"), "<"),  # the number of an open file

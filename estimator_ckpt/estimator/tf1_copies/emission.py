@@ -51,6 +51,7 @@ class Settings:
       saver: the Saver of the job; None to find it.
       on_error: "continue" or "stop".
       take_over: whether the directory may be another job's until now.
+      has_all: whether each checkpoint of the job is to be there.
     """
 
     keep_max: int | str | None = "job"
@@ -58,6 +59,7 @@ class Settings:
     saver: Any = None
     on_error: str = "continue"
     take_over: bool = False
+    has_all: bool = True
 
     def __post_init__(self) -> None:
         """Refuses what can't be meant, before anything is built."""
@@ -222,7 +224,7 @@ class Emitter:
             return
         model_dir, base = os.path.split(source)
         with self._errors(base, source):
-            directory = self._open(model_dir, base, links=True)
+            directory = self._open(model_dir, base)
             self._publish(source, directory, move=False)
 
     def _write(self, session: Any, step: int) -> None:
@@ -231,7 +233,7 @@ class Emitter:
         with self._errors(base, None):
             newest = self._newest()
             model_dir = os.path.dirname(newest) if newest is not None else None
-            directory = self._open(model_dir, base, links=False)
+            directory = self._open(model_dir, base)
             files.make_directory(self._output_dir)
             with files.staging_directory(os.path.join(self._output_dir, base)) as staging:
                 staged = os.path.join(staging, base)
@@ -252,13 +254,12 @@ class Emitter:
         """Returns whether this process saves for the job, and not into a folder of its own."""
         return bool(tf.distribute.get_strategy().extended.should_checkpoint)
 
-    def _open(self, model_dir: str | None, base: str, links: bool) -> CheckpointDirectory:
+    def _open(self, model_dir: str | None, base: str) -> CheckpointDirectory:
         """Makes sure that the directory is this run's; the first time, that nothing is forgotten.
 
         Args:
           model_dir: where the job saves; None if that is not known yet.
           base: the name of the checkpoint that is to be put there.
-          links: whether each checkpoint of the job is to be there.
         """
         if self._claimed is not None:
             if not renew(self._claimed):
@@ -272,7 +273,7 @@ class Emitter:
             self._directory = CheckpointDirectory(self._output_dir, retention)
             if self._claimed is not None:
                 saved = saved_by(self._claimed.model_dir, self._saver.last_checkpoints)
-                place = self._place if links else None
+                place = self._place if self._settings.has_all else None
                 catch_up(self._directory, self._claimed, base, saved, place)
         return self._directory
 

@@ -102,13 +102,14 @@ class Tf1CheckpointSaverHook(tf.compat.v1.train.SessionRunHook):
                 f"save_steps={save_steps} and save_secs={save_secs} are both given; "
                 "give one of them, or none to emit a checkpoint whenever the job saves one"
             )
-        settings = Settings(keep_max, keep_every_n_hours, saver, on_error, take_over)
-        self._emitter = Emitter(output_dir, settings)
         self._timer = None
         if save_steps is not None or save_secs is not None:
             self._timer = tf.compat.v1.train.SecondOrStepTimer(
                 every_steps=save_steps, every_secs=save_secs
             )
+        has_all = self._timer is None
+        settings = Settings(keep_max, keep_every_n_hours, saver, on_error, take_over, has_all)
+        self._emitter = Emitter(output_dir, settings)
         self._due: int | None = None  # a step that ended and is to be emitted
 
     def begin(self) -> None:

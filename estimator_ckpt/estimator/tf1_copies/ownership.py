@@ -82,8 +82,10 @@ def claim(directory: str, model_dir: str, *, take_over: bool = False) -> Claim:
     if owner is not None and not take_over:
         _require_own(directory, owner, model_dir, job)
     if job is None or (owner is not None and _is_copied_with_it(owner, model_dir, job)):
-        job = secrets.token_hex(16)
-        _write(os.path.join(model_dir, IDENTITY_FILE), {"job": job})
+        # If it is killed here, the directory is still of what it was before.
+        fields = {"job": secrets.token_hex(16), **({"was": job} if job is not None else {})}
+        _write(os.path.join(model_dir, IDENTITY_FILE), fields)
+        job = fields["job"]
     made = Claim(directory, model_dir, job, secrets.token_hex(8), owner is not None)
     _write_owner(made)
     return made
@@ -119,6 +121,8 @@ def _require_own(directory: str, owner: _Owner, model_dir: str, job: str | None)
     elsewhere = _others(owner, model_dir)
     if owner.job is None:  # then only the places tell
         is_other = not _is_here(owner, model_dir) and bool(elsewhere)
+    elif _is_here(owner, model_dir) and owner.job == _read_identity(model_dir, "was"):
+        is_other = False  # it was killed when it had got an identity of its own
     elif owner.job == job:
         is_other = not _is_here(owner, model_dir) and job in map(_read_identity, elsewhere)
     else:
@@ -156,9 +160,9 @@ def _is_copied_with_it(owner: _Owner, model_dir: str, job: str) -> bool:
     return _is_here(owner, model_dir) and job in map(_read_identity, _others(owner, model_dir))
 
 
-def _read_identity(model_dir: str) -> str | None:
+def _read_identity(model_dir: str, field: str = "job") -> str | None:
     found = _read(os.path.join(model_dir, IDENTITY_FILE))
-    job = found.get("job") if found is not None else None
+    job = found.get(field) if found is not None else None
     return job if isinstance(job, str) and job else None
 
 
