@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from estimator_ckpt.messages import listed, near
+from estimator_ckpt.messages import listed, nearest
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import is_power
 
@@ -72,7 +72,9 @@ class _Matcher:
             return self._power(name) if is_power(name) else self._counter()
         if role.kind == "hyperparameter":
             return self._hyperparameter(role)
-        return Match(None, f"the checkpoint has nothing called '{name}'{near(name, self._offered)}")
+        found = nearest(name, self._offered, 1)
+        hint = f"; near is '{found[0]}'" if found else ""
+        return Match(None, f"the checkpoint has nothing called '{name}'{hint}")
 
     def _slot(self, role: Role) -> Match:
         slots = self._of.get(("slot", role.of), [])

@@ -88,7 +88,7 @@ def test_what_a_file_can_not_hold_is_one_line_or_left_out(command, tmp_path):
     )
     result = command("export", source, path)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
-    assert "'s': safetensors has no type string" in result.err
+    assert "'s' (safetensors has no type string)" in result.err
     assert not path.exists()
     result = command("export", source, path, "--skip_unsupported")
     assert ("left_out", "s", "safetensors has no type string") in lines(result.out)
