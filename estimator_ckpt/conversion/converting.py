@@ -37,6 +37,7 @@ def convert(
     names: str = "auto",
     overwrite: bool = False,
     copy: bool = False,
+    compact: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ConversionReport:
@@ -65,6 +66,7 @@ def convert(
         `model/dense/kernel`) where they have no name of their own; "path": all by their paths.
       overwrite: whether `target` may be replaced.
       copy: copy the data files even where they could be linked.
+      compact: copy only the bytes that the target uses, instead of linking whole data files.
       dry_run: only say what would be done, write nothing.
       progress: called with (path, bytes done, bytes in all) while data files are copied.
 
@@ -111,6 +113,7 @@ def convert(
         names=names,
         overwrite=overwrite,
         copy=copy,
+        compact=compact,
         dry_run=dry_run,
         progress=progress,
     )
