@@ -16,6 +16,7 @@ from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import encode_added
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport, KeyChange
@@ -35,6 +36,7 @@ def apply(
     compact: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    siblings: Siblings | None = None,
 ) -> ConversionReport:
     """Carries out a conversion.
 
@@ -48,6 +50,7 @@ def apply(
       compact: copy only the bytes that the target uses.
       dry_run: only say what would be done.
       progress: called while data files are copied.
+      siblings: what is in the directory of the target; None to look.
 
     Returns:
       What was done. After a dry run, no bytes.
@@ -62,11 +65,24 @@ def apply(
     cost = PublishCost()
     if compact and not dry_run:
         written = rewrite(
-            checkpoint, prefix, conversion=conversion, overwrite=overwrite, progress=progress
+            checkpoint,
+            prefix,
+            conversion=conversion,
+            overwrite=overwrite,
+            progress=progress,
+            siblings=siblings,
         )
         cost = PublishCost(written=written)
     elif not dry_run:
-        cost = publish(prefix, index, shards, overwrite=overwrite, copy=copy, progress=progress)
+        cost = publish(
+            prefix,
+            index,
+            shards,
+            overwrite=overwrite,
+            copy=copy,
+            progress=progress,
+            siblings=siblings,
+        )
     return ConversionReport(
         prefix,
         naming.format_of(index.entries),

@@ -18,6 +18,7 @@ from typing import Protocol
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, arrays
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import added_size, put_added
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.storage.files import Progress
@@ -63,6 +64,7 @@ def rewrite(
     conversion: Conversion | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    siblings: Siblings | None = None,
 ) -> int:
     """Writes a checkpoint that is another one but for some values.
 
@@ -73,6 +75,7 @@ def rewrite(
       conversion: which keys the new one has; None for those of the other one.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
+      siblings: what is in the directory of the target; None to look.
 
     Returns:
       The bytes that were written.
@@ -98,7 +101,9 @@ def rewrite(
     total = sum(_new_size(stored, changes, change) for stored, change in in_order)
     total += added_size(conversion.added)
     new: dict[tuple[TensorEntry, Change], TensorEntry] = {}
-    with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
+    with BundleWriter(
+        prefix, overwrite=overwrite, progress=progress, total=total, siblings=siblings
+    ) as writer:
         for stored, change in in_order:
             new[stored, change] = (
                 _copied(writer, checkpoint, stored)
