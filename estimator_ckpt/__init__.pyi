@@ -38,6 +38,8 @@ from estimator_ckpt.operations.average import AverageReport as AverageReport
 from estimator_ckpt.operations.average import average as average
 from estimator_ckpt.operations.cast import CastReport as CastReport
 from estimator_ckpt.operations.cast import cast as cast
+from estimator_ckpt.operations.compact import CompactReport as CompactReport
+from estimator_ckpt.operations.compact import compact as compact
 from estimator_ckpt.operations.describe import CheckpointDescription as CheckpointDescription
 from estimator_ckpt.operations.describe import describe as describe
 from estimator_ckpt.operations.diff import Difference as Difference

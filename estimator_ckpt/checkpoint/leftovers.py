@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from estimator_ckpt.bundle.index import count_shards
 from estimator_ckpt.checkpoint.opening import (
     INDEX_SUFFIX,
     existing_shards,
-    file_of,
-    glob_escape,
     index_path,
+    shard_of,
 )
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.messages import logger
@@ -28,42 +28,53 @@ _log = logger(__name__)
 _COUNT = re.compile(r"-of-(\d{5})$")
 
 
-def remove_leftovers(directory: str) -> None:
+def remove_leftovers(directory: str, names: Sequence[str] | None = None) -> bool:
     """Removes what is left over in a directory, and says so of what killed processes have left.
 
     What can't be removed is said, too, and stays. Names that are not this library's are left alone.
 
     Args:
       directory: one where checkpoints are, or will be.
+      names: what is in it, if that is known.
+
+    Returns:
+      Whether there was anything.
     """
-    for path in files.glob(directory, staging.PATTERN):
-        path = path.rstrip("/")
+    names = files.names(directory) if names is None else names
+    any_removed = False
+    for name in names:
+        path = os.path.join(directory, name)
         target = staging.staged_for(path)
         if target is None or not staging.is_abandoned(path):
             continue
+        any_removed = True
         _log.warning("Removing '%s', left over from a process that was stopped", path)
         if target.endswith(INDEX_SUFFIX) and not files.is_link(path):
             _remove_unfinished(path, target[: -len(INDEX_SUFFIX)])
         else:
             files.try_to_remove(path)
-    for path in replaced_shards(directory):
+    for path in replaced_shards(directory, None if any_removed else names):
+        any_removed = True
         _log.info("Removing '%s': its checkpoint has been saved again since", path)
         files.try_to_remove(path)
+    return any_removed
 
 
-def replaced_shards(directory: str) -> list[str]:
+def replaced_shards(directory: str, names: Sequence[str] | None = None) -> list[str]:
     """Returns the data files that a checkpoint had before the one in place, which needs others.
 
     Those are older than its index, and no staged index names them.
 
     Args:
       directory: one where checkpoints are.
+      names: what is in it, if that is known.
     """
     found: dict[str, list[str]] = {}
-    for path in files.glob(directory, "*.data-*-of-*"):
-        prefix = file_of(path)
-        if prefix is not None and _COUNT.search(path):
-            found.setdefault(prefix, []).append(path)
+    for name in files.names(directory) if names is None else names:
+        base = shard_of(name)
+        if base is not None:
+            prefix = os.path.join(directory, base)
+            found.setdefault(prefix, []).append(os.path.join(directory, name))
     return [path for prefix, shards in found.items() for path in _replaced(prefix, shards)]
 
 
@@ -95,8 +106,9 @@ def counts_in_work(prefix: str, but: str | None = None) -> set[int]:
     """
     directory, base = os.path.split(index_path(prefix))
     counts = set()
-    for staged in files.glob(directory, glob_escape(base) + staging.PATTERN[1:]):
-        if staged == but or staging.staged_for(staged) is None or staging.is_abandoned(staged):
+    for name in files.names(directory):
+        staged = os.path.join(directory, name)
+        if staging.staged_for(name) != base or staged == but or staging.is_abandoned(name):
             continue
         try:
             counts.add(count_shards(files.read(staged)))

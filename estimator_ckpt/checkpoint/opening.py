@@ -78,13 +78,15 @@ def file_of(path: str) -> str | None:
 def existing_shards(prefix: str) -> list[str]:
     """Returns the data files of any count that there are for a prefix."""
     directory, base = os.path.split(prefix)
-    pattern = glob_escape(base) + ".data-*-of-*"
-    return [path for path in files.glob(directory, pattern) if _SHARD_SUFFIX.search(path)]
+    return [
+        os.path.join(directory, name) for name in files.names(directory) if shard_of(name) == base
+    ]
 
 
-def glob_escape(name: str) -> str:
-    """Returns a glob pattern that matches just this name."""
-    return re.sub(r"([*?[])", r"[\1]", name)
+def shard_of(path: str) -> str | None:
+    """Returns the prefix of a checkpoint if a path is called like one of its data files."""
+    stem = _SHARD_SUFFIX.sub("", path)
+    return stem if stem != path else None
 
 
 def open_checkpoint(checkpoint: str | os.PathLike[str], *, require_data: bool = True) -> Checkpoint:

@@ -22,7 +22,6 @@ from estimator_ckpt.checkpoint.leftovers import (
     count_in_place,
     count_of,
     counts_in_work,
-    remove_leftovers,
 )
 from estimator_ckpt.checkpoint.opening import (
     existing_shards,
@@ -30,6 +29,7 @@ from estimator_ckpt.checkpoint.opening import (
     open_checkpoint,
     shard_path,
 )
+from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.errors import (
     CheckpointExistsError,
     CheckpointWriteError,
@@ -79,6 +79,7 @@ def publish(
     overwrite: bool = False,
     copy: bool = False,
     progress: files.Progress | None = None,
+    siblings: Siblings | None = None,
 ) -> PublishCost:
     """Writes a checkpoint that consists of an index and existing or new shards.
 
@@ -89,6 +90,7 @@ def publish(
       overwrite: whether a checkpoint that has this prefix may be replaced.
       copy: copy data files even where they could be linked.
       progress: called while files are copied.
+      siblings: what is in the directory; None to look.
 
     Returns:
       What it took.
@@ -100,8 +102,7 @@ def publish(
     """
     require_prefix(prefix)
     directory = os.path.dirname(prefix)
-    remove_leftovers(directory)
-    stale = existing_shards(prefix)
+    stale = (siblings or Siblings(directory)).shards(prefix)
     if not overwrite:
         _require_free(prefix, stale)
     files.require_writable_directory(directory)
@@ -191,14 +192,17 @@ def remove_checkpoint(prefix: str) -> None:
     files.remove(staged)
 
 
-def require_free(prefix: str) -> None:
+def require_free(prefix: str, siblings: Siblings | None = None) -> None:
     """Makes sure, before any work, that nothing has a checkpoint's prefix.
+
+    Args:
+      prefix: of the checkpoint that is to be.
+      siblings: what is in its directory; None to look.
 
     Raises:
       CheckpointExistsError: files of the prefix exist.
     """
-    remove_leftovers(os.path.dirname(prefix))
-    _require_free(prefix, existing_shards(prefix))
+    _require_free(prefix, (siblings or Siblings(os.path.dirname(prefix))).shards(prefix))
 
 
 def _undo(path: str, origin: str | None) -> bool:

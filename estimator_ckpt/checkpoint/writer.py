@@ -21,6 +21,7 @@ from types import TracebackType
 from estimator_ckpt.bundle.index import BundleIndex, TensorEntry
 from estimator_ckpt.checkpoint.publishing import Shard, publish, require_free
 from estimator_ckpt.checkpoint.shard_writer import ShardWriter
+from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage import files
 
@@ -33,6 +34,7 @@ class BundleWriter:
       overwrite: whether a checkpoint that has this prefix may be replaced.
       progress: called with (prefix, bytes written, bytes in all) after each piece.
       total: the bytes that there will be in all, for `progress`.
+      siblings: what is in the directory; None to look.
 
     Raises:
       CheckpointExistsError: files of the prefix exist, and `overwrite` is false.
@@ -46,7 +48,9 @@ class BundleWriter:
         overwrite: bool = False,
         progress: files.Progress | None = None,
         total: int = 0,
+        siblings: Siblings | None = None,
     ):
+        self._siblings = siblings
         self._prefix = prefix
         self._overwrite = overwrite
         staged = files.staging_name(prefix + ".data")
@@ -55,7 +59,7 @@ class BundleWriter:
 
     def __enter__(self) -> BundleWriter:
         if not self._overwrite:
-            require_free(self._prefix)
+            require_free(self._prefix, self._siblings)
         files.require_writable_directory(os.path.dirname(self._prefix))
         self._shard.__enter__()
         return self
@@ -112,5 +116,7 @@ class BundleWriter:
         self._shard.close()
         shard = Shard(path=self._shard.path, move=True)
         index = BundleIndex(self._entries)
-        cost = publish(self._prefix, index, [shard], overwrite=self._overwrite)
+        cost = publish(
+            self._prefix, index, [shard], overwrite=self._overwrite, siblings=self._siblings
+        )
         return self._shard.size + cost.written

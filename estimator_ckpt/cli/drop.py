@@ -20,7 +20,8 @@ from estimator_ckpt.cli.report import define_writing_flags, with_report
 _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
 the new checkpoint, of the same format. No \
-tensor is read: what is left out still takes its room in the data files, which are linked.
+tensor is read: what is left out still takes its room in the data files, which are linked; the \
+report says how much. With --compact only what is used is copied.
 
 {OTHERS_STAY}
 

@@ -20,6 +20,7 @@ from estimator_ckpt._version import __version__
 from estimator_ckpt.cli import (
     average,
     cast,
+    compact,
     convert,
     diff,
     doctor,
@@ -40,7 +41,7 @@ COMMANDS: dict[str, Command] = {
     module.COMMAND.name: module.COMMAND
     for module in (
         *(inspect, doctor, verify, diff),
-        *(convert, rename, drop, ema, average, cast, export, import_),
+        *(convert, rename, drop, ema, average, cast, compact, export, import_),
     )
 }
 

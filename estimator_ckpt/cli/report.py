@@ -37,6 +37,12 @@ def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:
         flag_values=values,
     )
     flags.DEFINE_boolean(
+        "compact",
+        False,
+        "Copy only the bytes that are used, so that what is left out takes no room.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
         "dry_run",
         dry_run,
         "Only say what would be done; --nodry_run does it."
@@ -82,7 +88,7 @@ def with_report(
 
     Args:
       values: the command's flags.
-      do: does it, given `overwrite`, `copy`, `dry_run` and `progress`.
+      do: does it, given `overwrite`, `copy`, `compact`, `dry_run` and `progress`.
 
     Returns:
       The exit code.
@@ -91,6 +97,7 @@ def with_report(
         done = do(
             overwrite=values.overwrite,
             copy=values.copy,
+            compact=values.compact,
             dry_run=values.dry_run,
             progress=progress,
         )
@@ -122,6 +129,11 @@ def _print_for_people(report: ConversionReport, verbose: bool, dry_run: bool) ->
         print(f"    {output.escape(reason)}:")
         for key in keys:
             print(f"      {output.escape(key)}")
+    if report.bytes_unused:
+        print(
+            f"  {output.human_bytes(report.bytes_unused)} of the data files are not used "
+            "(--compact leaves them out)"
+        )
     for note in report.notes:
         print(f"  note: {output.escape(note)}")
     if dry_run:
@@ -146,6 +158,7 @@ def _print_for_pipes(report: ConversionReport, verbose: bool) -> None:
     output.print_tabbed(("bytes_linked", report.bytes_linked))
     output.print_tabbed(("bytes_copied", report.bytes_copied))
     output.print_tabbed(("bytes_written", report.bytes_written))
+    output.print_tabbed(("bytes_unused", report.bytes_unused))
     for key in report.added:
         output.print_tabbed(("added", key))
     for dropped in report.dropped:

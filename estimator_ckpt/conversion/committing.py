@@ -1,12 +1,14 @@
 """Carries out a plan: links or copies the data files, and writes a new index beside them.
 
 report = apply("model_dir", "out/ckpt-10", lambda account: plan(account, "tf2"))
+report.bytes_unused                                     # what the data files have for nothing
+apply("model_dir", "out/ckpt-10", planned, compact=True)    # copies only what is used
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from estimator_ckpt import naming
@@ -14,9 +16,12 @@ from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import encode_added
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport, KeyChange
+from estimator_ckpt.conversion.rewriting import rewrite
+from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
 
@@ -28,8 +33,10 @@ def apply(
     names: str = "auto",
     overwrite: bool = False,
     copy: bool = False,
+    compact: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    siblings: Siblings | None = None,
 ) -> ConversionReport:
     """Carries out a conversion.
 
@@ -40,8 +47,10 @@ def apply(
       names: how tensors are called, "auto" or "path".
       overwrite: whether `target` may be replaced.
       copy: copy the data files even where they could be linked.
+      compact: copy only the bytes that the target uses.
       dry_run: only say what would be done.
       progress: called while data files are copied.
+      siblings: what is in the directory of the target; None to look.
 
     Returns:
       What was done. After a dry run, no bytes.
@@ -54,8 +63,26 @@ def apply(
     conversion = planned(Account(checkpoint, names))
     index, shards = rebuild(checkpoint, conversion)
     cost = PublishCost()
-    if not dry_run:
-        cost = publish(prefix, index, shards, overwrite=overwrite, copy=copy, progress=progress)
+    if compact and not dry_run:
+        written = rewrite(
+            checkpoint,
+            prefix,
+            conversion=conversion,
+            overwrite=overwrite,
+            progress=progress,
+            siblings=siblings,
+        )
+        cost = PublishCost(written=written)
+    elif not dry_run:
+        cost = publish(
+            prefix,
+            index,
+            shards,
+            overwrite=overwrite,
+            copy=copy,
+            progress=progress,
+            siblings=siblings,
+        )
     return ConversionReport(
         prefix,
         naming.format_of(index.entries),
@@ -66,6 +93,21 @@ def apply(
         cost.copied,
         cost.written,
         conversion.notes,
+        0 if compact else _unused(index, shards),
+    )
+
+
+def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:
+    """Counts the bytes of existing data files that no tensor of an index uses."""
+    used: dict[tuple[int, int], int] = {}  # the size of what is at each place, counted once
+    for entry in index.entries.values():
+        for stored in entry.stored:
+            used[stored.shard_id, stored.offset] = max(
+                stored.size, used.get((stored.shard_id, stored.offset), 0)
+            )
+    taken = {number: shard.path for number, shard in enumerate(shards) if shard.path is not None}
+    return sum(map(files.size, taken.values())) - sum(
+        size for (number, _), size in used.items() if number in taken
     )
 
 

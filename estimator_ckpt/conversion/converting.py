@@ -10,13 +10,13 @@ bytes. The data files of the source are hard-linked where the file system can, e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.conversion.committing import apply
-from estimator_ckpt.conversion.planning import plan
+from estimator_ckpt.conversion.planning import Conversion, plan
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage.files import Progress
@@ -37,6 +37,7 @@ def convert(
     names: str = "auto",
     overwrite: bool = False,
     copy: bool = False,
+    compact: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ConversionReport:
@@ -65,6 +66,7 @@ def convert(
         `model/dense/kernel`) where they have no name of their own; "path": all by their paths.
       overwrite: whether `target` may be replaced.
       copy: copy the data files even where they could be linked.
+      compact: copy only the bytes that the target uses, instead of linking whole data files.
       dry_run: only say what would be done, write nothing.
       progress: called with (path, bytes done, bytes in all) while data files are copied.
 
@@ -79,6 +81,47 @@ def convert(
       CheckpointWriteError: the file system refused to write the target.
       VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
       CheckpointArgumentError: an argument is unusable, or a pattern or rule matches no variable.
+    """
+    planned = planner(
+        to=to,
+        rename=rename,
+        drop=drop,
+        include=include,
+        exclude=exclude,
+        container=container,
+        step=step,
+        like=like,
+    )
+    return apply(
+        source,
+        target,
+        planned,
+        names=names,
+        overwrite=overwrite,
+        copy=copy,
+        compact=compact,
+        dry_run=dry_run,
+        progress=progress,
+    )
+
+
+def planner(
+    *,
+    to: str | None = None,
+    rename: naming.Rules = None,
+    drop: Iterable[str] = (),
+    include: str | Sequence[str] = ".*",
+    exclude: str | Sequence[str] | None = None,
+    container: str | None = None,
+    step: str | None = "step",
+    like: Any = None,
+) -> Callable[[Account], Conversion]:
+    """Turns what is asked of a conversion into what plans it for any checkpoint.
+
+    Args are those of `convert`.
+
+    Raises:
+      CheckpointArgumentError: an argument is unusable.
     """
     if like is not None and (container is not None or to == "tf1"):
         raise CheckpointArgumentError(
@@ -97,20 +140,11 @@ def convert(
         return changed.then(naming.drop, patterns) if patterns else changed
 
     layout = None if container is None else naming.Layout(container, step)
-    return apply(
-        source,
-        target,
-        lambda account: plan(
-            account,
-            to,
-            edit=edit if rules or patterns or not wanted.takes_all else None,
-            layout=layout,
-            default=naming.Layout(step=step),
-            like=like,
-        ),
-        names=names,
-        overwrite=overwrite,
-        copy=copy,
-        dry_run=dry_run,
-        progress=progress,
+    return lambda account: plan(
+        account,
+        to,
+        edit=edit if rules or patterns or not wanted.takes_all else None,
+        layout=layout,
+        default=naming.Layout(step=step),
+        like=like,
     )

@@ -4,7 +4,8 @@
     drop("job", "small/model.ckpt-10", slots=True)
     ema("job", "averaged/model.ckpt-10")
 
-No tensor is read; data files are linked, so what is dropped still takes its room in them.
+No tensor is read; data files are linked, so what is dropped still takes its room in them, unless
+it is told to copy only what is used (`compact=True`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def rename(
       exclude: regular expressions; they are not for variables in whose name one is found.
       container: the attribute of the root object that is to hold the variables by name; None to
         keep the source's.
-      **options: `names`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+      **options: `names`, `overwrite`, `copy`, `compact`, `dry_run`, `progress`, as for
+        `convert`.
 
     Returns:
       What was done.
@@ -86,7 +88,8 @@ def drop(
       slots: leave out what belongs to optimizers.
       include: regular expressions; only variables in whose name one is found may be left out.
       exclude: regular expressions; variables in whose name one is found stay.
-      **options: `names`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+      **options: `names`, `overwrite`, `copy`, `compact`, `dry_run`, `progress`, as for
+        `convert`.
 
     Returns:
       What was done; `dropped` has each key with the reason.
@@ -128,7 +131,8 @@ def ema(
       target: the prefix of the new checkpoint, of the same format and layout.
       include: regular expressions; a variable gets its average if one is found in its own name.
       exclude: regular expressions; a variable stays, and its average, if one is found in it.
-      **options: `names`, `overwrite`, `copy`, `dry_run`, `progress`, as for `convert`.
+      **options: `names`, `overwrite`, `copy`, `compact`, `dry_run`, `progress`, as for
+        `convert`.
 
     Returns:
       What was done.

@@ -12,9 +12,13 @@ from typing import Any
 
 from estimator_ckpt.checkpoint.identity import other_prefix, require_other_directory
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
-from estimator_ckpt.conversion.converting import convert
+from estimator_ckpt.checkpoint.siblings import Siblings
+from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.converting import planner
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointNotFoundError
+
+_OF_APPLY = ("names", "overwrite", "copy", "compact", "progress")
 
 
 def convert_all(
@@ -52,8 +56,12 @@ def convert_all(
     targets = [os.path.join(new, os.path.basename(prefix)) for prefix in prefixes]
     for prefix, goal in zip(prefixes, targets):  # before any is converted
         other_prefix(goal, prefix)
+    applied = {name: options.pop(name) for name in _OF_APPLY if name in options}
+    planned = planner(**options)
+    siblings = None if dry_run else Siblings(new)  # one look at the directory for all
     reports = tuple(
-        convert(prefix, goal, dry_run=dry_run, **options) for prefix, goal in zip(prefixes, targets)
+        apply(prefix, goal, planned, dry_run=dry_run, siblings=siblings, **applied)
+        for prefix, goal in zip(prefixes, targets)
     )
     if not dry_run:
         write_state(new, os.path.join(new, os.path.basename(latest)), targets)

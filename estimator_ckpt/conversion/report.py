@@ -41,6 +41,8 @@ class ConversionReport:
       bytes_copied: bytes of data files that were copied.
       bytes_written: bytes written anew: the index, and the small shard with what was added.
       notes: what else there is to know: names that are object paths, layouts that don't stay.
+      bytes_unused: bytes of the linked or copied data files that no tensor of the target uses; in a
+        dry run, of those that would be.
     """
 
     prefix: str
@@ -52,3 +54,4 @@ class ConversionReport:
     bytes_copied: int
     bytes_written: int
     notes: tuple[str, ...] = ()
+    bytes_unused: int = 0

@@ -28,12 +28,12 @@ from estimator_ckpt.checkpoint.identity import first_repeated, other_prefix
 from estimator_ckpt.checkpoint.opening import find_listed, read_state
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.conversion.report import DroppedKey
+from estimator_ckpt.conversion.rewriting import Change, rewrite
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointNotFoundError,
     VariableMismatchError,
 )
-from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
 
 _MOST_DIFFERENCES = 5  # that an error lists

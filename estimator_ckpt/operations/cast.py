@@ -23,9 +23,9 @@ from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.conversion.rewriting import Change, rewrite
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.messages import choices
-from estimator_ckpt.operations.rewrite import Change, rewrite
 from estimator_ckpt.storage.files import Progress
 
 _NUMBERS = {name: number for number, name in dtypes.DTYPE_NAMES.items()}

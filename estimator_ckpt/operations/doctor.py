@@ -31,6 +31,7 @@ _SHARD = re.compile(r"(?P<base>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _LEFTOVER = re.compile(
     r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+|(checkpoint|.*\.meta|graph\.pbtxt)\.tmp\w+"
 )
+_ABSOLUTE = re.compile(r'"((?:/|[^"\n]*://)[^"\n]*)"')  # in the text of a state file
 _NOT_WHILE_SAVING = "no job is saving here now"
 
 
@@ -127,10 +128,9 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     found = _Findings()
     latest, listed = _state(directory, found)
     bases = [name[: -len(".index")] for name in names if name.endswith(".index")]
-    opened = {base: _open(directory, base, latest, listed, found) for base in bases}
-    rows = [
-        _row(base, each, _state_of(base, latest, listed), found) for base, each in opened.items()
-    ]
+    states = _states(latest, listed)
+    opened = {base: _open(directory, base, base in states, found) for base in bases}
+    rows = [_row(base, each, states.get(base), found) for base, each in opened.items()]
     rows.sort(key=lambda row: (-1 if row.step is None else row.step, row.name))
     nothing_named = latest is None or is_v1(latest)
     if not rows and nothing_named and not any(map(_SHARD.fullmatch, names)):
@@ -189,17 +189,17 @@ def _state(directory: str, found: _Findings) -> tuple[str | None, tuple[str, ...
         return None, ()
 
 
-def _state_of(base: str, latest: str | None, listed: tuple[str, ...]) -> str | None:
-    if base == _base(latest):
-        return "latest"
-    return "listed" if base in map(os.path.basename, listed) else None
+def _states(latest: str | None, listed: tuple[str, ...]) -> dict[str, str]:
+    """Returns {basename: "latest" or "listed"} of what the state file names."""
+    states = dict.fromkeys(map(os.path.basename, listed), "listed")
+    if latest is not None:
+        states[os.path.basename(latest)] = "latest"
+    return states
 
 
-def _open(
-    directory: str, base: str, latest: str | None, listed: tuple[str, ...], found: _Findings
-) -> Checkpoint | None:
+def _open(directory: str, base: str, named: bool, found: _Findings) -> Checkpoint | None:
     """Opens a checkpoint if it is complete, and tells of it if it is not."""
-    report = found.error if _state_of(base, latest, listed) else found.warning
+    report = found.error if named else found.warning
     try:
         return open_checkpoint(os.path.join(directory, base))
     except (DamagedCheckpointError, CheckpointNotFoundError) as error:
@@ -309,6 +309,8 @@ def _compare_listed(
 ) -> None:
     """Looks for each checkpoint that the state file names; one finding for all of a kind."""
     text = files.read(os.path.join(directory, STATE_FILE)).decode("utf-8", "replace")
+    named_in_full = {os.path.basename(path) for path in _ABSOLUTE.findall(text)}
+    there = set(usable)
     missing: list[str] = []
     moved: list[str] = []
     elsewhere: list[str] = []
@@ -317,10 +319,10 @@ def _compare_listed(
         base = os.path.basename(prefix)
         is_here = files.is_same(prefix, os.path.join(directory, base))
         if not files.exists(index_path(prefix)):
-            (missing if is_here or base not in usable else moved).append(prefix)
+            (missing if is_here or base not in there else moved).append(prefix)
         elif not is_here:
             elsewhere.append(prefix)
-        elif re.search(rf'"(/|[^"]*://)[^"]*{re.escape(base)}"', text):
+        elif base in named_in_full:
             absolute.append(base)
     if latest in missing:
         found.error(

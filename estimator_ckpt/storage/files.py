@@ -151,6 +151,17 @@ def glob(directory: str, pattern: str) -> list[str]:
     return sorted(local_glob.glob(os.path.join(local_glob.escape(directory), pattern)))
 
 
+def names(directory: str) -> list[str]:
+    """Returns the sorted names in a directory; none where there is none, or it can't be listed."""
+    if is_remote(directory):
+        found = _gfile().listdir(directory) if is_directory(directory) else []
+        return sorted(name.rstrip("/") for name in found)
+    try:
+        return sorted(os.listdir(directory or "."))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []  # files can be put into one that can't be listed, and such are refused there
+
+
 def read(path: str, offset: int = 0, length: int = -1) -> bytes:
     """Returns `length` bytes of a file from `offset`, or all that follow it."""
     with _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb") as file:

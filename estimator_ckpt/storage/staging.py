@@ -22,8 +22,6 @@ _STAGED = re.compile(
     r"(?P<target>.*)\.staging-(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,9})-(?P<run>[0-9a-f]{8})"
     r"(?:[0-9a-f]{4}|[0-9a-f]{16})"
 )
-PATTERN = "*.staging-*"
-"""A glob pattern for the names that are made here."""
 _IDENTITY = ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid")
 # Tells this process from an earlier one that had its number, as each first one of a container has.
 _RUN = secrets.token_hex(4)

@@ -188,7 +188,13 @@ def test_the_state_file_is_written_as_tensorflow_reads_it(tmp_path, base):
 def test_existing_shards_are_those_of_just_this_prefix(tmp_path):
     prefix = tmp_path / "ckpt[1]*"
     ours = [f"{prefix}{SHARD}", f"{prefix}.data-00001-of-00002"]
-    others = [f"{prefix}-2{SHARD}", tmp_path / f"ckpt1x{SHARD}", f"{prefix}{SHARD}.staging"]
+    others = [
+        f"{prefix}{SHARD}{SHARD}",
+        f"{prefix}.data-1-of-2{SHARD}",
+        f"{prefix}-2{SHARD}",
+        tmp_path / f"ckpt1x{SHARD}",
+        f"{prefix}{SHARD}.staging",
+    ]
     for path in (*ours, *others):
         pathlib.Path(path).write_bytes(b"")
     assert existing_shards(str(prefix)) == ours

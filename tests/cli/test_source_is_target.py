@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimator_ckpt import CheckpointArgumentError, average, cast, convert, export_checkpoint
+from estimator_ckpt import (
+    CheckpointArgumentError,
+    average,
+    cast,
+    compact,
+    convert,
+    export_checkpoint,
+)
 from estimator_ckpt.conversion.editing import drop, ema, rename
 from estimator_ckpt.operations.describe import describe
 
@@ -28,6 +35,16 @@ COMMANDS = {
     "drop": ["drop", "S", "T", "--pattern=dnn/b", "--nodry_run", "--overwrite"],
     "drop, dry": ["drop", "S", "T", "--pattern=dnn/b", "--overwrite"],
     "ema": ["ema", "S", "T", "--nodry_run", "--overwrite"],
+    "drop, compacting": [
+        "drop",
+        "S",
+        "T",
+        "--pattern=dnn/b",
+        "--nodry_run",
+        "--overwrite",
+        "--compact",
+    ],
+    "compact": ["compact", "S", "T", "--overwrite"],
     "cast": ["cast", "S", "T", "--to=bfloat16", "--overwrite"],
     "average": ["average", "S", "other/ck", "T", "--overwrite"],
     "average, the source last": ["average", "other/ck", "S", "T", "--overwrite"],
@@ -216,6 +233,7 @@ class InBytes:
         lambda source, target: drop(source, target, ["dnn/b"], overwrite=True),
         lambda source, target: ema(source, target, overwrite=True),
         lambda source, target: cast(source, target, to="bfloat16", overwrite=True),
+        lambda source, target: compact(source, target, overwrite=True),
         lambda source, target: average([source, "other/ck"], target, overwrite=True),
         lambda source, target: export_checkpoint(source, target, file_format="npz", overwrite=True),
     ],

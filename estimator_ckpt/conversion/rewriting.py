@@ -1,7 +1,8 @@
 """Writes a checkpoint like another one, with other values or types in some of its tensors.
 
+    rewrite(checkpoint, "out/ckpt")               # the same tensors, and no other bytes
     rewrite(checkpoint, "out/ckpt", changes)      # changes: what becomes of which tensor
-    rewrite(checkpoint, "out/ckpt", changes, conversion=plan(checkpoint, edit=edit))
+    rewrite(checkpoint, "out/ckpt", changes, conversion=plan(account, edit=edit))
 
 Format, layout and object graph stay as they are; keys of the same bytes still share them, and
 partitioned variables keep their parts. Tensors are read and written in pieces.
@@ -17,6 +18,7 @@ from typing import Protocol
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, arrays
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import added_size, put_added
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.storage.files import Progress
@@ -41,24 +43,39 @@ class Changes(Protocol):
         """Returns the new bytes of a tensor that changes, or of one of its parts."""
 
 
+class _NoChanges:
+    """Leaves all tensors as they are."""
+
+    def of(self, key: str, entry: TensorEntry) -> Change:
+        return None
+
+    def dtype(self, change: Change, entry: TensorEntry) -> int:
+        return entry.dtype
+
+    def chunks(self, change: Change, entry: TensorEntry, part: int) -> Iterable[bytes]:
+        raise NotImplementedError  # nothing changes
+
+
 def rewrite(
     checkpoint: Checkpoint,
     target: str | os.PathLike[str],
-    changes: Changes,
+    changes: Changes | None = None,
     *,
     conversion: Conversion | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    siblings: Siblings | None = None,
 ) -> int:
     """Writes a checkpoint that is another one but for some values.
 
     Args:
       checkpoint: the other one.
       target: the prefix of the new one.
-      changes: what becomes of its tensors.
+      changes: what becomes of its tensors; None if they stay as they are.
       conversion: which keys the new one has; None for those of the other one.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
+      siblings: what is in the directory of the target; None to look.
 
     Returns:
       The bytes that were written.
@@ -72,6 +89,7 @@ def rewrite(
     prefix = other_prefix(target, checkpoint)
     every = checkpoint.index.entries
     conversion = conversion or Conversion({key: key for key in every}, (), {})
+    changes = changes or _NoChanges()
     entries = {key: every[old] for key, old in conversion.sources.items()}
     change_of = {key: changes.of(old, every[old]) for key, old in conversion.sources.items()}
     # What has to be written once: each place in the data files with what becomes of it there.
@@ -83,7 +101,9 @@ def rewrite(
     total = sum(_new_size(stored, changes, change) for stored, change in in_order)
     total += added_size(conversion.added)
     new: dict[tuple[TensorEntry, Change], TensorEntry] = {}
-    with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
+    with BundleWriter(
+        prefix, overwrite=overwrite, progress=progress, total=total, siblings=siblings
+    ) as writer:
         for stored, change in in_order:
             new[stored, change] = (
                 _copied(writer, checkpoint, stored)

@@ -1,0 +1,85 @@
+"""`estimator-ckpt compact SOURCE TARGET`: only the bytes that are used.
+
+Synopsis:
+
+    estimator-ckpt compact small/ckpt packed/ckpt
+    estimator-ckpt compact model_dir packed/ckpt --exclude=Adam
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from estimator_ckpt.cli import output
+from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts, print_left_out
+
+if TYPE_CHECKING:
+    from estimator_ckpt.operations.compact import CompactReport
+
+_DETAILS = f"""\
+SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
+the new checkpoint, of the same format, with the same keys.
+
+What drop, rename and convert leave out still takes its room in the data files, which they link. \
+This copies the tensors in pieces, checks each checksum, and leaves out the bytes that no tensor \
+uses. (drop, convert and ema do so at once with --compact.)
+
+{TAKEN}"""
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    define_filter_flags(values)
+    define_output_flags(values, "Replace a checkpoint that is at TARGET.")
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+
+    from estimator_ckpt.operations.compact import compact
+
+    with output.progress_bars("compacting into") as progress:
+        report = compact(
+            source, target, **filters(values), overwrite=values.overwrite, progress=progress
+        )
+    if values.json:
+        output.print_json(report)
+    elif output.on_terminal():
+        _print_for_people(report, values.verbose)
+    else:
+        _print_for_pipes(report)
+    return 0
+
+
+def _print_for_people(report: CompactReport, verbose: bool) -> None:
+    print(f"wrote {output.escape(report.prefix)}, format {report.format}")
+    sizes = map(output.human_bytes, (report.bytes_before, report.bytes_after))
+    print(f"  {output.counted(report.keys, 'key')}; {' -> '.join(sizes)}")
+    print_left_out(report.dropped, verbose)
+
+
+def _print_for_pipes(report: CompactReport) -> None:
+    print_facts(
+        (
+            ("prefix", report.prefix),
+            ("format", report.format),
+            ("keys", report.keys),
+            ("bytes_before", report.bytes_before),
+            ("bytes_after", report.bytes_after),
+        )
+    )
+    print_left_out(report.dropped, verbose=True)
+
+
+COMMAND = Command(
+    name="compact",
+    operands=("SOURCE", "TARGET"),
+    summary="Copies a checkpoint without the bytes that no tensor uses.",
+    define_flags=_define_flags,
+    execute=_execute,
+    details=_DETAILS,
+)

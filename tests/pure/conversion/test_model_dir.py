@@ -1,0 +1,136 @@
+"""A folder of n checkpoints takes n times as much as one: counted, not timed."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections import Counter
+
+import pytest
+
+from estimator_ckpt import CheckpointWriteError, convert_all, doctor
+from estimator_ckpt.checkpoint import BundleWriter
+from estimator_ckpt.checkpoint.opening import write_state
+
+# What Python says of each call that looks at a directory or at a name in it.
+EVENTS = frozenset(("os.listdir", "os.scandir"))
+counted: Counter[str] = Counter()
+counting = False
+
+
+def count(event: str, arguments: tuple[object, ...]) -> None:
+    if counting and event in EVENTS:
+        counted[event] += 1
+
+
+sys.addaudithook(count)  # there is no way to remove it, so there is one for all tests
+
+
+def job(folder, number):
+    """A model_dir with this many checkpoints, and what a loop over lists would take for them."""
+    folder.mkdir()
+    prefixes = [str(folder / f"model.ckpt-{step}") for step in range(number)]
+    for step, prefix in enumerate(prefixes):
+        with BundleWriter(prefix) as writer:
+            writer.put("w", writer.append(1, (2,), [b"\0" * 8]))
+            writer.put("global_step", writer.append(9, (), [struct.pack("<q", step)]))
+            writer.commit()
+    write_state(str(folder), prefixes[-1], prefixes)
+    return folder
+
+
+def lines_run(work) -> int:
+    """Counts the lines of Python that some work runs, of this package and what it calls."""
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return lines
+
+
+def listings(work) -> int:
+    """Counts how often some work lists a directory."""
+    global counting
+    counted.clear()
+    counting = True
+    try:
+        work()
+    finally:
+        counting = False
+    return sum(counted.values())
+
+
+@pytest.mark.parametrize("options", [{}, {"compact": True}, {"copy": True}, {"overwrite": True}])
+def test_a_directory_is_listed_once_for_all_conversions(tmp_path, options):
+    found = []
+    for number in (4, 24):
+        source = job(tmp_path / f"source{number}", number)
+        target = tmp_path / f"target{number}"
+        found.append(
+            listings(
+                lambda source=source, target=target: convert_all(
+                    source, target, to="dual", **options
+                )
+            )
+        )
+        assert len(list(target.glob("*.index"))) == number
+    assert found[0] == found[1] <= 3
+
+
+def test_a_directory_is_listed_once_for_a_diagnosis(tmp_path):
+    small, large = job(tmp_path / "small", 4), job(tmp_path / "large", 24)
+    found = [listings(lambda: doctor(small)), listings(lambda: doctor(large))]
+    assert found[0] == found[1] <= 3
+
+
+@pytest.mark.parametrize("work", ["convert", "doctor"])
+def test_the_work_grows_as_the_number_does(tmp_path, work):
+    """Twice as much for twice as many; a loop over all for each would be four times as much."""
+    found = []
+    for number in (1, 60, 120):  # the first loads what is loaded once
+        source = job(tmp_path / f"source{number}", number)
+        target = tmp_path / f"target{number}"
+        if work == "convert":
+            found.append(lines_run(lambda: convert_all(source, target, to="tf2")))  # noqa: B023
+        else:
+            found.append(lines_run(lambda: doctor(source)))  # noqa: B023
+    assert found[2] < 2.1 * found[1]
+
+
+def test_leftovers_are_not_removed_by_a_dry_run(tmp_path):
+    from estimator_ckpt.storage import staging
+
+    source, target = job(tmp_path / "source", 2), tmp_path / "target"
+    target.mkdir()
+    name = staging.staging_name(str(target / "model.ckpt-1.index"))
+    left = name.replace(f"-{os.getpid()}-", "-999999999-")
+    (target / os.path.basename(left)).write_bytes(b"")
+    convert_all(source, target, to="tf2", dry_run=True)
+    assert os.listdir(target) == [os.path.basename(left)]
+    convert_all(source, target, to="tf2")
+    assert os.path.basename(left) not in os.listdir(target)
+
+
+def test_what_another_process_puts_there_meanwhile_is_not_overwritten(tmp_path):
+    """The directory is listed before; a data file that appears later keeps its bytes."""
+    source, target = job(tmp_path / "source", 3), tmp_path / "target"
+    theirs = target / "model.ckpt-2.data-00000-of-00001"
+
+    def interfere(path, done, total):
+        if not theirs.exists():
+            theirs.write_bytes(b"theirs")
+
+    with pytest.raises(CheckpointWriteError):
+        convert_all(source, target, to="tf1", copy=True, progress=interfere)
+    assert theirs.read_bytes() == b"theirs"
+    assert not (target / "model.ckpt-2.index").exists()
+    assert not (target / "checkpoint").exists()
