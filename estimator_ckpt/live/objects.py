@@ -28,6 +28,7 @@ from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
+from estimator_ckpt.naming.slots import kind_of_optimizer
 
 _log = logging.getLogger(__name__)
 _COUNTS = ("counter", "global_step")
@@ -140,6 +141,11 @@ class LiveObjects:
                 variable = objects[slot.original_variable_node_id]
                 made = objects[number].get_slot(variable, slot.slot_name)
                 objects[slot.slot_variable_node_id] = made
+        self._kinds = {
+            "/".join(self.graph.paths[number]): kind
+            for number, each in objects.items()
+            if (kind := kind_of_optimizer(type(each).__name__))
+        }
         for number, node in enumerate(self.graph.nodes):
             for attribute in node.attributes:
                 held = variable_in(objects.get(number))
@@ -168,6 +174,7 @@ class LiveObjects:
             },
             self.graph,
             {name: key for key, name in self.names.items()},
+            self._kinds,
         )
 
     def role(self, key: str) -> Role:

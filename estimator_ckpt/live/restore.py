@@ -260,6 +260,8 @@ class _Plan:
     def _take_by_name(self, each: _Wanted, match: Match, names: Mapping[str, str]) -> None:
         if match.name is not None and each.variables:
             by = "name" if match.name == each.name else "role"
+            # Keras loads no optimizer from what another one saved, whatever is left of it.
+            self.is_partial |= each.role.is_of_optimizer and self.account.has_objects
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:
             reason = match.reason

@@ -101,6 +101,7 @@ def tell_roles(
     tensors: Mapping[str, Shaped],
     graph: ObjectGraph | None = None,
     keys: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> dict[str, Role]:
     """Tells the role of each tensor.
 
@@ -108,11 +109,12 @@ def tell_roles(
       tensors: {name: what there is to tell it from}.
       graph: the object graph, if there is one.
       keys: {name: object key}, of those that have one.
+      kinds: {path of an optimizer: its kind}, where more is known than names tell.
 
     Returns:
       {name: role}.
     """
-    teller = _Teller(tensors, graph, keys or {})
+    teller = _Teller(tensors, graph, keys or {}, kinds or {})
     with many_objects():
         roles = {name: teller.role(name, tensor) for name, tensor in tensors.items()}
         _add_meanings(roles)
@@ -121,8 +123,13 @@ def tell_roles(
 
 class _Teller:
     def __init__(
-        self, tensors: Mapping[str, Shaped], graph: ObjectGraph | None, keys: Mapping[str, str]
+        self,
+        tensors: Mapping[str, Shaped],
+        graph: ObjectGraph | None,
+        keys: Mapping[str, str],
+        kinds: Mapping[str, str],
     ):
+        self._kinds = kinds
         self._tensors = tensors
         self._keys = keys
         self._state = optimizer_state(graph) if graph else {}
@@ -161,7 +168,8 @@ class _Teller:
     def _of_optimizer(
         self, name: str, tensor: Shaped, told: OptimizerValue, full_name: str
     ) -> Role:
-        kind = kind_of_optimizer(full_name.partition("/")[0])
+        known = self._kinds.get(told.optimizer, "")
+        kind = known or kind_of_optimizer(full_name.partition("/")[0])
         if told.role != "slot":
             return Role(told.role, slot=full_name.rpartition("/")[2], optimizer=kind)
         read, owner = self._read(full_name or name, tensor, is_slot=True)
@@ -169,7 +177,7 @@ class _Teller:
             owner = self._names.get(told.owner)
         # The name tells more than the graph: `Adam` of tf.compat.v1.train is `m` in the graph.
         spelled = read.slot if read is not None else told.slot
-        return Role("slot", owner, spelled, (read.optimizer if read else "") or kind)
+        return Role("slot", owner, spelled, known or (read.optimizer if read else "") or kind)
 
     def _read(
         self, name: str, tensor: Shaped, *, is_slot: bool = False
