@@ -28,6 +28,7 @@ from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
+from estimator_ckpt.naming.slots import kind_of_optimizer
 
 _log = logging.getLogger(__name__)
 _COUNTS = ("counter", "global_step")
@@ -135,6 +136,10 @@ class LiveObjects:
         self.values: dict[str, LiveValue] = {}
         """{key: what would be saved under it}."""
         objects = dict(enumerate(tf.train.TrackableView(root).descendants()))
+        self._kinds = {
+            "/".join(self.graph.paths[number]): kind_of_optimizer(type(held).__name__)
+            for number, held in objects.items()
+        }
         for number, node in enumerate(self.graph.nodes):  # slots come last, after their variables
             for slot in node.slot_variables:
                 variable = objects[slot.original_variable_node_id]
@@ -168,6 +173,7 @@ class LiveObjects:
             },
             self.graph,
             {name: key for key, name in self.names.items()},
+            self._kinds,
         )
 
     def role(self, key: str) -> Role:

@@ -101,6 +101,7 @@ def tell_roles(
     tensors: Mapping[str, Shaped],
     graph: ObjectGraph | None = None,
     keys: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> dict[str, Role]:
     """Tells the role of each tensor.
 
@@ -108,11 +109,12 @@ def tell_roles(
       tensors: {name: what there is to tell it from}.
       graph: the object graph, if there is one.
       keys: {name: object key}, of those that have one.
+      kinds: {path of an optimizer in the graph: its kind}, where that is known otherwise.
 
     Returns:
       {name: role}.
     """
-    teller = _Teller(tensors, graph, keys or {})
+    teller = _Teller(tensors, graph, keys or {}, kinds or {})
     with many_objects():
         roles = {name: teller.role(name, tensor) for name, tensor in tensors.items()}
         _add_meanings(roles)
@@ -121,9 +123,14 @@ def tell_roles(
 
 class _Teller:
     def __init__(
-        self, tensors: Mapping[str, Shaped], graph: ObjectGraph | None, keys: Mapping[str, str]
+        self,
+        tensors: Mapping[str, Shaped],
+        graph: ObjectGraph | None,
+        keys: Mapping[str, str],
+        kinds: Mapping[str, str],
     ):
         self._tensors = tensors
+        self._kinds = kinds
         self._keys = keys
         self._state = optimizer_state(graph) if graph else {}
         self._full_names = graph.full_names if graph else {}
@@ -161,15 +168,17 @@ class _Teller:
     def _of_optimizer(
         self, name: str, tensor: Shaped, told: OptimizerValue, full_name: str
     ) -> Role:
-        kind = kind_of_optimizer(full_name.partition("/")[0])
+        kind = self._kinds.get(told.optimizer, "")
+        kind = kind or kind_of_optimizer(full_name.partition("/")[0])
         if told.role != "slot":
             return Role(told.role, slot=full_name.rpartition("/")[2], optimizer=kind)
         read, owner = self._read(full_name or name, tensor, is_slot=True)
         if told.owner is not None:
             owner = self._names.get(told.owner)
-        # The name tells more than the graph: `Adam` of tf.compat.v1.train is `m` in the graph.
-        spelled = read.slot if read is not None else told.slot
-        return Role("slot", owner, spelled, (read.optimizer if read else "") or kind)
+        kind = kind or (read.optimizer if read is not None else "")
+        # What the graph calls it is sure; names are numbered anew (`Adam_2` is another `Adam`).
+        spelled = told.slot if meaning(kind, told.slot) or read is None else read.slot
+        return Role("slot", owner, spelled, kind)
 
     def _read(
         self, name: str, tensor: Shaped, *, is_slot: bool = False
