@@ -1,4 +1,4 @@
-"""Training goes on with an optimizer of another kind, as if nothing had changed; or that is said."""
+"""Training goes on with an optimizer of another kind as with its own; or that is said."""
 
 from __future__ import annotations
 
