@@ -136,16 +136,15 @@ class LiveObjects:
         self.values: dict[str, LiveValue] = {}
         """{key: what would be saved under it}."""
         objects = dict(enumerate(tf.train.TrackableView(root).descendants()))
+        self._kinds = {
+            "/".join(self.graph.paths[number]): kind_of_optimizer(type(held).__name__)
+            for number, held in objects.items()
+        }
         for number, node in enumerate(self.graph.nodes):  # slots come last, after their variables
             for slot in node.slot_variables:
                 variable = objects[slot.original_variable_node_id]
                 made = objects[number].get_slot(variable, slot.slot_name)
                 objects[slot.slot_variable_node_id] = made
-        self._kinds = {
-            "/".join(self.graph.paths[number]): kind
-            for number, each in objects.items()
-            if (kind := kind_of_optimizer(type(each).__name__))
-        }
         for number, node in enumerate(self.graph.nodes):
             for attribute in node.attributes:
                 held = variable_in(objects.get(number))

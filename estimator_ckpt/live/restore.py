@@ -110,7 +110,8 @@ def restore(
         parts of partitioned ones.
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel.
       rename: old to new names, or scopes, of the checkpoint's variables.
-      strict: whether it is an error that a variable gets no value, or that two variables of
+      strict: whether it is an error that a variable gets no value (hyperparameters of optimizers
+        keep their own), or that two variables of
         different names get the same tensor; "names": also that a variable gets, along its path,
         what was saved from a variable that is elsewhere here.
       on_mismatch: what to do about a variable whose shape or type is another in the checkpoint:
@@ -245,8 +246,18 @@ class _Plan:
         names = {new: old for old, new in renamed.items()}
         by_object: dict[str, str] = {}
         if live is not None and account.graph is not None and not rules:
-            by_object = live.graph.matches(account.graph)
+            by_object = self._with_same_roles(live, live.graph.matches(account.graph))
         offered = offered_roles(account, names)
+        if live is not None:  # slots follow their variable along its path
+            owners = {
+                account.name_of.get(stored): live.names[key]
+                for key, stored in by_object.items()
+                if live.role(key).kind == "variable"
+            }
+            offered = {
+                name: role._replace(of=owners[role.of]) if role.of in owners and role.of else role
+                for name, role in offered.items()
+            }
         if live is None:
             matches = correspond({each.label: each.role for each in self.wanted}, offered)
         else:
@@ -257,11 +268,35 @@ class _Plan:
             else:
                 self._take_by_name(each, matches[each.label], names)
 
+    def _with_same_roles(self, live: LiveObjects, found: Mapping[str, str]) -> dict[str, str]:
+        """Leaves out what stands at one place among the objects, but plays another part.
+
+        The values of an optimizer have other places, or mean something else, in one of another
+        kind: `_variables/1` is the learning rate in Keras 3, and a slot in Keras 2.
+        """
+        account = self.account
+        stored_as = {live.names[key]: account.name_of.get(there) for key, there in found.items()}
+        same = {}
+        for key, there in found.items():
+            wanted = live.role(key)
+            stored = account.roles.get(account.name_of.get(there, ""))
+            if (
+                stored is not None
+                and wanted.is_of_optimizer
+                and _play_different(
+                    wanted._replace(of=stored_as.get(wanted.of or "", wanted.of)), stored
+                )
+            ):
+                self.is_partial = True
+            else:
+                same[key] = there
+        return same
+
     def _take_by_name(self, each: _Wanted, match: Match, names: Mapping[str, str]) -> None:
         if match.name is not None and each.variables:
+            # Keras refuses to load the slots of its older optimizers into newer ones.
+            self.is_partial |= each.role.is_of_optimizer
             by = "name" if match.name == each.name else "role"
-            # Keras loads no optimizer from what another one saved, whatever is left of it.
-            self.is_partial |= each.role.is_of_optimizer and self.account.has_objects
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:
             reason = match.reason
@@ -331,7 +366,12 @@ class _Plan:
                 f"restored: {listed(rows)}; the objects are in another order than when they were "
                 "saved: give the same, or rename= to go by names only"
             )
-        gone = [row for row in self.unmatched if not row.reason.startswith("skipped: ")]
+        own = {each.label for each in self.wanted if each.role.kind == "hyperparameter"}
+        gone = [
+            row
+            for row in self.unmatched
+            if not row.reason.startswith("skipped: ") and row.name not in own
+        ]
         if gone and strict:
             raise VariableMismatchError(self._unmatched_message(gone))
 
@@ -415,6 +455,16 @@ class _Plan:
             for row in self.restored
             if variables[row.target] and (row.by != "object" or not with_objects)
         ]
+
+
+def _play_different(wanted: Role, stored: Role) -> bool:
+    """Returns whether two values of optimizers are known to play different parts."""
+    if wanted.kind != stored.kind:
+        return True
+    if None not in (wanted.of, stored.of) and wanted.of != stored.of:
+        return True
+    known = wanted.meaning and stored.meaning
+    return bool(known) and wanted.meaning != stored.meaning
 
 
 def _tell(report: RestoreReport, strict: bool | str) -> None:

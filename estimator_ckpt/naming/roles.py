@@ -109,7 +109,7 @@ def tell_roles(
       tensors: {name: what there is to tell it from}.
       graph: the object graph, if there is one.
       keys: {name: object key}, of those that have one.
-      kinds: {path of an optimizer: its kind}, where more is known than names tell.
+      kinds: {path of an optimizer in the graph: its kind}, where that is known otherwise.
 
     Returns:
       {name: role}.
@@ -129,8 +129,8 @@ class _Teller:
         keys: Mapping[str, str],
         kinds: Mapping[str, str],
     ):
-        self._kinds = kinds
         self._tensors = tensors
+        self._kinds = kinds
         self._keys = keys
         self._state = optimizer_state(graph) if graph else {}
         self._full_names = graph.full_names if graph else {}
@@ -168,16 +168,17 @@ class _Teller:
     def _of_optimizer(
         self, name: str, tensor: Shaped, told: OptimizerValue, full_name: str
     ) -> Role:
-        known = self._kinds.get(told.optimizer, "")
-        kind = known or kind_of_optimizer(full_name.partition("/")[0])
+        kind = self._kinds.get(told.optimizer, "")
+        kind = kind or kind_of_optimizer(full_name.partition("/")[0])
         if told.role != "slot":
             return Role(told.role, slot=full_name.rpartition("/")[2], optimizer=kind)
         read, owner = self._read(full_name or name, tensor, is_slot=True)
         if told.owner is not None:
             owner = self._names.get(told.owner)
-        # The name tells more than the graph: `Adam` of tf.compat.v1.train is `m` in the graph.
-        spelled = read.slot if read is not None else told.slot
-        return Role("slot", owner, spelled, known or (read.optimizer if read else "") or kind)
+        kind = kind or (read.optimizer if read is not None else "")
+        # What the graph calls it is sure; names are numbered anew (`Adam_2` is another `Adam`).
+        spelled = told.slot if meaning(kind, told.slot) or read is None else read.slot
+        return Role("slot", owner, spelled, kind)
 
     def _read(
         self, name: str, tensor: Shaped, *, is_slot: bool = False

@@ -41,7 +41,7 @@ def write(tmp_path):
     ],
 )
 def test_a_weight_is_no_slot_and_a_slot_is_that_of_its_variable(shapes, name, expected):
-    roles = tell_roles({each: Named(each, shape, 1) for each, shape in shapes.items()})
+    roles = tell_roles({each: Named(shape, 1) for each, shape in shapes.items()})
     assert roles[name][:2] == expected
 
 
