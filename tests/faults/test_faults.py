@@ -65,14 +65,14 @@ def test_commands_lose_nothing_at_any_call():
         assert lost == "0"
 
 
-@pytest.mark.parametrize(("faults", "every"), [("kills", 12), ("errors", 36)])
+@pytest.mark.parametrize(("faults", "every"), [("kills", 24), ("errors", 72)])
 @pytest.mark.parametrize("job", ["two jobs, one takes over", "a copied job", "tf1_dir removed"])
 def test_jobs_beside_others_lose_nothing_at_some_calls(job, faults, every):
     ((_, calls, kills, errors, lost, _),) = sweep(
         f"--scenario={job}", f"--faults={faults}", f"--every={every}"
     )
     assert int(calls) > 90
-    assert int(kills) + int(errors) >= 7
+    assert int(kills) + int(errors) >= 3
     assert lost == "0"
 
 
