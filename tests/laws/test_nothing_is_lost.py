@@ -119,7 +119,7 @@ def test_no_tensor_is_lost(command, made):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(made=made_checkpoints.checkpoints())
 def test_no_tensor_is_lost_in_many_checkpoints(command, made):
     said = law(made, command)
