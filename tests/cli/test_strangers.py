@@ -88,6 +88,7 @@ COMMANDS = {
     "diff the other way": "diff {good} {bad}",
     "convert": "convert {bad} {out} --to=dual",
     "rename": "rename {bad} {out} --rename=w=v --nodry_run",
+    "compact": "compact {bad} {out}",
     "drop": "drop {bad} {out} --pattern=w --nodry_run",
     "ema": "ema {bad} {out}",
     "average": "average {bad} {good} {out}",
