@@ -454,3 +454,37 @@ def test_the_options_are_those_of_wrapping():
     options = wrap.make_options()
     assert set(options) < set(everything)
     assert options["checkpoint_format"].value == everything["checkpoint_format"].value == "dual"
+
+
+CHILDREN = """
+import multiprocessing
+import os
+import sys
+
+
+def is_wrapped(queue):
+    queue.put("estimator_ckpt.wrap" in sys.modules)
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    child = context.Process(target=is_wrapped, args=(queue,))
+    child.start()
+    print("spawned:", queue.get(timeout=100))
+    child.join()
+    if os.fork() == 0:
+        from kinds import input_fn, version_2
+
+        version_2().train(input_fn, steps=2)
+        sys.exit(4)
+    print("forked:", os.WEXITSTATUS(os.wait()[1]))
+"""
+
+
+def test_forked_processes_are_wrapped_and_spawned_ones_are_not(tmp_path):
+    write(tmp_path, kinds=KINDS, children=CHILDREN)
+    result = succeed(*WRAPPED, "children.py", cwd=tmp_path)
+    assert result.stdout.splitlines() == ["spawned: False", "forked: 4"]
+    assert describe(str(tmp_path / "version_2")).format == "dual"
+    assert told(result) == "Estimators wrapped: 0"  # in the process that it was asked to run
