@@ -261,6 +261,7 @@ def train_hooks_from_flags(
         keep_max=_value("keep_checkpoint_max", flag_values, prefix),
         keep_every_n_hours=_value("keep_checkpoint_every_n_hours", flag_values, prefix),
         on_error=_value("tf1_on_error", flag_values, prefix),
+        take_over=_value("tf1_take_over", flag_values, prefix),
     )
     return [hook]
 

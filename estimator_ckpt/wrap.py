@@ -45,11 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
       BaseException: what the program raises, `SystemExit` with its exit code, too.
     """
-    options = flags.FlagValues()  # of our own: the program's flags may have the same names
-    options.set_gnu_getopt(False)  # they end where the program begins
-    checkpoint_flags.define_wrapping_flags(options, formats=_FORMATS)
+    options = make_options()
     try:
-        program = _parse(arguments, options)
+        program = parse(arguments, options)
     except flags.Error as error:
         print(f"error: {error}\n{_USAGE}", file=sys.stderr)
         return 2
@@ -75,8 +73,27 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parse(arguments: Sequence[str], options: flags.FlagValues) -> Program | None:
-    """Parses the options; returns the program, whose own arguments are left alone."""
+def make_options() -> flags.FlagValues:
+    """Returns the options, not parsed yet: apart from the program's, which may have their names."""
+    options = flags.FlagValues()
+    options.set_gnu_getopt(False)  # they end where the program begins
+    checkpoint_flags.define_wrapping_flags(options, formats=_FORMATS)
+    return options
+
+
+def parse(arguments: Sequence[str], options: flags.FlagValues) -> Program | None:
+    """Parses the options that stand before the program.
+
+    Args:
+      arguments: options, then the program with its own arguments, which are left alone.
+      options: gets the values.
+
+    Returns:
+      The program, or None if there is none.
+
+    Raises:
+      absl.flags.Error: an option is unknown, or its value is not usable.
+    """
     before = list(arguments[: arguments.index("-m")] if "-m" in arguments else arguments)
     if before[:1] and before[0] in _HELP:
         return None

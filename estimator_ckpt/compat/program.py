@@ -63,12 +63,12 @@ class Program:
 
     def _run_path(self) -> None:
         sys.argv = [self.name, *self.arguments]
-        if pkgutil.get_importer(self.name) is not None:  # a folder or a zip file
-            _put_first_on_the_path(self.name)
+        path = os.path.join(os.getcwd(), self.name)  # no more than that, as Python has it
+        if pkgutil.get_importer(path) is not None:  # a folder or a zip file
+            _put_first_on_the_path(path)
             _become_main()
             _run_module_as_main("__main__", False)
             return
-        path = os.path.abspath(self.name)
         try:
             source = _read(path)
         except OSError as error:

@@ -46,6 +46,15 @@ def test_it_runs_as_python_would(folder, named):
     assert result.stdout.split() == ["train", "beside", "--steps=5", "-m"]
 
 
+def test_a_traceback_begins_with_the_program(folder):
+    (folder / "wrong.py").write_text("def fail():\n    1 / 0\n\nfail()\n", encoding="utf-8")
+    result = run("wrong.py", cwd=folder)
+    assert result.returncode == 1
+    first, second, *_ = result.stderr.partition("Traceback")[2].splitlines()
+    assert first == " (most recent call last):"
+    assert second == f'  File "{folder / "wrong.py"}", line 4, in <module>'
+
+
 @pytest.mark.parametrize("arguments", [(), ("-m",), ("--help",)])
 def test_without_a_script_it_says_how_to_use_it(folder, arguments):
     result = run(*arguments, cwd=folder)

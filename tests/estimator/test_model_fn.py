@@ -108,6 +108,20 @@ def test_wrapping_twice_is_wrapping_once():
     assert wrap_model_fn(once) is once
 
 
+@pytest.mark.parametrize("mode", [MODES.TRAIN, MODES.EVAL, MODES.PREDICT])
+def test_one_that_calls_a_wrapped_one_returns_its_spec_as_it_is(tmp_path, mode):
+    inner = wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(tmp_path / "tf1"))
+    specs = []
+
+    def outer_model_fn(features, labels, mode, config):
+        specs.append(inner(features, labels, mode, config))
+        return specs[0]
+
+    outer = wrap_model_fn(outer_model_fn, checkpoint_format="tf2", tf1_dir=str(tmp_path / "other"))
+    assert _spec(outer, mode) is specs[0]
+    assert len(specs[0].training_chief_hooks) == (mode == MODES.TRAIN)
+
+
 def test_the_signature_keeps_what_the_model_fn_takes():
     def without_labels(features, mode, params):
         del features, mode, params
