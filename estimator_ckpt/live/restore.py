@@ -225,6 +225,9 @@ class _Plan:
     is_partial: bool = False
     """Whether TensorFlow, which loads objects whole, can't be asked to do it."""
 
+    def __post_init__(self) -> None:
+        self._has_optimizers = any(role.is_of_optimizer for role in self.account.roles.values())
+
     def leave_out(self, exclude: str | Sequence[str] | None) -> None:
         """Takes out what is not to be restored."""
         if exclude is None:
@@ -293,9 +296,9 @@ class _Plan:
         return same
 
     def _take_by_name(self, each: _Wanted, match: Match, names: Mapping[str, str]) -> None:
+        # Keras refuses to load the slots of its older optimizers into newer ones.
+        self.is_partial |= each.role.is_of_optimizer and self._has_optimizers
         if match.name is not None and each.variables:
-            # Keras refuses to load the slots of its older optimizers into newer ones.
-            self.is_partial |= each.role.is_of_optimizer
             by = "name" if match.name == each.name else "role"
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:
