@@ -7,7 +7,6 @@ Names and shapes are compared with the index before anything is restored.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,9 +16,9 @@ from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit
 from estimator_ckpt.errors import VariableMismatchError
-from estimator_ckpt.messages import listed, nearest, without_averages
+from estimator_ckpt.messages import listed, logger, nearest, without_averages
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class MissingVariablesError(VariableMismatchError, tf.errors.NotFoundError):

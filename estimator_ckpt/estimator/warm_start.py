@@ -11,7 +11,6 @@ are is known once the graph is built; the settings work it out then, and log wha
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -24,11 +23,11 @@ from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live.objects import dtype_of, named_by_name, offered_roles, shape_of
 from estimator_ckpt.live.tensorflow_internals import grouped_variables
-from estimator_ckpt.messages import listed
+from estimator_ckpt.messages import escaped, listed, logger
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.roles import Role
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def warm_start_settings(
@@ -105,7 +104,7 @@ class GraphWarmStartSettings(tf_estimator.WarmStartSettings):
         """Unpacks as the arguments of `tf.compat.v1.train.warm_start`, for the default graph."""
         prefix, keys, vocab_info = self[0], self[3], self[2]
         chosen, rows = self.choice.choose(vocab_info)
-        _log.warning("%s", _table(prefix, rows))
+        _log.warning(_table(prefix, rows))  # lines of our own, whose names are escaped
         if not chosen:
             raise VariableMismatchError(
                 f"nothing of the checkpoint '{prefix}' fits the variables of this graph; it has "
@@ -202,7 +201,8 @@ def _require_known(vocab_info: Mapping[str, Any], variables: Mapping[str, Any]) 
 
 
 def _table(prefix: str, rows: list[tuple[str, str]]) -> str:
+    rows = [(escaped(name), escaped(what)) for name, what in rows]
     width = max((len(name) for name, _ in rows), default=0)
     taken = sum(what.startswith("from ") for _, what in rows)
-    lines = [f"Warm-started {taken} of {len(rows)} variables from '{prefix}':"]
+    lines = [f"Warm-started {taken} of {len(rows)} variables from '{escaped(prefix)}':"]
     return "\n".join(lines + [f"  {name:<{width}}  {what}" for name, what in rows])

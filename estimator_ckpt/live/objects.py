@@ -11,7 +11,6 @@ one of them as any other: its variables hold variables of TensorFlow.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +23,13 @@ from estimator_ckpt.checkpoint.fitting import Shape, misfit
 from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
-from estimator_ckpt.messages import listed
+from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
 from estimator_ckpt.naming.slots import kind_of_optimizer
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _COUNTS = ("counter", "global_step")
 _INT32, _INT64 = 3, 9
 

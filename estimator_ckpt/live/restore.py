@@ -9,7 +9,6 @@ assigned. What each variable gets is decided in `_Plan`; nothing is assigned bef
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +30,11 @@ from estimator_ckpt.live.objects import (
     shape_of,
     variable_in,
 )
-from estimator_ckpt.messages import listed
+from estimator_ckpt.messages import escaped, listed, logger
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.roles import Role
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 ON_MISMATCH = ("error", "skip", "overlap")
 """What to do about a variable that has another shape or type in the checkpoint."""
 _NUMBERED = re.compile(r"_\d+(?=/|$)")
@@ -476,12 +475,9 @@ def _tell(report: RestoreReport, strict: bool | str) -> None:
     if notes:
         _log.warning("Restored from '%s', but look at: %s", report.prefix, listed(notes))
     if report.unmatched:
-        rows = [f"  {row.name}: {row.reason}" for row in report.unmatched]
-        _log.warning(
-            "%d variables keep the values that they have, and get none from '%s':\n%s",
-            len(rows),
-            report.prefix,
-            "\n".join(rows),
-        )
+        rows = [f"  {escaped(row.name)}: {escaped(row.reason)}" for row in report.unmatched]
+        count, prefix = len(rows), escaped(report.prefix)
+        head = f"{count} variables keep the values that they have, and get none from '{prefix}':"
+        _log.warning("\n".join([head, *rows]))
     if not report.restored and not report.deferred and not strict:
         _log.warning("Nothing was restored from '%s'", report.prefix)

@@ -136,11 +136,6 @@ def counts_in(trackable: Any, step: Any) -> bool:
     return step is not None and getattr(trackable, "_iterations", None) is step
 
 
-def is_optimizer(trackable: Any) -> bool:
-    """Returns whether an object is a Keras optimizer, without importing Keras to tell."""
-    return hasattr(trackable, "_iterations") and hasattr(trackable, "apply_gradients")
-
-
 def set_scaffold_saver(scaffold: Any, saver: Any) -> None:
     """Gives a Scaffold another saver: its property `saver` can't be set."""
     scaffold._saver = saver
