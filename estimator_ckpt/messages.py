@@ -171,4 +171,5 @@ def _escape_record(record: logging.LogRecord) -> bool:
 
 
 def _shown(value: object) -> object:
-    return value if isinstance(value, (int, float)) else escaped(value)
+    text = str(value)
+    return value if text.isprintable() else escaped(text)  # numbers of any kind stay numbers

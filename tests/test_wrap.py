@@ -371,7 +371,8 @@ def same_as_raw(*arguments, cwd):
     rest = [each for each in lines if each not in said]
     count = len(raw.stderr.splitlines())
     assert rest[len(rest) - count :] == raw.stderr.splitlines()
-    assert "estimator_ckpt" not in "\n".join(rest)
+    # Where Python itself lies in a folder of that name is not this package's doing.
+    assert "estimator_ckpt" not in "\n".join(rest).replace(sys.executable, "python")
     return raw
 
 

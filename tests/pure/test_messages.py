@@ -7,6 +7,7 @@ import logging
 import sys
 import unicodedata
 
+import numpy as np
 import pytest
 
 from estimator_ckpt import messages
@@ -123,6 +124,8 @@ def test_other_losses_have_nothing_to_do_with_averages(missing, names):
     ("given", "said"),
     [
         (("a\nb", 3), "'a\\nb' and 3\nits own line"),
+        (("a", np.int64(3)), "'a' and 3\nits own line"),  # as a global step is
+        ((None, np.array(3.5)), "'None' and 3\nits own line"),
         ((OSError("a\u202eb"), 3), "'a\\u202eb' and 3\nits own line"),
     ],
 )
