@@ -120,7 +120,7 @@ class Account:
         by_name = not self.has_objects or self.layout is not None
         tensors = {name: self.entries[key] for name, key in self.key_of.items()}
         graph = None if by_name else self.graph
-        roles = tell_roles(tensors, graph, self._object_key if self.has_objects else None)
+        roles = tell_roles(tensors, graph, self._object_key if graph is not None else None)
         step = self.step_name
         if step is not None:
             roles[step] = Role("global_step")

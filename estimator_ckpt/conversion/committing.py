@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex
+from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
@@ -25,6 +26,7 @@ from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
 
+@many_objects()
 def apply(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

@@ -21,6 +21,7 @@ from estimator_ckpt.naming.paths import (
     ObjectKey,
     container_and_name,
     is_object_key,
+    is_variable_key,
     parse_key,
     path_name,
     variable_key,
@@ -109,9 +110,10 @@ def layout_of(keys: Iterable[str]) -> Layout | None:
             continue
         held = container_and_name(key)
         if held is not None:
-            if held[0] != (container or held[0]) or held[1].isdigit():
+            found, name = held
+            if found != container and container is not None or name.isdigit():
                 return None
-            container = held[0]
+            container = found
             continue
         path, attribute = parse_key(key)
         if attribute != VARIABLE_VALUE or len(path) != 1 or path[0] != (step or path[0]):
@@ -248,7 +250,7 @@ def reason_without_name(key: str) -> str | None:
     """Says why an object key has no counterpart in a name-based checkpoint, or None if it has."""
     if key in _NO_VARIABLE:
         return _NO_VARIABLE[key]
-    if parse_key(key).attribute in _PYTHON_STATE:
+    if not is_variable_key(key) and parse_key(key).attribute in _PYTHON_STATE:
         return "the Python state of an object; a name-based checkpoint has none"
     return None
 

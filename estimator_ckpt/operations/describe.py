@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
@@ -97,9 +98,10 @@ def describe(
       CheckpointNotFoundError: there is none.
       DamagedCheckpointError: it is damaged or incomplete.
     """
-    account = open_account(checkpoint, names)
+    with many_objects():
+        account = open_account(checkpoint, names)
+        rows = _rows(account)
     opened = account.checkpoint
-    rows = _rows(account)
     if values:
         rows = _with_values(opened, rows, values if callable(values) else None, progress)
     return CheckpointDescription(

@@ -245,7 +245,9 @@ def _error_of_another_shape(job, saved, restored):
     try:
         job.train(_model_fn(restored, columns=5), steps=1, model_dir=model_dir)
     except tf.errors.InvalidArgumentError as error:
-        return "'layer/w': it is float32 (4, 5) here, and float32 (4, 3) in the checkpoint" in str(error)
+        return "'layer/w': it is float32 (4, 5) here, and float32 (4, 3) in the checkpoint" in str(
+            error
+        )
     return False
 
 
