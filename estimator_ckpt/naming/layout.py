@@ -111,7 +111,7 @@ def layout_of(keys: Iterable[str]) -> Layout | None:
         held = container_and_name(key)
         if held is not None:
             found, name = held
-            if found != container and container is not None or name.isdigit():
+            if name.isdigit() or found != (container or found):
                 return None
             container = found
             continue
