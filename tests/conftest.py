@@ -15,8 +15,7 @@ from estimator_ckpt import compat
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
-
-
+_TENSORFLOW = importlib.metadata.version("tensorflow")
 _PURE = pathlib.Path(__file__).resolve().parent / "pure"
 
 
@@ -34,10 +33,9 @@ def third_party() -> pathlib.Path:
     return _THIRD_PARTY
 
 
-@pytest.fixture(scope="session", autouse=True)
-def versions_in_the_results(record_testsuite_property) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Says in a JUnit file what it is about: tests/support/versions.py makes a table of them."""
-    record_testsuite_property("tensorflow", importlib.metadata.version("tensorflow"))
+    item.user_properties.append(("tensorflow", _TENSORFLOW))
 
 
 @pytest.fixture(scope="session")

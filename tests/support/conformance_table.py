@@ -4,7 +4,7 @@
     python tests/support/conformance_table.py results.json README.md           # compares
     python tests/support/conformance_table.py results.json README.md --write   # writes it there
 
-Several runs may add to one file: the everyday tests, the slow ones.
+Several runs may add a line to one file: the everyday tests, the slow ones, those of each process.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ _FORMATS = ("dual", "tf2")
 
 
 def record(path: pathlib.Path, scenarios: list[Any], results: dict[tuple[str, str], str]) -> None:
-    """Adds what a run found to a file."""
-    known = {row["name"]: row for row in _rows(path)} if path.exists() else {}
-    rows = []
-    for each in scenarios:
-        row = {
+    """Adds what a run found to a file: one line, written at once, as runs go on side by side."""
+    rows = [
+        {
             "name": each.name,
             "group": each.group,
             "title": each.title,
@@ -34,13 +32,12 @@ def record(path: pathlib.Path, scenarios: list[Any], results: dict[tuple[str, st
             "tf2": each.tf2,
             "raw": each.raw,
             "formats": list(each.formats),
-            "results": known.pop(each.name, {}).get("results", {}),
+            "results": {how: found for (name, how), found in results.items() if name == each.name},
         }
-        row["results"].update(
-            {how: outcome for (name, how), outcome in results.items() if name == each.name}
-        )
-        rows.append(row)
-    path.write_text(json.dumps([*rows, *known.values()], indent=1), encoding="utf-8")
+        for each in scenarios
+    ]
+    with path.open("ab", buffering=0) as file:
+        file.write(json.dumps(rows).encode() + b"\n")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -69,8 +66,13 @@ def _cell(row: dict[str, Any], how: str) -> str:
 
 
 def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return rows
+    """Returns what all runs found; of what two runs say of a scenario, the last."""
+    rows: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        for row in json.loads(line):
+            row["results"] = {**rows.get(row["name"], row)["results"], **row["results"]}
+            rows[row["name"]] = row
+    return list(rows.values())
 
 
 def main() -> int:

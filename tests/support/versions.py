@@ -33,20 +33,16 @@ COLUMNS = {
     "without tensorflow-estimator": ("tests.compat.test_without_estimator",),
     "strategies, clusters": ("tests.conformance.test_distribution", "tests.test_cluster"),
     "training, wrapped and raw": ("tests.conformance", "tests.estimator", "tests.test_train"),
-    "TF2 side": ("tests.objects", "tests.test_guide_tf2", "tests.test_convert_like"),
+    "TF2 side": ("tests.live", "tests.test_guide_tf2", "tests.conversion.test_convert_like"),
     "the rest": ("tests",),
 }
 SMOKE = [
     f"tests/{each}"
     for each in (
         *("compat/test_without_estimator.py", "compat/test_loading.py", "compat/test_main.py"),
-        *(
-            "bundle/test_writer.py",
-            "bundle/test_dtypes.py",
-            "test_convert.py",
-            "cli/test_convert.py",
-        ),
-        *("objects", "test_guide_tf2.py", "test_convert_like.py", "estimator/test_model_fn.py"),
+        *("bundle/test_index.py", "bundle/test_dtypes.py", "checkpoint/test_writer.py"),
+        *("conversion/test_convert.py", "conversion/test_convert_like.py", "cli/test_convert.py"),
+        *("live/test_restore.py", "test_guide_tf2.py", "estimator/test_model_fn.py"),
         "conformance/test_optimizers.py::test_scenario[every_tf1_optimizer_resumes-dual]",
         "conformance/test_optimizers.py::test_scenario[every_legacy_keras_optimizer_resumes-dual]",
         "conformance/test_partitions.py::test_scenario[canned_combined-dual]",
