@@ -40,6 +40,7 @@ TEST = [
     "import-linter>=2.0",
     "mypy>=1.11,<2",
     "pytest>=7.4",
+    "pytest-xdist>=3.5",  # test files side by side, on each core
     "ruff>=0.15",
 ]
 
