@@ -135,10 +135,14 @@ class LiveObjects:
         self.values: dict[str, LiveValue] = {}
         """{key: what would be saved under it}."""
         objects = dict(enumerate(tf.train.TrackableView(root).descendants()))
-        self._kinds = {
-            "/".join(self.graph.paths[number]): kind_of_optimizer(type(held).__name__)
+        self.objects: Mapping[int, Any] = objects
+        """{node of the graph: the object that it is}."""
+        self.kinds = {
+            number: kind
             for number, held in objects.items()
+            if (kind := kind_of_optimizer(type(held).__name__.replace("Optimizer", "")))
         }
+        """{node: the kind of optimizer that it is}, where the class's name tells it."""
         for number, node in enumerate(self.graph.nodes):  # slots come last, after their variables
             for slot in node.slot_variables:
                 variable = objects[slot.original_variable_node_id]
@@ -172,8 +176,17 @@ class LiveObjects:
             },
             self.graph,
             {name: key for key, name in self.names.items()},
-            self._kinds,
+            {"/".join(self.graph.paths[number]): kind for number, kind in self.kinds.items()},
         )
+
+    @functools.cached_property
+    def unbuilt(self) -> list[str]:
+        """Paths of the Keras layers and models that may have no variables yet, as not built."""
+        return [
+            "/".join(self.graph.paths[number]) or type(held).__name__
+            for number, held in self.objects.items()
+            if getattr(held, "built", None) is False and hasattr(held, "call")
+        ]
 
     def role(self, key: str) -> Role:
         """Returns the role of the value of a key."""

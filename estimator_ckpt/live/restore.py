@@ -51,8 +51,8 @@ def restore(
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel.
       rename: old to new names, or scopes, of the checkpoint's variables.
       strict: whether it is an error that a variable gets no value (hyperparameters of optimizers
-        keep their own), or that two variables of
-        different names get the same tensor; "names": also that a variable gets, along its path,
+        keep their own), that two variables of different names get the same tensor, or that none
+        is built yet, and no value can wait; "names": also that a variable gets, along its path,
         what was saved from a variable that is elsewhere here.
       on_mismatch: what to do about a variable whose shape or type is another in the checkpoint:
         "error"; "skip" it, with a warning; or "overlap": copy what both have, such as the rows
@@ -85,15 +85,15 @@ def restore(
     _require_names_if_finalized(target, session)
     live = None if isinstance(target, Mapping) else LiveObjects(target)
     wanted = list(wanted_by_name(target) if live is None else wanted_objects(live))
-    plan = Plan(account, wanted, on_mismatch)
+    plan = Plan(account, live, wanted, on_mismatch)
     plan.leave_out(exclude)
-    plan.match(live, rules)
+    plan.match(rules)
     plan.check(strict)
-    report = plan.report(live is not None and account.graph is not None)
+    report = plan.report()
     by_object = any(row.by == "object" for row in report.restored) or report.deferred
-    objects = target if by_object and not plan.is_partial else None
-    assign(objects, account.checkpoint, plan.assignments(objects is not None), session)
-    _tell(report, strict)
+    objects = plan.whole.root if by_object else None
+    assign(objects, account.checkpoint, plan.assignments(), session)
+    _tell(report, strict, [] if live is None else live.unbuilt)
     return report
 
 
@@ -106,7 +106,7 @@ def _require_names_if_finalized(target: Any, session: Any) -> None:
         )
 
 
-def _tell(report: RestoreReport, strict: bool | str) -> None:
+def _tell(report: RestoreReport, strict: bool | str, unbuilt: Sequence[str]) -> None:
     """Logs what a reader of the report should not have to look for."""
     notes = [f"'{row.target}': {row.note}" for row in report.restored if row.note]
     if notes:
@@ -116,5 +116,12 @@ def _tell(report: RestoreReport, strict: bool | str) -> None:
         count, prefix = len(rows), escaped(report.prefix)
         head = f"{count} variables keep the values that they have, and get none from '{prefix}':"
         _log.warning("\n".join([head, *rows]))
-    if not report.restored and not report.deferred and not strict:
-        _log.warning("Nothing was restored from '%s'", report.prefix)
+    if unbuilt and report.left and not report.deferred:
+        _log.warning(
+            "Not built yet, and without variables: %s. What is found by name can't wait until they "
+            "are: build them, and restore again",
+            listed([f"'{path}'" for path in unbuilt]),
+        )
+    if not report.restored and not strict:
+        later = f", {len(report.left)} values wait for what is built later" * report.deferred
+        _log.warning("Nothing was restored from '%s'%s", report.prefix, later)

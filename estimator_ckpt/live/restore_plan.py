@@ -20,10 +20,21 @@ from estimator_ckpt.live.assigning import Assignment
 from estimator_ckpt.live.objects import LiveObjects, dtype_of, offered_roles, shape_of
 from estimator_ckpt.live.restore_report import RestoredValue, RestoreReport, Unrestored
 from estimator_ckpt.live.wanted import Wanted
+from estimator_ckpt.live.whole_objects import (
+    NOTHING,
+    WholeObjects,
+    foreign_optimizers,
+    whole_objects,
+)
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.roles import Role
 
+_WAITS = "it waits for a variable that is built at its place"
+_CAN_NOT_WAIT = (
+    "no variable takes it; it can't wait for one, as not all above its place is restored whole: if "
+    "one is to take it, build it first"
+)
 _NUMBERED = re.compile(r"_\d+(?=/|$)")
 
 
@@ -32,6 +43,7 @@ class Plan:
     """What each variable gets, worked out before anything is assigned."""
 
     account: Account
+    live: LiveObjects | None
     wanted: list[Wanted]
     on_mismatch: str
     restored: list[RestoredValue] = field(default_factory=list)
@@ -39,11 +51,17 @@ class Plan:
     misfits: list[str] = field(default_factory=list)
     parts: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
-    is_partial: bool = False
-    """Whether TensorFlow, which loads objects whole, can't be asked to do it."""
+    apart: set[int] = field(default_factory=set)
+    """Nodes of the live objects that TensorFlow, which loads objects whole, can't be asked for."""
+    whole: WholeObjects = NOTHING
 
     def __post_init__(self) -> None:
         self._has_optimizers = any(role.is_of_optimizer for role in self.account.roles.values())
+        self._is_excluding = self._by_name_only = False
+
+    def _keep_apart(self, label: str) -> None:
+        if self.live is not None:
+            self.apart.add(self.live.graph.node_of[label])
 
     def leave_out(self, exclude: str | Sequence[str] | None) -> None:
         """Takes out what is not to be restored."""
@@ -51,17 +69,19 @@ class Plan:
             return
         asked = naming.NameFilter(exclude=exclude)
         asked.checked([name for each in self.wanted for name in {each.label, each.name}])
+        self._is_excluding = True
         kept = []
         for each in self.wanted:
             if asked(each.label) and asked(each.name):
                 kept.append(each)
             else:
-                self.is_partial = True
+                self._keep_apart(each.label)
         self.wanted = kept
 
-    def match(self, live: LiveObjects | None, rules: naming.RenameRules) -> None:
+    def match(self, rules: naming.RenameRules) -> None:
         """Finds the value for each variable."""
-        account = self.account
+        account, live = self.account, self.live
+        self._by_name_only = bool(rules)
         renamed = rules.apply_all(account.key_of, roles=account.roles)
         names = {new: old for old, new in renamed.items()}
         by_object: dict[str, str] = {}
@@ -87,6 +107,20 @@ class Plan:
                 self._take(each, by_object[each.label], "object")
             else:
                 self._take_by_name(each, matches[each.label], names)
+        if live is not None and account.graph is not None and not rules:
+            stored = {key: account.roles[name] for key, name in account.name_of.items()}
+            self.apart |= foreign_optimizers(live, account.graph, stored)
+            self.whole = whole_objects(live, account.graph, self.apart)
+            self._give_up_states()
+
+    def _give_up_states(self) -> None:
+        """Takes back what is no variable and stands below what is not restored whole."""
+        variables = {each.label: each.variables for each in self.wanted}
+        for row in list(self.restored):
+            if not variables[row.target] and not self._is_whole(row):
+                self.restored.remove(row)
+                reason = "it is no variable, and is only restored with the object that has it"
+                self.unmatched.append(Unrestored(row.target, reason))
 
     def _with_same_roles(self, live: LiveObjects, found: Mapping[str, str]) -> dict[str, str]:
         """Leaves out what stands at one place among the objects, but plays another part.
@@ -107,21 +141,26 @@ class Plan:
                     wanted._replace(of=stored_as.get(wanted.of or "", wanted.of)), stored
                 )
             ):
-                self.is_partial = True
+                self._keep_apart(key)
             else:
                 same[key] = there
         return same
 
     def _take_by_name(self, each: Wanted, match: Match, names: Mapping[str, str]) -> None:
-        # Keras refuses to load the slots of its older optimizers into newer ones.
-        self.is_partial |= each.role.is_of_optimizer and self._has_optimizers
+        if each.role.is_of_optimizer and self._has_optimizers:
+            # Keras refuses to load the slots of its older optimizers into newer ones.
+            self._keep_apart(each.label)
         if match.name is not None and each.variables:
             by = "name" if match.name == each.name else "role"
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:
             reason = match.reason
             if not each.variables:
-                reason = "it is no variable, and the checkpoint has nothing at its place"
+                reason = (
+                    "it is no variable, and rename= goes by the names of variables only"
+                    if self._by_name_only
+                    else "it is no variable, and the checkpoint has nothing at its place"
+                )
             self.unmatched.append(Unrestored(each.label, reason))
 
     def _take(self, each: Wanted, key: str, by: str, note: str = "") -> None:
@@ -132,13 +171,13 @@ class Plan:
         if entry is None:
             problem = f"the object graph names '{key}', which the checkpoint does not have"
             self.unmatched.append(Unrestored(each.label, problem))
-            self.is_partial = True
+            self._keep_apart(each.label)
             return
         for variable in each.variables[:1]:
             reason = misfit(entry, shape_of(variable), dtype_of(variable))
             if reason is None:
                 continue
-            self.is_partial = True
+            self._keep_apart(each.label)
             count = self._count(each, key)
             if count is not None:
                 self.counts[each.label] = count
@@ -175,6 +214,12 @@ class Plan:
                 "on_mismatch='skip', or 'overlap' to copy what both have"
             )
         self._note_other_variables()
+        if strict and self._nothing_is_built():
+            raise VariableMismatchError(
+                f"the target has no variables yet that could get a value from '{prefix}', and none "
+                "of its objects is where the checkpoint has one, so that values could wait: build "
+                "it first, or give strict=False"
+            )
         if strict:
             self._require_own_tensors()
         if strict == "names" and (
@@ -194,6 +239,18 @@ class Plan:
         ]
         if gone and strict:
             raise VariableMismatchError(self._unmatched_message(gone))
+
+    def _nothing_is_built(self) -> bool:
+        live = self.live
+        if live is None or self._is_excluding:
+            return False
+        roles = {each.role.kind for each in self.wanted if not each.is_save_counter}
+        if "variable" in roles or (roles and not live.unbuilt):
+            return False
+        counter = (naming.SAVE_COUNTER,)
+        return all(
+            number == 0 or live.graph.paths[number] == counter for number in self.whole.pairs
+        )
 
     def _note_other_variables(self) -> None:
         """Notes each variable that gets, along its path, what was saved from another one."""
@@ -242,7 +299,7 @@ class Plan:
             message += f"Not taken: {listed([row.name for row in left])}. "
         return message + "Give rename={old: new}, or strict=False to restore the others"
 
-    def report(self, may_defer: bool) -> RestoreReport:
+    def report(self) -> RestoreReport:
         """Returns what will have been done."""
         left = self._left()
         return RestoreReport(
@@ -250,19 +307,30 @@ class Plan:
             tuple(self.restored),
             tuple(self.unmatched),
             tuple(left),
-            may_defer and bool(left) and not self.unmatched and not self.is_partial,
+            any(row.reason == _WAITS for row in left),
         )
 
     def _left(self) -> list[Unrestored]:
         entries = self.account.entries
+        graph = self.account.graph
         taken = {entries[row.key] for row in self.restored if row.key in entries}
-        return [
-            Unrestored(key, "no variable takes it")
-            for key, entry in sorted(entries.items())
-            if entry not in taken and key not in (naming.OBJECT_GRAPH_KEY, naming.SAVE_COUNTER_KEY)
-        ]
+        states = tuple(row.key for row in self.restored if row.key not in entries)
+        waiting = {entries[key] for key in self.whole.waiting if key in entries}
+        placed = {} if graph is None or not self.apart else graph.node_of
+        rows = []
+        for key, entry in sorted(entries.items()):
+            if entry in taken or key in (naming.OBJECT_GRAPH_KEY, naming.SAVE_COUNTER_KEY):
+                continue
+            if key.startswith(states):  # a table has its keys and its values
+                continue
+            if entry in waiting:
+                reason = _WAITS
+            else:
+                reason = _CAN_NOT_WAIT if key in placed else "no variable takes it"
+            rows.append(Unrestored(key, reason))
+        return rows
 
-    def assignments(self, with_objects: bool) -> list[Assignment]:
+    def assignments(self) -> list[Assignment]:
         """Returns what is to be assigned, besides what TensorFlow does for whole objects."""
         variables = {each.label: each.variables for each in self.wanted}
         return [
@@ -273,8 +341,15 @@ class Plan:
                 row.target in self.parts,
             )
             for row in self.restored
-            if variables[row.target] and (row.by != "object" or not with_objects)
+            if variables[row.target] and not self._is_whole(row)
         ]
+
+    def _is_whole(self, row: RestoredValue) -> bool:
+        graph = self.account.graph
+        if self.live is None or graph is None or row.by != "object":
+            return False
+        there = self.whole.pairs.get(self.live.graph.node_of[row.target])
+        return there is not None and there == graph.node_of.get(row.key)
 
 
 def _play_different(wanted: Role, stored: Role) -> bool:

@@ -44,8 +44,8 @@ class RestoreReport:
       prefix: of the checkpoint.
       restored: variables that got a value.
       unmatched: variables that got none.
-      left: keys of the checkpoint that nothing took. Where `deferred` says so, variables that are
-        made later take theirs then.
+      left: keys of the checkpoint that nothing took, and whether they wait for variables that are
+        built later; or why they can't.
       deferred: whether values are waiting for objects that are not built yet.
     """
 

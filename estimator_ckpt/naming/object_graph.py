@@ -14,7 +14,7 @@ Source: TensorFlow's `core/protobuf/trackable_object_graph.proto`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -140,17 +140,18 @@ class ObjectGraph:
         """Returns {local name: node} of a node's children."""
         return {child.local_name: child.node_id for child in self.nodes[number].children}
 
-    def matches(self, other: ObjectGraph) -> dict[str, str]:
-        """Finds the values that two graphs have in common: those at equal paths from the roots.
+    def pairs(self, other: ObjectGraph, start: Mapping[int, int] | None = None) -> dict[int, int]:
+        """Finds the objects that two graphs have in common: those at equal paths.
 
         Args:
           other: the other graph.
+          start: {node here: node there} from which paths lead; None for the roots.
 
         Returns:
-          {key here: key there}, slots of matching optimizers and variables included.
+          {node here: node there}, slots of matching optimizers and variables included.
         """
-        pairs = {0: 0}
-        order = [0]
+        pairs = {0: 0} if start is None else dict(start)
+        order = list(pairs)
         for number in order:  # it grows while it is walked
             others = other.children_of(pairs[number])
             for child in self.nodes[number].children:
@@ -166,13 +167,44 @@ class ObjectGraph:
                 found = slots.get((pairs.get(slot.original_variable_node_id, -1), slot.slot_name))
                 if found is not None:
                     pairs[slot.slot_variable_node_id] = found
+        return pairs
+
+    def matches(self, other: ObjectGraph, pairs: Mapping[int, int] | None = None) -> dict[str, str]:
+        """Finds the values that two graphs have in common: those at equal paths from the roots.
+
+        Args:
+          other: the other graph.
+          pairs: what `pairs(other)` returned, if that is known already.
+
+        Returns:
+          {key here: key there}, slots of matching optimizers and variables included.
+        """
         keys: dict[str, str] = {}
-        for number, theirs in pairs.items():
+        for number, theirs in (self.pairs(other) if pairs is None else pairs).items():
             saved = {each.name: each.checkpoint_key for each in other.nodes[theirs].attributes}
             for attribute in self.nodes[number].attributes:
                 if attribute.name in saved:
                     keys[attribute.checkpoint_key] = saved[attribute.name]
         return keys
+
+    def leading_to(self, nodes: Iterable[int]) -> set[int]:
+        """Returns nodes, and all from which a path of children or of slots leads to one of them."""
+        parents: dict[int, list[int]] = {}
+        for number, _ in enumerate(self.nodes):
+            for below in self.next_to(number):
+                parents.setdefault(below, []).append(number)
+        return _reached(nodes, lambda number: parents.get(number, ()))
+
+    def below_all(self, nodes: Iterable[int]) -> set[int]:
+        """Returns nodes, and all to which a path of children or of slots leads from one of them."""
+        return _reached(nodes, self.next_to)
+
+    def next_to(self, number: int) -> list[int]:
+        """Returns the children of a node, and the slots that it has as an optimizer."""
+        node = self.nodes[number]
+        return [child.node_id for child in node.children] + [
+            slot.slot_variable_node_id for slot in node.slot_variables
+        ]
 
     def with_leaves(self, leaves: Iterable[Leaf]) -> ObjectGraph:
         """Returns the graph with more variables, below objects that may exist already."""
@@ -260,6 +292,17 @@ class ObjectGraph:
                     paths[child.node_id] = (*paths[number], child.local_name)
                     order.append(child.node_id)
         return order
+
+
+def _reached(nodes: Iterable[int], next_to: Callable[[int], Iterable[int]]) -> set[int]:
+    found = set(nodes)
+    pending = list(found)
+    while pending:
+        for number in next_to(pending.pop()):
+            if number not in found:
+                found.add(number)
+                pending.append(number)
+    return found
 
 
 def _grow(graph: Any, leaves: Iterable[Leaf]) -> None:

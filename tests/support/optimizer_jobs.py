@@ -130,6 +130,15 @@ class ObjectsJob:
             self.train(1)
         return self
 
+    def slot_values(self):
+        """Values of all slots that there are; of Keras' optimizers only."""
+        if hasattr(self.optimizer, "_weights"):  # legacy
+            held = self.optimizer.weights
+        else:
+            held = getattr(self.optimizer, "variables", None)
+        held = held() if callable(held) else held
+        return [each.numpy() for each in held if len(each.shape)]
+
     def save(self, prefix):
         return self.checkpoint.write(str(prefix))
 
