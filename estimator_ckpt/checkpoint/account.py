@@ -104,6 +104,19 @@ class Account:
             keys.setdefault(name, []).append(key)
         return keys
 
+    def origin(self, name: str, key: str) -> str:
+        """Returns the key of a tensor that a key of another checkpoint is best said to be from.
+
+        Args:
+          name: of the tensor.
+          key: in the other checkpoint; if the tensor has it here, too, it is the one.
+
+        Returns:
+          The key; an object key where there is one, so that a report says what became of that.
+        """
+        keys = self.keys_of[name]
+        return key if key in keys else next(filter(is_object_key, keys), keys[0])
+
     @functools.cached_property
     def others(self) -> dict[str, Role]:
         """{key: role}, of what is no variable's: object graph, save counter, Python state."""

@@ -205,9 +205,9 @@ class _Target:
                     f"'{name}' would get the key '{key}', which another tensor has; "
                     "give another container"
                 )
-            # From an object key where there is one, so that the report says what became of that.
-            keys = account.keys_of[old] if account.has_objects else [account.key_of[old]]
-            self.sources[key] = key if key in keys else next(filter(is_object_key, keys), keys[0])
+            self.sources[key] = (
+                account.origin(old, key) if account.has_objects else account.key_of[old]
+            )
         counted = naming.SAVE_COUNTER_KEY in account.entries
         graph = layout.object_graph(names, save_counter=counted or not account.has_objects)
         self.added[OBJECT_GRAPH_KEY] = graph.data

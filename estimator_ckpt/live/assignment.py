@@ -15,6 +15,7 @@ from typing import Any
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.live.objects import variable_in
 from estimator_ckpt.messages import near
 
 
@@ -62,7 +63,7 @@ def assignment_map(
 def _expand(old: str, new: Any, graph: Mapping[str, Any]) -> dict[str, Any]:
     """Returns {name in the checkpoint: variable} for one entry of a map."""
     if not isinstance(new, str):
-        return {old: new}
+        return {old: list(map(_held, new)) if isinstance(new, (list, tuple)) else _held(new)}
     if old.endswith("/") != (new.endswith("/") or not new):
         raise CheckpointArgumentError(
             f"'{old}': '{new}' mixes a scope with a variable; end both with '/', or neither"
@@ -81,6 +82,12 @@ def _expand(old: str, new: Any, graph: Mapping[str, Any]) -> dict[str, Any]:
     if not pairs:
         raise VariableMismatchError(f"the graph has no variable in the scope '{new}'")
     return pairs
+
+
+def _held(variable: Any) -> Any:
+    """Returns what TensorFlow takes for a variable: of one of Keras 3, what it holds."""
+    held = variable_in(variable)
+    return variable if held is None else held
 
 
 def _variables_by_name() -> dict[str, Any]:

@@ -183,7 +183,7 @@ class LiveObjects:
     def unbuilt(self) -> list[str]:
         """Paths of the Keras layers and models that may have no variables yet, as not built."""
         return [
-            "/".join(self.graph.paths[number]) or type(held).__name__
+            f"'{'/'.join(self.graph.paths[number]) or type(held).__name__}'"
             for number, held in self.objects.items()
             if getattr(held, "built", None) is False and hasattr(held, "call")
         ]
@@ -242,7 +242,7 @@ class LiveObjects:
                     notes.append(f"'{value.name or key}' gets '{old}': {match.reason}")
                 reason = misfit(account.entry(old), value.shape, value.dtype)
                 if reason is None or value.variable is None:
-                    sources[key] = account.key_of[old]
+                    sources[key] = account.origin(old, key)
                 elif (count := self.count_for(key, account, old)) is not None:
                     added[key] = count
                 else:
@@ -267,6 +267,10 @@ class LiveObjects:
             for key in keys
             if account.entries[key] not in used
         }
+        if naming.SAVE_COUNTER_KEY in account.entries and naming.SAVE_COUNTER_KEY not in sources:
+            unused[naming.SAVE_COUNTER_KEY] = _reason_unused(Role("save_counter"))
+        if unused and self.unbuilt:
+            notes.append(f"not built yet, and without variables: {listed(self.unbuilt)}")
         return FoundSources(sources, graph, added, unused, tuple(notes))
 
     def count_for(self, key: str, account: Account, old: str) -> int | None:

@@ -120,7 +120,7 @@ def _tell(report: RestoreReport, strict: bool | str, unbuilt: Sequence[str]) -> 
         _log.warning(
             "Not built yet, and without variables: %s. What is found by name can't wait until they "
             "are: build them, and restore again",
-            listed([f"'{path}'" for path in unbuilt]),
+            listed(unbuilt),
         )
     if not report.restored and not strict:
         later = f", {len(report.left)} values wait for what is built later" * report.deferred
