@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from estimator_ckpt.messages import listed, nearest
 from estimator_ckpt.naming.roles import Role
-from estimator_ckpt.naming.slots import is_power
+from estimator_ckpt.naming.slots import power
 
 _SHOWN = 3
 
@@ -69,7 +69,7 @@ class _Matcher:
         if role.kind == "global_step":
             return self._step()
         if role.kind == "counter":
-            return self._power(name) if is_power(name) else self._counter()
+            return self._power(role) if power(role.slot) else self._counter()
         if role.kind == "hyperparameter":
             return self._hyperparameter(role)
         found = nearest(name, self._offered, 1)
@@ -117,7 +117,8 @@ class _Matcher:
         return Match(None, "the checkpoint has no global step")
 
     def _counters(self) -> list[str]:
-        return [name for name in self._by_kind.get("counter", ()) if not is_power(name)]
+        counters = self._by_kind.get("counter", ())
+        return [name for name in counters if not power(self._offered[name].slot)]
 
     def _counter(self) -> Match:
         counters = self._counters()
@@ -131,19 +132,24 @@ class _Matcher:
             return Match(None, f"there are several counters of optimizers: {shown}")
         return Match(None, "the checkpoint counts no steps")
 
-    def _power(self, name: str) -> Match:
-        last = name.rpartition("/")[2]
-        powers = [
-            each for each in self._by_kind.get("counter", ()) if each.rpartition("/")[2] == last
-        ]
+    def _power(self, role: Role) -> Match:
+        wanted = power(role.slot)
+        counters = self._by_kind.get("counter", ())
+        powers = [each for each in counters if power(self._offered[each].slot) == wanted]
         if len(powers) == 1:
             return Match(powers[0])
+        held = {each: power(self._offered[each].slot) for each in counters}
+        others = [f"'{each}' holds '{what}'" for each, what in held.items() if what]
+        if others and wanted != role.slot:
+            shown = "; ".join(others[:_SHOWN])
+            return Match(None, f"no counter of the checkpoint holds '{wanted}': {shown}")
         counted = self._counter().name
         if counted is None:
-            return Match(None, f"the checkpoint has nothing called '{last}'")
+            return Match(None, f"the checkpoint has nothing called '{role.slot}'")
+        of = wanted[:5] if wanted == role.slot else "momentum"
         return Match(
             None,
-            f"it is a power of the optimizer's {last[:5]}, which the checkpoint does not have: it "
+            f"it is a power of the optimizer's {of}, which the checkpoint does not have: it "
             f"counts steps, in '{counted}'",
         )
 

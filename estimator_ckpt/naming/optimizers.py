@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from estimator_ckpt.naming.object_graph import ObjectGraph
-from estimator_ckpt.naming.slots import is_power
+from estimator_ckpt.naming.slots import power
 
 _COUNTERS = frozenset(("iter", "_iterations", "iterations"))
 _LISTS_OF_ALL = frozenset(("_variables", "_trainable_variables"))
@@ -26,7 +26,7 @@ class OptimizerValue(NamedTuple):
     Attributes:
       role: "slot", "counter" or "hyperparameter".
       optimizer: path of the optimizer from the root, as its keys have it.
-      slot: what the graph calls the slot; "" where it does not say.
+      slot: what the graph calls the value; "" where it does not say.
       owner: key of the slot's variable; None where the graph does not say.
     """
 
@@ -80,8 +80,8 @@ def _values(graph: ObjectGraph, number: int) -> Iterator[tuple[int, OptimizerVal
     weights = set(trained.values())
     for name, child in children.items():
         if graph.key_of(child) is not None and child not in weights:
-            is_counter = name in _COUNTERS or is_power(name)
-            yield child, OptimizerValue("counter" if is_counter else "hyperparameter", path)
+            is_counter = name in _COUNTERS or power(name)
+            yield child, OptimizerValue("counter" if is_counter else "hyperparameter", path, name)
     for name, items in lists.items():
         if name not in _LISTS_OF_ALL:
             for at, item in items.items():

@@ -25,12 +25,12 @@ from estimator_ckpt.naming.slots import (
     is_counter,
     is_factored,
     is_hyperparameter,
-    is_power,
     kind_behind,
     kind_of_optimizer,
     may_be_slot,
     meaning,
     parse_slot,
+    power,
 )
 
 KINDS = (
@@ -72,7 +72,7 @@ class Role(NamedTuple):
       kind: one of `KINDS`.
       of: name of the variable that a slot or an average belongs to; None for other kinds, and for
         a slot of which that can't be told.
-      slot: what the optimizer calls the slot, such as `m`.
+      slot: what the optimizer calls it, such as `m`.
       optimizer: the optimizer's kind, such as `adam`; "" where it is not known.
       meaning: of a slot: equal for those of two optimizers that can take each other's place.
     """
@@ -171,7 +171,9 @@ class _Teller:
         kind = self._kinds.get(told.optimizer, "")
         kind = kind or kind_of_optimizer(full_name.partition("/")[0])
         if told.role != "slot":
-            return Role(told.role, slot=full_name.rpartition("/")[2], optimizer=kind)
+            # Nadam's `_u_product` has no name of its own.
+            last = told.slot if power(told.slot) else full_name.rpartition("/")[2]
+            return Role(told.role, slot=last, optimizer=kind)
         read, owner = self._read(full_name or name, tensor, is_slot=True)
         if told.owner is not None:
             owner = self._names.get(told.owner)
@@ -224,7 +226,7 @@ def _slot_behind(owner: str, slot: str, kind: str) -> Role:
 
 def _scalar_role(name: str, tensor: Shaped) -> Role | None:
     kind = kind_of_optimizer(name.rpartition("/")[0])
-    if is_power(name) or (is_counter(name) and "int" in dtype_name(tensor.dtype)):
+    if power(name) or (is_counter(name) and "int" in dtype_name(tensor.dtype)):
         return Role("counter", slot=name.rpartition("/")[2], optimizer=kind)
     if is_hyperparameter(name):
         return Role("hyperparameter", slot=name.rpartition("/")[2], optimizer=kind)

@@ -146,10 +146,15 @@ _HYPERPARAMETERS = frozenset(
     (
         *("beta_1", "beta_2", "decay", "learning_rate", "momentum", "rho", "epsilon", "beta"),
         *("learning_rate_power", "l1_regularization_strength", "l2_regularization_strength"),
-        *("momentum_cache", "weight_decay", "loss_scale", "current_loss_scale", "good_steps"),
+        *("weight_decay", "loss_scale", "current_loss_scale", "good_steps"),
     )
 )
 COUNTERS = frozenset(("iter", "iteration", "iterations"))
+# Both multiply up Nadam's momenta, which grow by 0.96**(0.004 * step) and by 0.96**step.
+_PRODUCTS = {
+    "momentum_cache": "nadam: product of momenta that grow slowly",
+    "_u_product": "nadam: product of momenta that grow fast",
+}
 _POWER = re.compile(r"beta[12]_power(_\d+)?")
 # Slots that only one kind of optimizer of Keras since 2.11 has.
 _TELLING = {
@@ -243,9 +248,20 @@ def is_factored(slot: SlotName) -> bool:
     return not slot.slot.startswith(AVERAGE) and slot.optimizer in ("", "adafactor", _KERAS)
 
 
-def is_power(name: str) -> bool:
-    """Returns whether a scalar is `beta1_power` or `beta2_power` of tf.compat.v1.train's Adam."""
-    return _POWER.fullmatch(name.rpartition("/")[2]) is not None
+def power(name: str) -> str:
+    """Returns which product over the steps so far a scalar of an optimizer is called as.
+
+    `beta1_power` and `beta2_power` are those of tf.compat.v1.train's Adam. `momentum_cache`, of
+    legacy Nadam, and `_u_product`, of Nadam since Keras 2.11, are products by other schedules.
+
+    Args:
+      name: of the tensor, or what the optimizer calls it.
+
+    Returns:
+      Words that are equal where one can take another's place; "" for none of them.
+    """
+    last = name.rpartition("/")[2]
+    return last if _POWER.fullmatch(last) else _PRODUCTS.get(last, "")
 
 
 def is_counter(name: str) -> bool:
