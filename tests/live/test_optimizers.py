@@ -19,7 +19,6 @@ from estimator_ckpt import (
 )
 
 KINDS = optimizer_jobs.OPTIMIZERS
-TF1 = ("session", "tf1")
 TABLE = [
     (name, before, after, through)
     for before, names in KINDS.items()
@@ -50,33 +49,6 @@ EVERYDAY = [
 ]
 
 
-def reasons_expected(name, before, after):
-    """The beginnings of the reasons why something does not go on."""
-    reasons = set()
-    across = (before in TF1) != (after in TF1)
-    if before == "tf1" and after != "tf1":  # nobody counts there
-        reasons.add(
-            "the checkpoint has no global" if after == "session" else "the checkpoint counts"
-        )
-    if across and name in ("momentum", "rmsprop") and (name == "momentum" or after in TF1):
-        reasons.add("no slot of 'd/")  # RMSProp of tf.compat.v1.train has a momentum of zeros
-    if across and name == "adam" and after in TF1:
-        reasons.add("it is a power of the optimizer's beta")
-    if name == "nadam" and (before == "legacy") != (after == "legacy"):
-        reasons.add("no counter of the checkpoint holds 'nadam: product of momenta")
-    return reasons
-
-
-def goes_on(name, before, after, reasons):
-    """Whether training goes on as it would have, without what is lost."""
-    if after == "new" and name == "nadam":
-        return False  # nor after TensorFlow's own restore: a counter in Python is not saved
-    needed = reasons - {"the checkpoint has no global"}
-    if name not in ("adam", "nadam"):
-        needed = {each for each in needed if name == "momentum" and each.startswith("no slot")}
-    return not needed
-
-
 def skip_without(*kinds):
     if "keras3" in kinds and not optimizer_jobs.has_keras3():
         pytest.skip("Keras 3 is not here")
@@ -104,7 +76,7 @@ def test_four_steps_and_four_are_eight_or_it_is_said(name, before, after, throug
         lost = [note for note in report.notes if note.startswith("left out")]
         reasons = [note.split("': ", 1)[1] for note in lost]
     reasons = [reason for reason in reasons if "keeps its own value" not in reason]
-    expected = reasons_expected(name, before, after)
+    expected = optimizer_jobs.reasons_expected(name, before, after)
     for reason in reasons:
         assert reason.startswith(tuple(expected))
     for told in expected:
@@ -117,7 +89,7 @@ def test_four_steps_and_four_are_eight_or_it_is_said(name, before, after, throug
         np.allclose(value, second.values()[key], rtol=1e-4, atol=1e-5)
         for key, value in first.values().items()
     )
-    assert equal == goes_on(name, before, after, expected)
+    assert equal == optimizer_jobs.goes_on(name, before, after, expected)
 
 
 def test_hyperparameters_that_are_not_stored_are_no_error_when_strict(tmp_path):

@@ -26,6 +26,7 @@ X = np.array([[1.0, 2.0], [-1.0, 0.5], [0.3, -0.7], [2.0, 1.0]], np.float32)
 Y = np.array([[1.0, 0, 2], [0, 1, -1], [1, 1, 1], [3, -2, 0]], np.float32)
 RATE = 0.1
 MODEL = ("d/bias", "d/kernel")
+_BY_TF1 = ("session", "tf1")
 
 # {optimizer: {family: (class, arguments)}}; arguments are equal where the updates are to be.
 _TF1 = {
@@ -66,6 +67,33 @@ OPTIMIZERS = {
 `tf1` the same in objects; `legacy` and `new` those of Keras 2."""
 
 
+def reasons_expected(name, before, after):
+    """The beginnings of the reasons why something does not go on."""
+    reasons = set()
+    across = (before in _BY_TF1) != (after in _BY_TF1)
+    if before == "tf1" and after != "tf1":  # nobody counts there
+        reasons.add(
+            "the checkpoint has no global" if after == "session" else "the checkpoint counts"
+        )
+    if across and name in ("momentum", "rmsprop") and (name == "momentum" or after in _BY_TF1):
+        reasons.add("no slot of 'd/")  # RMSProp of tf.compat.v1.train has a momentum of zeros
+    if across and name == "adam" and after in _BY_TF1:
+        reasons.add("it is a power of the optimizer's beta")
+    if name == "nadam" and (before == "legacy") != (after == "legacy"):
+        reasons.add("no counter of the checkpoint holds 'nadam: product of momenta")
+    return reasons
+
+
+def goes_on(name, before, after, reasons):
+    """Whether training goes on as it would have, without what is lost."""
+    if after == "new" and name == "nadam":
+        return False  # nor after TensorFlow's own restore: a counter in Python is not saved
+    needed = reasons - {"the checkpoint has no global"}
+    if name not in ("adam", "nadam"):
+        needed = {each for each in needed if name == "momentum" and each.startswith("no slot")}
+    return not needed
+
+
 def has_keras3():
     """Whether `import keras` gives Keras 3."""
     import keras
@@ -73,11 +101,14 @@ def has_keras3():
     return keras.__version__.startswith("3")
 
 
-def make(kind, name):
-    """Returns a job: an optimizer of a kind, by name, and what it trains."""
+def make(kind, name, warm_start=None):
+    """Returns a job: an optimizer of a kind, by name, and what it trains.
+
+    That of kind "session" takes settings to warm-start by, as Estimator does.
+    """
     class_name, arguments = OPTIMIZERS[kind][name]
     if kind == "session":
-        return SessionJob(lambda: getattr(tf1.train, class_name)(RATE, **arguments))
+        return SessionJob(lambda: getattr(tf1.train, class_name)(RATE, **arguments), warm_start)
     if kind == "keras3":
         import keras
 
@@ -184,7 +215,7 @@ class Keras3Job(ObjectsJob):
 class SessionJob:
     """A graph and a Session, saved by name."""
 
-    def __init__(self, make_optimizer):
+    def __init__(self, make_optimizer, warm_start=None):
         self.graph = tf.Graph()
         with self.graph.as_default():
             step = tf1.train.get_or_create_global_step()
@@ -194,6 +225,8 @@ class SessionJob:
             self.train_op = make_optimizer().minimize(loss_of(kernel, bias), global_step=step)
             self.saver = tf1.train.Saver()
             self.variables = {each.op.name: each for each in tf1.global_variables()}
+            if warm_start is not None:
+                tf1.train.warm_start(*warm_start)
             self.session = tf1.Session()
             self.session.run(tf1.global_variables_initializer())
 
@@ -218,3 +251,7 @@ class SessionJob:
     def values(self):
         with self._entered() as session:
             return {name: session.run(self.variables[name]) for name in MODEL}
+
+    def step(self):
+        with self._entered() as session:
+            return int(session.run(self.variables["global_step"]))
