@@ -8,7 +8,6 @@ assign(None, account.checkpoint, plan.assignments(), session)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +16,13 @@ from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit, overlaps
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.live.assigning import Assignment
-from estimator_ckpt.live.objects import LiveObjects, dtype_of, offered_roles, shape_of
+from estimator_ckpt.live.objects import (
+    LiveObjects,
+    dtype_of,
+    is_from_another,
+    offered_roles,
+    shape_of,
+)
 from estimator_ckpt.live.restore_report import RestoredValue, RestoreReport, Unrestored
 from estimator_ckpt.live.wanted import Wanted
 from estimator_ckpt.live.whole_objects import (
@@ -35,7 +40,6 @@ _CAN_NOT_WAIT = (
     "no variable takes it; it can't wait for one, as not all above its place is restored whole: if "
     "one is to take it, build it first"
 )
-_NUMBERED = re.compile(r"_\d+(?=/|$)")
 
 
 @dataclass
@@ -89,10 +93,11 @@ class Plan:
             by_object = self._with_same_roles(live, live.graph.matches(account.graph))
         offered = offered_roles(account, names)
         if live is not None:  # slots follow their variable along its path
+            by_name = {live.names[key] for key in live.values if key not in by_object}
             owners = {
                 account.name_of.get(stored): live.names[key]
                 for key, stored in by_object.items()
-                if live.role(key).kind == "variable"
+                if live.role(key).kind == "variable" and account.name_of.get(stored) not in by_name
             }
             offered = {
                 name: role._replace(of=owners[role.of]) if role.of in owners and role.of else role
@@ -259,14 +264,10 @@ class Plan:
             return
         live = {each.label: each.name for each in self.wanted}
         here = set(live.values()) - {""}
-        saved_names = set(graph.full_names.values())
+        stored = set(graph.full_names.values())
         for at, row in enumerate(self.restored):
             name, saved = live[row.target], graph.full_names.get(row.key, "")
-            if row.by != "object" or not name or not saved or name == saved:
-                continue
-            if _NUMBERED.sub("", name) == _NUMBERED.sub("", saved):
-                continue  # Keras numbers such names by itself, anew in each process
-            if saved in here or name in saved_names:
+            if row.by == "object" and is_from_another(name, saved, here, stored):
                 note = f"it is '{name}' here, and was saved from '{saved}'"
                 self.restored[at] = RestoredValue(row.target, row.key, row.by, note)
 

@@ -20,7 +20,7 @@ from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.fitting import misfit, shown
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.live.objects import LiveObjects, LiveValue
+from estimator_ckpt.live.objects import LiveObjects, LiveValue, is_from_another
 from estimator_ckpt.naming.object_graph import ObjectGraph
 
 
@@ -30,7 +30,7 @@ class StructureRow:
 
     Attributes:
       kind: "only in checkpoint", "only in target", "shape", "dtype", or "other variable" (what the
-        target would load here was saved from a variable that it has elsewhere).
+        target would load here was saved from another variable than this).
       key: of the value.
       detail: what is different.
     """
@@ -85,12 +85,13 @@ def structure_diff(checkpoint: str | os.PathLike[str], target: Any) -> Structure
     live = LiveObjects(target)
     matches = live.graph.matches(graph)
     saved_names = graph.full_names
+    stored = set(saved_names.values())
     live_names = {value.name for value in live.values.values() if value.name}
     rows = []
     for key, value in sorted(live.values.items()):
         if key in matches:
             entry = account.entries.get(matches[key])
-            rows += _differences(value, matches[key], entry, saved_names, live_names)
+            rows += _differences(value, matches[key], entry, saved_names, live_names, stored)
         elif key != naming.SAVE_COUNTER_KEY:
             rows.append(StructureRow("only in target", key, "the checkpoint has nothing here"))
     taken = set(matches.values()) | {naming.SAVE_COUNTER_KEY}
@@ -107,6 +108,7 @@ def _differences(
     entry: TensorEntry | None,
     saved_names: Mapping[str, str],
     live_names: set[str],
+    stored: set[str],
 ) -> list[StructureRow]:
     if entry is None or value.variable is None:
         return []
@@ -118,8 +120,9 @@ def _differences(
         detail = f"{dtype_name(value.dtype or 0)} here, {entry.dtype_name} in the checkpoint"
         rows.append(StructureRow("dtype", value.key, detail))
     saved = saved_names.get(key, "")
-    if saved != value.name and saved in live_names:
-        detail = f"'{value.name}' here, saved from '{saved}', which the target has elsewhere"
+    if is_from_another(value.name, saved, live_names, stored):
+        where = ", which the target has" if saved in live_names else "; it was saved"
+        detail = f"'{value.name}' here, saved from '{saved}'{where} elsewhere"
         rows.append(StructureRow("other variable", value.key, detail))
     return rows
 
