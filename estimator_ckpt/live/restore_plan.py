@@ -89,8 +89,10 @@ class Plan:
         renamed = rules.apply_all(account.key_of, roles=account.roles)
         names = {new: old for old, new in renamed.items()}
         by_object: dict[str, str] = {}
+        pairs: dict[int, int] = {}
         if live is not None and account.graph is not None and not rules:
-            by_object = self._with_same_roles(live, live.graph.matches(account.graph))
+            pairs = live.graph.pairs(account.graph)
+            by_object = self._with_same_roles(live, live.graph.matches(account.graph, pairs))
         offered = offered_roles(account, names)
         if live is not None:  # slots follow their variable along its path
             by_name = {live.names[key] for key in live.values if key not in by_object}
@@ -114,8 +116,8 @@ class Plan:
                 self._take_by_name(each, matches[each.label], names)
         if live is not None and account.graph is not None and not rules:
             stored = {key: account.roles[name] for key, name in account.name_of.items()}
-            self.apart |= foreign_optimizers(live, account.graph, stored)
-            self.whole = whole_objects(live, account.graph, self.apart)
+            self.apart |= foreign_optimizers(live, account.graph, pairs, stored)
+            self.whole = whole_objects(live, account.graph, pairs, self.apart)
             self._give_up_states()
 
     def _give_up_states(self) -> None:

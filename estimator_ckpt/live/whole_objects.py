@@ -1,6 +1,6 @@
 """Which live objects TensorFlow may restore by itself, whole, and what waits for it then.
 
-    whole = whole_objects(live, stored, apart={number_of_the_optimizer})
+    whole = whole_objects(live, stored, pairs, apart={number_of_the_optimizer})
     tf.train.Checkpoint(whole.root).restore(prefix)
 
 TensorFlow restores all that is below an object: variables, tables, states; and has values wait for
@@ -39,32 +39,34 @@ class WholeObjects(NamedTuple):
 NOTHING = WholeObjects(None, {}, ())
 
 
-def whole_objects(live: LiveObjects, stored: ObjectGraph, apart: Collection[int]) -> WholeObjects:
+def whole_objects(
+    live: LiveObjects, stored: ObjectGraph, pairs: Mapping[int, int], apart: Collection[int]
+) -> WholeObjects:
     """Finds the largest objects that lead to none that is to be kept apart.
 
     Args:
       live: the live objects.
       stored: the checkpoint's object graph.
+      pairs: {node here: node there}, at equal paths.
       apart: nodes of the live graph that TensorFlow must not restore.
     """
-    pairs = live.graph.pairs(stored)
-    parted = live.graph.leading_to(apart)
+    parted = live.graph.leading_to(apart) if apart else set()
     root: Any = live.objects[0]
-    start = {0: 0}
+    covered = pairs
     if 0 in parted:
         # Below an optimizer nothing is whole: where its slots are, TensorFlow wants to make them.
         tree, start = _around(live, stored, pairs, parted)
         holder = tf.Module()
         holder.tree = tree  # which makes a trackable of it
-        root = holder.tree
-    covered = live.graph.pairs(stored, start) if start else {}
+        root = holder.tree if start else None
+        covered = live.graph.pairs(stored, start)
     there = set(covered.values())
     waiting = {
         attribute.checkpoint_key
         for number in stored.below_all(there) - there
         for attribute in stored.nodes[number].attributes
     }
-    return WholeObjects(root if start else None, covered, waiting)
+    return WholeObjects(root, covered, waiting)
 
 
 def _around(
@@ -95,7 +97,10 @@ def _around(
 
 
 def foreign_optimizers(
-    live: LiveObjects, stored: ObjectGraph, roles: Mapping[str, Role]
+    live: LiveObjects,
+    stored: ObjectGraph,
+    pairs: Mapping[int, int],
+    roles: Mapping[str, Role],
 ) -> set[int]:
     """Finds the optimizers that stand where the checkpoint has one of another kind.
 
@@ -105,6 +110,7 @@ def foreign_optimizers(
     Args:
       live: the live objects.
       stored: the checkpoint's object graph.
+      pairs: {node here: node there}, at equal paths.
       roles: {key: role}, of the checkpoint.
 
     Returns:
@@ -117,7 +123,6 @@ def foreign_optimizers(
         for key, value in optimizer_state(stored).items()
         if key in roles and roles[key].optimizer
     }
-    pairs = live.graph.pairs(stored)
     return {
         number
         for number, kind in live.kinds.items()
