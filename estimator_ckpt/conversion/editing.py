@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
-from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.committing import ApplyOptions, apply
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.conversion.report import ConversionReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def rename(
@@ -28,7 +31,7 @@ def rename(
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
     container: str | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
     """Gives variables new names; their slots follow them.
 
@@ -77,7 +80,7 @@ def drop(
     slots: bool = False,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
     """Leaves variables out.
 
@@ -122,7 +125,7 @@ def ema(
     *,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
     """Puts exponential moving averages in the place of their variables.
 

@@ -9,9 +9,8 @@ bytes there, or is of no use in that format; `plan` makes sure of it, so that no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
@@ -62,7 +61,7 @@ def plan(
     edit: Edit | None = None,
     layout: naming.Layout | None = None,
     default: naming.Layout = naming.Layout(),
-    like: Any = None,
+    like: object = None,
 ) -> Conversion:
     """Works out which keys the target has.
 
@@ -135,7 +134,7 @@ class _Target:
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def take(self, keys: Any) -> None:
+    def take(self, keys: Iterable[str]) -> None:
         """Takes keys as they are."""
         self.sources.update((key, key) for key in keys)
 
@@ -184,7 +183,7 @@ class _Target:
         del self.sources[OBJECT_GRAPH_KEY]
         self.added[OBJECT_GRAPH_KEY] = graph.without(gone).with_leaves(leaves).data
 
-    def add_objects_like(self, like: Any) -> None:
+    def add_objects_like(self, like: object) -> None:
         """Adds the keys of live objects."""
         from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
 

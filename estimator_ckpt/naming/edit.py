@@ -1,6 +1,6 @@
 """Changes to the variables of a checkpoint: renamed, dropped, their averages in their place.
 
-    edit = drop(names, patterns=["/Adam"]).then(rename, {"old/": "new/"})
+    edit = drop(names, ["/Adam"]).then(lambda left: rename(left, {"old/": "new/"}))
     edit.names["new/kernel"]              # "old/kernel": whose bytes it has
     edit.dropped["old/kernel/Adam"]       # why it is gone
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.filters import UNWANTED, compiled, everything, matching
@@ -37,9 +36,9 @@ class Edit:
         """The edit that leaves each name as it is."""
         return cls({name: name for name in names})
 
-    def then(self, step: Callable[..., Edit], *args: Any, **kwargs: Any) -> Edit:
+    def then(self, step: Callable[[Collection[str]], Edit]) -> Edit:
         """Applies another edit to the names that this one gives."""
-        after = step(self.names, *args, **kwargs)
+        after = step(self.names)
         dropped = {self.names[name]: reason for name, reason in after.dropped.items()}
         names = {new: self.names[name] for new, name in after.names.items()}
         return Edit(names, {**self.dropped, **dropped})

@@ -72,7 +72,7 @@ def test_no_average_and_two_averages_are_refused():
 
 
 def test_edits_follow_each_other():
-    edit = naming.Edit.nothing(NAMES).then(naming.rename, {"dense/": "d/"})
-    edit = edit.then(naming.drop, ["^d/b$"])
+    edit = naming.Edit.nothing(NAMES).then(lambda names: naming.rename(names, {"dense/": "d/"}))
+    edit = edit.then(lambda names: naming.drop(names, ["^d/b$"]))
     assert edit.names["d/w"] == "dense/w"
     assert set(edit.dropped) == {"dense/b"}
