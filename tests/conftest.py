@@ -26,11 +26,29 @@ def pytest_pycollect_makemodule(module_path: pathlib.Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def third_party() -> pathlib.Path:
-    """The folder of third-party checkpoints beside the project; read it in place."""
+def third_party_twins(tmp_path_factory) -> pathlib.Path:
+    """A folder like that of the third-party checkpoints, of made ones with the same traits."""
+    import twins
+
+    folder = tmp_path_factory.mktemp("third_party")
+    twins.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["made", "theirs"])
+def third_party(request, third_party_twins) -> pathlib.Path:
+    """A folder of third-party checkpoints: made ones like them, and theirs, read in place."""
+    if request.param == "made":
+        return third_party_twins
     if not _THIRD_PARTY.is_dir():
         pytest.skip("the third-party checkpoints (../shared/testdata) are not here")
     return _THIRD_PARTY
+
+
+@pytest.fixture(scope="session")
+def theirs_or_made(third_party_twins) -> pathlib.Path:
+    """The folder of third-party checkpoints where it is here, else one of made ones like them."""
+    return _THIRD_PARTY if _THIRD_PARTY.is_dir() else third_party_twins
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -129,7 +129,7 @@ def made(tmp_path_factory):
 def source(request, made):
     if request.param in made:
         return made[request.param]
-    return source_of(request.getfixturevalue("third_party") / request.param)
+    return source_of(request.getfixturevalue("theirs_or_made") / request.param)
 
 
 @pytest.fixture
