@@ -144,6 +144,11 @@ class Account:
         """The layout that holds all variables by name; None if objects hold them otherwise."""
         return naming.layout_of(self.entries) if self.has_objects else None
 
+    @functools.cached_property
+    def variables_layout(self) -> naming.Layout | None:
+        """As `layout`, where tables and iterators, too, may be objects of their own beside it."""
+        return naming.layout_of(self.entries, beside_state=True) if self.has_objects else None
+
     @property
     def step_name(self) -> str | None:
         """The name of the global step, or None where there is none."""

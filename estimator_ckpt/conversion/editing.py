@@ -33,7 +33,7 @@ def rename(
     container: str | None = None,
     **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
-    """Gives variables new names; their slots follow them.
+    """Gives variables new names; their slots and averages follow them.
 
     Args:
       source: a checkpoint of any format.
@@ -41,7 +41,8 @@ def rename(
       rules: old to new names, or their text; scopes end in `/`, `re:` starts a regular expression.
         The first that says something about a name decides; one that begins with `+` goes on.
       include: regular expressions; the rules are for variables in whose name one is found.
-      exclude: regular expressions; they are not for variables in whose name one is found.
+      exclude: regular expressions; they are not for variables in whose name one is found. A slot or
+        an average that is excluded by its own name keeps it, which the report's `notes` say.
       container: the attribute of the root object that is to hold the variables by name; None to
         keep the source's.
       **options: `names`, `overwrite`, `copy`, `compact`, `dry_run`, `progress`, as for

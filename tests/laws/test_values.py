@@ -139,8 +139,6 @@ def test_through_dual_and_tf2_to_tf1_nothing_changes(made):
 @given(made=made_checkpoints.checkpoints(formats=("tf1", "dual", "tf2")))
 def test_rules_and_their_inverse_give_the_same_again(made, there, back):
     assume("kernel" not in there or any(name.endswith("kernel") for name in made.tensors))
-    # A table is an object of its own: beside one, the variables can't be renamed in place.
-    assume(made.format != "tf2" or "words-keys" not in made.tensors)
     keys = [key for tensor in made.tensors.values() for key in tensor.keys]
     assume(made.format != "dual" or any(key.startswith("var_list/") for key in keys))
     with written(made) as (prefix, goal):
