@@ -19,9 +19,9 @@ _TENSORFLOW = importlib.metadata.version("tensorflow")
 _PURE = pathlib.Path(__file__).resolve().parent / "pure"
 
 
-def pytest_pycollect_makemodule(module_path: pathlib.Path) -> None:
+def pytest_collectstart(collector: pytest.Collector) -> None:
     """Puts tf.estimator in place for tests that say it; those in `pure` have no TensorFlow."""
-    if _PURE not in module_path.parents:
+    if isinstance(collector, pytest.Module) and _PURE not in collector.path.parents:
         compat.install()
 
 
