@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import json
 import pathlib
+import runpy
 import subprocess
 import sys
 
@@ -28,8 +31,13 @@ def folder(request) -> pathlib.Path:
 
 @functools.cache
 def printed(folder: pathlib.Path, *options: str) -> str:
-    command = [sys.executable, str(ROOT / "scripts" / "name_pairs.py"), str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=True).stdout
+    """What the script prints; run here, as a process for each takes as long as its work."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setattr(sys, "argv", ["name_pairs.py", str(folder), *options])
+        patch.setattr(sys, "path", list(sys.path))
+        runpy.run_path(str(ROOT / "scripts" / "name_pairs.py"), run_name="__main__")
+    return output.getvalue()
 
 
 def counts(folder: pathlib.Path, *options: str) -> list[dict]:
