@@ -284,7 +284,7 @@ def tf1_dir_from_flags(
         then be written by two savers; it needs a model_dir and there is none; or it is no name.
     """
     flag = prefix + "tf1_dir"
-    tf1_dir = _value("tf1_dir", flag_values, prefix)
+    tf1_dir: str | None = _value("tf1_dir", flag_values, prefix)
     if not tf1_dir:
         return None
     if "\0" in tf1_dir:  # a flagfile can have it, a command line can't

@@ -156,7 +156,7 @@ def wrap_all_estimators(options: flags.FlagValues) -> Wrapping:
     call_unwrapped = estimator_class._call_model_fn
 
     # AutoGraph converts what calls a model_fn under a strategy, and has nothing to do here.
-    @tf.autograph.experimental.do_not_convert
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def as_wrapped(estimator: Any, spec: Any, mode: str, config: Any) -> Any:
         wrapping.note(estimator, by_program=is_wrapped(spec))
 

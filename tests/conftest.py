@@ -8,29 +8,50 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import hypothesis
 import pytest
 
 from estimator_ckpt import compat
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
+hypothesis.settings.register_profile("any load", deadline=None)
+hypothesis.settings.load_profile("any load")
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
 _TENSORFLOW = importlib.metadata.version("tensorflow")
 _PURE = pathlib.Path(__file__).resolve().parent / "pure"
 
 
-def pytest_pycollect_makemodule(module_path: pathlib.Path) -> None:
+def pytest_collectstart(collector: pytest.Collector) -> None:
     """Puts tf.estimator in place for tests that say it; those in `pure` have no TensorFlow."""
-    if _PURE not in module_path.parents:
+    if isinstance(collector, pytest.Module) and _PURE not in collector.path.parents:
         compat.install()
 
 
 @pytest.fixture(scope="session")
-def third_party() -> pathlib.Path:
-    """The folder of third-party checkpoints beside the project; read it in place."""
+def third_party_twins(tmp_path_factory) -> pathlib.Path:
+    """A folder like that of the third-party checkpoints, of made ones with the same traits."""
+    import twins
+
+    folder = tmp_path_factory.mktemp("third_party")
+    twins.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["made", "theirs"])
+def third_party(request, third_party_twins) -> pathlib.Path:
+    """A folder of third-party checkpoints: made ones like them, and theirs, read in place."""
+    if request.param == "made":
+        return third_party_twins
     if not _THIRD_PARTY.is_dir():
         pytest.skip("the third-party checkpoints (../shared/testdata) are not here")
     return _THIRD_PARTY
+
+
+@pytest.fixture(scope="session")
+def theirs_or_made(third_party_twins) -> pathlib.Path:
+    """The folder of third-party checkpoints where it is here, else one of made ones like them."""
+    return _THIRD_PARTY if _THIRD_PARTY.is_dir() else third_party_twins
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Any
+from typing import Union
 
 import crc32c
 
+Bytes = Union[bytes, bytearray, memoryview]
 _MASK_DELTA = 0xA282EAD8
 _POLYNOMIAL = 0x82F63B78  # of CRC32C, reflected
 _START = 0xFFFFFFFF
@@ -67,11 +68,11 @@ def _tables() -> tuple[list[int], list[int]]:
     return table, index_of
 
 
-def extend(crc: int, data: Any) -> int:
+def extend(crc: int, data: Bytes) -> int:
     """Returns the unmasked CRC32C of what `crc` covers followed by `data`, any buffer of bytes."""
     return int(crc32c.crc32c(data, crc))
 
 
-def masked_crc32c(data: Any) -> int:
+def masked_crc32c(data: Bytes) -> int:
     """Returns the masked CRC32C of `data`, any buffer of bytes, an unsigned 32-bit integer."""
     return mask(extend(0, data))

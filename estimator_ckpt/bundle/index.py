@@ -19,14 +19,14 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.entry_bytes import decode_fields, encode_fields
-from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto
+from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto, Message
 from estimator_ckpt.bundle.table import first_rows, read_table, write_table
 from estimator_ckpt.errors import DamagedCheckpointError
 
@@ -177,7 +177,7 @@ def count_shards(data: bytes) -> int:
         raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
 
 
-def _header(rows: list[tuple[bytes, bytes]]) -> Any:
+def _header(rows: list[tuple[bytes, bytes]]) -> Message:
     """Returns the header, which is the first row, if it is one that can be read."""
     if not rows or rows[0][0] != _HEADER_KEY:
         raise DamagedCheckpointError("it has no header, so it isn't the index of a checkpoint")
@@ -235,7 +235,7 @@ def _decode_variable(
 
 
 def _take_part(
-    key: bytes, slice_proto: Any, slices: dict[bytes, bytes], num_shards: int
+    key: bytes, slice_proto: Message, slices: dict[bytes, bytes], num_shards: int
 ) -> TensorPart:
     extents = tuple(
         Extent(each.start, each.length if each.HasField("length") else _FULL_EXTENT)
@@ -265,7 +265,7 @@ def _require_within(name: str, whole: TensorEntry, part: TensorPart) -> None:
         )
 
 
-def _decode_entry(name: str, proto: Any, num_shards: int) -> TensorEntry:
+def _decode_entry(name: str, proto: Message, num_shards: int) -> TensorEntry:
     """Decodes any entry, less its parts, and says what is wrong with it."""
     shape = tuple(dim.size for dim in proto.shape.dim)
     shard_id, offset, size = proto.shard_id, proto.offset, proto.size

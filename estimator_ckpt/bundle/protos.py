@@ -14,6 +14,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+Message = Any
+"""A message, or a class of them, made at runtime: nothing tells the types of its fields."""
+
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     "int32": _Field.TYPE_INT32,
@@ -80,7 +83,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
 _PACKAGE = "estimator_ckpt"
 
 
-def _add_field(message: Any, name: str, number: int, kind: str) -> None:
+def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str) -> None:
     field = message.field.add(name=name, number=number, label=_Field.LABEL_OPTIONAL)
     if kind.startswith("*"):
         field.label = _Field.LABEL_REPEATED
@@ -95,7 +98,7 @@ def _add_field(message: Any, name: str, number: int, kind: str) -> None:
         field.type_name = f".{_PACKAGE}.{kind}"
 
 
-def _message_classes() -> dict[str, Any]:
+def _message_classes() -> dict[str, Message]:
     file = descriptor_pb2.FileDescriptorProto(
         name="estimator_ckpt/bundle.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -113,7 +116,7 @@ def _message_classes() -> dict[str, Any]:
 
 
 _CLASSES = _message_classes()
-BundleHeaderProto: Any = _CLASSES["Header"]
-BundleEntryProto: Any = _CLASSES["Entry"]
-TrackableObjectGraph: Any = _CLASSES["TrackableObjectGraph"]
-CheckpointState: Any = _CLASSES["CheckpointState"]
+BundleHeaderProto: Message = _CLASSES["Header"]
+BundleEntryProto: Message = _CLASSES["Entry"]
+TrackableObjectGraph: Message = _CLASSES["TrackableObjectGraph"]
+CheckpointState: Message = _CLASSES["CheckpointState"]

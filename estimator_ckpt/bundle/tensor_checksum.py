@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO
 
 from estimator_ckpt.bundle import checksums, dtypes
 from estimator_ckpt.bundle.index import TensorEntry
@@ -27,7 +27,7 @@ REMOTE_CHUNK = 4 * 1024 * 1024
 
 def stored_checksum(
     entry: TensorEntry,
-    file: Any,
+    file: IO[bytes],
     *,
     chunk_size: int = LOCAL_CHUNK,
     progress: Callable[[int], None] | None = None,
@@ -59,7 +59,7 @@ def stored_checksum(
 
 
 def _chunks(
-    entry: TensorEntry, file: Any, chunk_size: int, progress: Callable[[int], None]
+    entry: TensorEntry, file: IO[bytes], chunk_size: int, progress: Callable[[int], None]
 ) -> Iterator[bytes]:
     file.seek(entry.offset)
     missing = entry.size

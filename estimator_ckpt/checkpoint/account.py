@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
+from collections import Counter
 from collections.abc import Mapping
 
 from estimator_ckpt import naming
@@ -24,7 +25,7 @@ from estimator_ckpt.checkpoint.opening import Checkpoint, open_checkpoint
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
-from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_object_key
+from estimator_ckpt.naming.paths import VARIABLE_VALUE, container_and_name, is_object_key
 from estimator_ckpt.naming.roles import Role, tell_roles
 
 NAMES = ("auto", "path")
@@ -144,6 +145,11 @@ class Account:
         """The layout that holds all variables by name; None if objects hold them otherwise."""
         return naming.layout_of(self.entries) if self.has_objects else None
 
+    @functools.cached_property
+    def variables_layout(self) -> naming.Layout | None:
+        """As `layout`, where tables and iterators, too, may be objects of their own beside it."""
+        return naming.layout_of(self.entries, beside_state=True) if self.has_objects else None
+
     @property
     def step_name(self) -> str | None:
         """The name of the global step, or None where there is none."""
@@ -217,6 +223,11 @@ class Account:
             elif key != OBJECT_GRAPH_KEY:
                 names[key] = key
                 owners[place] = key
+        if not self._by_path and (len(firsts) < len(places) or len(owners) < len(names)):
+            self._tell_apart(names, places, owners)
+            firsts = {}
+            for key, place in places.items():
+                firsts.setdefault(place, key)
         # Keys of the same bytes are one tensor's; the first of them has to have a name.
         unnamed = [key for place, key in firsts.items() if self._by_path or place not in owners]
         found = naming.name_tensors(
@@ -235,6 +246,26 @@ class Account:
             if name is not None:
                 names[key] = name
         return names, found.by_path
+
+    def _tell_apart(
+        self, names: Mapping[str, str], places: dict[str, object], owners: dict[object, str]
+    ) -> None:
+        """Takes keys of the same bytes for as many variables, where they are held by name.
+
+        Such an object key gets a place of its own, and the owner that has its name.
+        """
+        if self.layout is None:
+            return
+        shared = Counter(places.values())
+        for key, place in places.items():
+            held = container_and_name(key)
+            if held is None:
+                continue
+            if held[1] in names and _place(self.entries[held[1]]) == place:
+                places[key] = held
+                owners[held] = held[1]
+            elif place not in owners and shared[place] > 1:
+                places[key] = held
 
     @functools.cached_property
     def _object_key(self) -> dict[str, str]:

@@ -27,8 +27,11 @@ from estimator_ckpt.checkpoint.opening import Checkpoint
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.storage import files
 
-Array = Any
-"""A `numpy.ndarray`; its type parameters would say nothing here."""
+DType = np.dtype[Any]
+"""The type of an array's elements; what is in a file decides which."""
+
+Array = np.ndarray[Any, DType]
+"""An array of any shape and type."""
 
 _FROM_ML_DTYPES = tuple(
     name
@@ -40,7 +43,7 @@ _FROM_NUMPY = (
     *("float16", "float32", "float64", "complex64", "complex128", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-_NUMPY_DTYPES: dict[int, np.dtype[Any]] = {
+_NUMPY_DTYPES: dict[int, DType] = {
     number: np.dtype(getattr(ml_dtypes, name) if name in _FROM_ML_DTYPES else name)
     for number, name in dtypes.DTYPE_NAMES.items()
     if name in _FROM_ML_DTYPES + _FROM_NUMPY
@@ -48,12 +51,12 @@ _NUMPY_DTYPES: dict[int, np.dtype[Any]] = {
 _NUMBERS = {dtype: number for number, dtype in _NUMPY_DTYPES.items()}
 
 
-def numpy_dtype(number: int) -> np.dtype[Any] | None:
+def numpy_dtype(number: int) -> DType | None:
     """Returns the numpy type of elements, or None where there is none (string, quantized types)."""
     return _NUMPY_DTYPES.get(number)
 
 
-def dtype_number(dtype: np.dtype[Any]) -> int | None:
+def dtype_number(dtype: DType) -> int | None:
     """Returns the number of a numpy type, of any byte order, in a checkpoint; None if it has none.
 
     Strings have none here: they are encoded, not stored as they are.
@@ -197,7 +200,7 @@ def _decode_strings(checkpoint: Checkpoint, entry: TensorEntry, data: bytes) -> 
     return values
 
 
-def _require_numpy(checkpoint: Checkpoint, entry: TensorEntry) -> np.dtype[Any]:
+def _require_numpy(checkpoint: Checkpoint, entry: TensorEntry) -> DType:
     dtype = numpy_dtype(entry.dtype)
     if dtype is None:
         raise CheckpointArgumentError(

@@ -135,7 +135,7 @@ def _replaced(prefix: str, shards: list[str]) -> list[str]:
 
 def _remove_unfinished(staged: str, prefix: str) -> None:
     """Removes a staged index, and before it the data files that only this one names."""
-    claimed = files.staging_name(index_path(prefix))
+    claimed = staging.staging_name(index_path(prefix))
     try:
         before = files.changed(staged)
         files.rename(staged, claimed)  # so that no other process does the same

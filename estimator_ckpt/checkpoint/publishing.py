@@ -37,6 +37,7 @@ from estimator_ckpt.errors import (
 )
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
+from estimator_ckpt.storage.staging import staging_name
 
 _log = logger(__name__)
 
@@ -185,7 +186,7 @@ def remove_checkpoint(prefix: str) -> None:
     Raises:
       OSError: the file system refused (or what `tf.io.gfile` raises).
     """
-    staged = files.staging_name(index_path(prefix))
+    staged = staging_name(index_path(prefix))
     files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
     for path in existing_shards(prefix):
         files.remove(path)

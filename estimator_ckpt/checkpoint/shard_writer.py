@@ -13,7 +13,6 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
 
 from estimator_ckpt.bundle import checksums, dtypes
 from estimator_ckpt.bundle.index import TensorEntry
@@ -55,7 +54,7 @@ class ShardWriter:
         self._progress = progress
         self._total = total
         self._stack = contextlib.ExitStack()
-        self._file: Any = None
+        self._file: files.WritableFile
 
     def __enter__(self) -> ShardWriter:
         with self._refusals():
@@ -84,7 +83,11 @@ class ShardWriter:
             self._stack.close()
 
     def append(
-        self, dtype: int, shape: Sequence[int], chunks: Iterable[Any], crc32c: int | None = None
+        self,
+        dtype: int,
+        shape: Sequence[int],
+        chunks: Iterable[files.Bytes],
+        crc32c: int | None = None,
     ) -> TensorEntry:
         """Writes the bytes of a tensor.
 

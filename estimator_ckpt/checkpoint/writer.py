@@ -24,6 +24,7 @@ from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage import files
+from estimator_ckpt.storage.staging import staging_name
 
 
 class BundleWriter:
@@ -53,7 +54,7 @@ class BundleWriter:
         self._siblings = siblings
         self._prefix = prefix
         self._overwrite = overwrite
-        staged = files.staging_name(prefix + ".data")
+        staged = staging_name(prefix + ".data")
         self._shard = ShardWriter(staged, prefix, progress=progress, total=total)
         self._entries: dict[str, TensorEntry] = {}
 

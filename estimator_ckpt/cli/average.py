@@ -16,7 +16,12 @@ from absl import flags
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
-from estimator_ckpt.cli.tensor_report import define_output_flags, print_facts, print_left_out
+from estimator_ckpt.cli.tensor_report import (
+    define_output_flags,
+    print_facts,
+    print_left_out,
+    with_report,
+)
 
 if TYPE_CHECKING:
     from estimator_ckpt.operations.average import AverageReport
@@ -49,22 +54,19 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     from estimator_ckpt.operations.average import average
 
-    with output.progress_bars("averaging into") as progress:
-        report = average(
+    return with_report(
+        values,
+        "averaging into",
+        lambda **options: average(
             checkpoints[0] if len(checkpoints) == 1 else checkpoints,
             target,
             last=values.last,
             **filters(values),
-            overwrite=values.overwrite,
-            progress=progress,
-        )
-    if values.json:
-        output.print_json(report)
-    elif output.on_terminal():
-        _print_for_people(report, values.verbose)
-    else:
-        _print_for_pipes(report)
-    return 0
+            **options,
+        ),
+        _print_for_people,
+        _print_for_pipes,
+    )
 
 
 def _print_for_people(report: AverageReport, verbose: bool) -> None:

@@ -21,6 +21,7 @@ from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
     print_facts,
     shape_text,
+    with_report,
 )
 
 if TYPE_CHECKING:
@@ -62,22 +63,13 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     from estimator_ckpt.operations.cast import cast
 
-    with output.progress_bars("casting into") as progress:
-        report = cast(
-            source,
-            target,
-            to=to,
-            **filters(values),
-            overwrite=values.overwrite,
-            progress=progress,
-        )
-    if values.json:
-        output.print_json(report)
-    elif output.on_terminal():
-        _print_for_people(report, values.verbose)
-    else:
-        _print_for_pipes(report)
-    return 0
+    return with_report(
+        values,
+        "casting into",
+        lambda **options: cast(source, target, to=to, **filters(values), **options),
+        _print_for_people,
+        _print_for_pipes,
+    )
 
 
 def _print_for_people(report: CastReport, verbose: bool) -> None:

@@ -19,7 +19,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Callable
+from typing import Any, Callable
 
 from absl import flags
 
@@ -149,12 +149,12 @@ def _flag_lines(values: flags.FlagValues) -> Iterator[str]:
         yield f"      {text}{_default(flag)}"
 
 
-def _choices(flag: flags.Flag) -> Sequence[str]:
+def _choices(flag: flags.Flag[Any]) -> Sequence[str]:
     """What an enum flag may be; nothing for other flags."""
-    return getattr(flag.parser, "enum_values", ())
+    return tuple(getattr(flag.parser, "enum_values", ()))
 
 
-def _default(flag: flags.Flag) -> str:
+def _default(flag: flags.Flag[Any]) -> str:
     if flag.default is None or flag.name == "help":
         return ""
     return f" (default: {str(flag.default_as_str).strip(chr(39))})"

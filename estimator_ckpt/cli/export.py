@@ -22,6 +22,7 @@ from estimator_ckpt.cli.tensor_report import (
     print_facts,
     print_left_out,
     print_tensors,
+    with_report,
 )
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     from estimator_ckpt.interchange.export import export_checkpoint
 
-    with output.progress_bars("exporting to") as progress:
-        report = export_checkpoint(
+    return with_report(
+        values,
+        "exporting to",
+        lambda **options: export_checkpoint(
             source,
             target,
             file_format=values.format,
@@ -60,16 +63,11 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             slots=values.slots,
             skip_unsupported=values.skip_unsupported,
             compress=values.compress,
-            overwrite=values.overwrite,
-            progress=progress,
-        )
-    if values.json:
-        output.print_json(report)
-    elif output.on_terminal():
-        _print_for_people(report, values.verbose)
-    else:
-        _print_for_pipes(report)
-    return 0
+            **options,
+        ),
+        _print_for_people,
+        _print_for_pipes,
+    )
 
 
 def _print_for_people(report: ExportReport, verbose: bool) -> None:

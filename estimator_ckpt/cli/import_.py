@@ -22,6 +22,7 @@ from estimator_ckpt.cli.tensor_report import (
     print_facts,
     print_left_out,
     print_tensors,
+    with_report,
 )
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     from estimator_ckpt.interchange.import_ import import_checkpoint
 
-    with output.progress_bars("importing into") as progress:
-        report = import_checkpoint(
+    return with_report(
+        values,
+        "importing into",
+        lambda **options: import_checkpoint(
             source,
             target,
             to=to,
@@ -78,16 +81,11 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             step=values.step or None,
             **filters(values),
             skip_unsupported=values.skip_unsupported,
-            overwrite=values.overwrite,
-            progress=progress,
-        )
-    if values.json:
-        output.print_json(report)
-    elif output.on_terminal():
-        _print_for_people(report, values.verbose)
-    else:
-        _print_for_pipes(report)
-    return 0
+            **options,
+        ),
+        _print_for_people,
+        _print_for_pipes,
+    )
 
 
 def _print_for_people(report: ImportReport, verbose: bool) -> None:

@@ -27,7 +27,8 @@ SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET 
 the new checkpoint, of the same format. No \
 tensor is read: the data files are linked, the index is written anew.
 
-{OTHERS_STAY}"""
+{OTHERS_STAY} Slots and averages follow a chosen variable, unless --exclude matches their own \
+names, which is said."""
 
 
 def _define_flags(values: flags.FlagValues) -> None:

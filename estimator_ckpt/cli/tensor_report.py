@@ -3,13 +3,14 @@
 Synopsis:
 
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
-    print_left_out(report.left_out, values.verbose)
+    return with_report(values, "casting into", do, _print_for_people, _print_for_pipes)
+    print_left_out(report.left_out, verbose)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from absl import flags
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from estimator_ckpt.conversion.report import DroppedKey
     from estimator_ckpt.interchange.tensor_file import TransferredTensor
 
+_Report = TypeVar("_Report")
 FILE_FORMATS = ("npz", "safetensors")
 TENSOR_COLUMNS = (
     output.Column("name"),
@@ -53,6 +55,36 @@ def define_output_flags(values: flags.FlagValues, overwrite: str) -> None:
         "verbose", False, "List each variable, too.", short_name="v", flag_values=values
     )
     flags.DEFINE_boolean("json", False, "Print the report as JSON.", flag_values=values)
+
+
+def with_report(
+    values: flags.FlagValues,
+    doing: str,
+    do: Callable[..., _Report],
+    print_for_people: Callable[[_Report, bool], None],
+    print_for_pipes: Callable[[_Report], None],
+) -> int:
+    """Does the work, and prints what was done as `--json`, terminal or pipe want it.
+
+    Args:
+      values: the command's flags, of `define_output_flags`.
+      doing: what the bar of its progress says before the file's name.
+      do: does it, given `overwrite` and `progress`; returns the report.
+      print_for_people: prints a report on a terminal; told whether that is to be verbose.
+      print_for_pipes: prints a report, a line a fact.
+
+    Returns:
+      The exit code.
+    """
+    with output.progress_bars(doing) as progress:
+        report = do(overwrite=values.overwrite, progress=progress)
+    if values.json:
+        output.print_json(report)
+    elif output.on_terminal():
+        print_for_people(report, values.verbose)
+    else:
+        print_for_pipes(report)
+    return 0
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

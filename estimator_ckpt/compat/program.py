@@ -89,7 +89,7 @@ class Program:
 def _read(path: str) -> CodeType | bytes:
     """Returns the source of a script, or the code of a compiled one."""
     with io.open_code(path) as file:
-        code = pkgutil.read_code(file)
+        code: CodeType | None = pkgutil.read_code(file)
         if code is not None:
             return code
         file.seek(0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex
@@ -24,6 +25,17 @@ from estimator_ckpt.conversion.report import ConversionReport, KeyChange
 from estimator_ckpt.conversion.rewriting import rewrite
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
+
+
+class ApplyOptions(TypedDict, total=False):
+    """What whoever changes a checkpoint passes on to `apply`."""
+
+    names: str
+    overwrite: bool
+    copy: bool
+    compact: bool
+    dry_run: bool
+    progress: Progress | None
 
 
 @many_objects()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
@@ -33,7 +32,7 @@ def convert(
     exclude: str | Sequence[str] | None = None,
     container: str | None = None,
     step: str | None = "step",
-    like: Any = None,
+    like: object = None,
     names: str = "auto",
     overwrite: bool = False,
     copy: bool = False,
@@ -114,7 +113,7 @@ def planner(
     exclude: str | Sequence[str] | None = None,
     container: str | None = None,
     step: str | None = "step",
-    like: Any = None,
+    like: object = None,
 ) -> Callable[[Account], Conversion]:
     """Turns what is asked of a conversion into what plans it for any checkpoint.
 
@@ -136,8 +135,8 @@ def planner(
     def edit(account: Account) -> naming.Edit:
         changed = naming.choose(account.key_of, wanted.checked(account.key_of))
         if rules:
-            changed = changed.then(naming.rename, rules, roles=account.roles)
-        return changed.then(naming.drop, patterns) if patterns else changed
+            changed = changed.then(lambda names: naming.rename(names, rules, roles=account.roles))
+        return changed.then(lambda names: naming.drop(names, patterns)) if patterns else changed
 
     layout = None if container is None else naming.Layout(container, step)
     return lambda account: plan(

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
-from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.committing import ApplyOptions, apply
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.conversion.report import ConversionReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def rename(
@@ -28,9 +31,9 @@ def rename(
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
     container: str | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
-    """Gives variables new names; their slots follow them.
+    """Gives variables new names; their slots and averages follow them.
 
     Args:
       source: a checkpoint of any format.
@@ -38,7 +41,8 @@ def rename(
       rules: old to new names, or their text; scopes end in `/`, `re:` starts a regular expression.
         The first that says something about a name decides; one that begins with `+` goes on.
       include: regular expressions; the rules are for variables in whose name one is found.
-      exclude: regular expressions; they are not for variables in whose name one is found.
+      exclude: regular expressions; they are not for variables in whose name one is found. A slot or
+        an average that is excluded by its own name keeps it, which the report's `notes` say.
       container: the attribute of the root object that is to hold the variables by name; None to
         keep the source's.
       **options: `names`, `overwrite`, `copy`, `compact`, `dry_run`, `progress`, as for
@@ -77,7 +81,7 @@ def drop(
     slots: bool = False,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
     """Leaves variables out.
 
@@ -122,7 +126,7 @@ def ema(
     *,
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> ConversionReport:
     """Puts exponential moving averages in the place of their variables.
 

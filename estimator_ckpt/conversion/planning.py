@@ -9,9 +9,8 @@ bytes there, or is of no use in that format; `plan` makes sure of it, so that no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
@@ -20,7 +19,7 @@ from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf
-from estimator_ckpt.naming.paths import is_object_key
+from estimator_ckpt.naming.paths import VARIABLE_VALUE, attribute_of, is_object_key
 
 FORMATS = ("tf1", "tf2", "dual")
 _OTHER_NAMES = "another name of the same bytes; a {} checkpoint has no use for it"
@@ -62,7 +61,7 @@ def plan(
     edit: Edit | None = None,
     layout: naming.Layout | None = None,
     default: naming.Layout = naming.Layout(),
-    like: Any = None,
+    like: object = None,
 ) -> Conversion:
     """Works out which keys the target has.
 
@@ -98,13 +97,14 @@ def plan(
         # Where the objects hold variables by name, their graph is made anew rather than read.
         layout = account.layout
         keeps_objects = layout is None
-        if keeps_objects and edited.renames:
+        if keeps_objects and edited.renames and account.variables_layout is None:
             raise CheckpointArgumentError(
                 "the objects of this checkpoint don't hold its variables by name, as "
                 "Checkpoint(var_list={name: variable}) does, so a new name would fit none of them; "
                 "give a container to lay them out by name"
             )
     target = _Target(account, to, edited)
+    target.notes += edited.notes
     if to != "tf1":
         if keeps_objects:
             target.add_same_objects(default)
@@ -135,7 +135,7 @@ class _Target:
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def take(self, keys: Any) -> None:
+    def take(self, keys: Iterable[str]) -> None:
         """Takes keys as they are."""
         self.sources.update((key, key) for key in keys)
 
@@ -151,40 +151,61 @@ class _Target:
             self.notes.append(f"called by their paths among the objects: {shown}{more}")
 
     def add_same_objects(self, default: naming.Layout) -> None:
-        """Keeps the objects of the source, less those whose variable is dropped."""
+        """Keeps the objects of the source, less those whose variable is dropped.
+
+        A variable with a new name gets a new place, where they are held by name. What is no
+        variable, a table or an iterator, keeps its place.
+        """
         account, edited = self.account, self.edited
-        gone = set()
+        new_names = {old: new for new, old in edited.names.items()}
+        gone, state = set(), {}
         for key in filter(_belongs_to_objects, account.entries):
             name = account.name_of.get(key)
-            old = name if name is None else edited.names.get(name)
+            if name in new_names and attribute_of(key) != VARIABLE_VALUE:
+                state[name] = key
+            old = name if name is None or name in state else edited.names.get(name)
             if name is not None and old is None:
                 gone.add(key)
             else:
                 self.sources[key] = key if old is None or old == name else account.key_of[old]
         homeless = [name for name in _without_objects(account) if name in edited.names]
-        if not gone and not homeless:
-            return
+        moved = [
+            new
+            for new, old in edited.names.items()
+            if new not in account.key_of and old not in state
+        ]
         graph = account.graph
-        if graph is None:
+        if graph is None or not (gone or homeless or moved):
             return
-        container = naming.Layout(default.container, None)
-        leaves = [Leaf(container.path(name), name, container.key(name)) for name in homeless]
-        for leaf, name in zip(leaves, homeless):
+        container = account.variables_layout or naming.Layout(default.container, None)
+        places = (*homeless, *moved)
+        leaves = [Leaf(container.path(name), name, container.key(name)) for name in places]
+        for leaf, name in zip(leaves, places):
             if leaf.key in self.sources:
                 raise NameClashError(
                     f"'{name}' belongs to no object, and '{leaf.key}' is another tensor's key; "
                     "give another container"
                 )
-            self.sources[leaf.key] = account.key_of[edited.names[name]]
+            self.sources[leaf.key] = self._object_key(edited.names[name])
         if homeless:
             self.notes.append(
                 f"{len(homeless)} tensors that no object of the source holds, such as "
                 f"'{homeless[0]}', are held in '{container.container}'"
             )
+        if stayed := [key for name, key in state.items() if new_names[name] != name]:
+            self.notes.append(
+                f"{len(stayed)} tensors of objects that are no variables, such as '{stayed[0]}', "
+                "keep their places"
+            )
         del self.sources[OBJECT_GRAPH_KEY]
         self.added[OBJECT_GRAPH_KEY] = graph.without(gone).with_leaves(leaves).data
 
-    def add_objects_like(self, like: Any) -> None:
+    def _object_key(self, name: str) -> str:
+        """The key of a tensor among the objects, so that a report says what became of that."""
+        keys = self.account.keys_of[name]
+        return next(filter(is_object_key, keys), keys[0])
+
+    def add_objects_like(self, like: object) -> None:
         """Adds the keys of live objects."""
         from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import dtypes
@@ -40,6 +39,7 @@ from estimator_ckpt.interchange.tensor_file import (
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
+from estimator_ckpt.storage.staging import staging_name
 
 _SLOT = "it belongs to an optimizer (slots=False)"
 
@@ -128,7 +128,7 @@ def export_checkpoint(
     total = sum(entries[keys[tensor.name]].bytes for tensor in tensors)
     counted = _counted(tensors, path, total, progress)
 
-    def write(file: Any) -> None:
+    def write(file: files.WritableFile) -> None:
         if kind == NPZ:
             npz_file.write(file, counted, compress=compress)
         else:
@@ -172,7 +172,7 @@ def _left_out(account: Account, wanted: naming.NameFilter, slots: bool) -> list[
 def _outgoing(checkpoint: Checkpoint, name: str, key: str) -> FileTensor:
     entry = checkpoint.index.entries[key]
 
-    def chunks() -> Iterator[Any]:
+    def chunks() -> Iterator[arrays.Array]:
         if entry.dtype == dtypes.STRING:
             return iter((arrays.read_array(checkpoint, entry).reshape(-1),))
         return arrays.array_chunks(checkpoint, entry)
@@ -189,7 +189,7 @@ def _counted(
     tell, done = progress, 0
 
     def counted(tensor: FileTensor) -> FileTensor:
-        def chunks() -> Iterator[Any]:
+        def chunks() -> Iterator[arrays.Array]:
             nonlocal done
             for chunk in tensor.chunks():
                 yield chunk
@@ -212,9 +212,9 @@ def _require_free(path: str, overwrite: bool) -> None:
         )
 
 
-def _write_atomically(path: str, write: Callable[[Any], None]) -> None:
+def _write_atomically(path: str, write: Callable[[files.WritableFile], None]) -> None:
     files.require_writable_directory(os.path.dirname(path))
-    staged = files.staging_name(path)
+    staged = staging_name(path)
     try:
         with files.new_file(staged) as file:
             write(file)

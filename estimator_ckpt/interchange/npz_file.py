@@ -23,13 +23,14 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 from numpy.lib import format as npy
 
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import arrays
+from estimator_ckpt.checkpoint.arrays import Array, DType
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.interchange.tensor_file import FileTensor, require_possible
 from estimator_ckpt.storage import files
@@ -66,7 +67,9 @@ def why_not(tensor: FileTensor) -> str | None:
     return None
 
 
-def write(file: Any, tensors: Sequence[FileTensor], *, compress: bool = False) -> None:
+def write(
+    file: files.WritableFile, tensors: Sequence[FileTensor], *, compress: bool = False
+) -> None:
     """Writes an archive.
 
     Args:
@@ -75,7 +78,7 @@ def write(file: Any, tensors: Sequence[FileTensor], *, compress: bool = False) -
       compress: deflate the arrays, as `numpy.savez_compressed` does.
     """
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with zipfile.ZipFile(file, "w", method, allowZip64=True) as archive:
+    with zipfile.ZipFile(cast("IO[bytes]", file), "w", method, allowZip64=True) as archive:
         for tensor in tensors:
             # Made by hand, it has no time of writing: equal tensors give equal files.
             member = zipfile.ZipInfo(tensor.name + _MEMBER_SUFFIX)
@@ -92,7 +95,7 @@ def write(file: Any, tensors: Sequence[FileTensor], *, compress: bool = False) -
                     stream.write(chunk.astype(dtype, copy=False).tobytes())
 
 
-def read(file: Any) -> Iterator[FileTensor]:
+def read(file: IO[bytes]) -> Iterator[FileTensor]:
     """Reads what is in an archive; the tensors' chunks can be read while it is open.
 
     Args:
@@ -127,7 +130,7 @@ class _Header(NamedTuple):
     length: int
     shape: tuple[int, ...]
     fortran_order: bool
-    dtype: np.dtype[Any] | None
+    dtype: DType | None
 
 
 def _require_apart(members: Sequence[zipfile.ZipInfo]) -> None:
@@ -190,7 +193,7 @@ def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) 
     elif number is None:
         reason = f"a checkpoint has no type {dtype}"
 
-    def chunks() -> Iterator[Any]:
+    def chunks() -> Iterator[Array]:
         with _errors(member.filename), archive.open(member) as stream:
             stream.read(header.length)
             pieces = _pieces(stream, dtype, math.prod(shape), member.filename)
@@ -206,9 +209,7 @@ def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) 
     return FileTensor(name, number, shape, chunks, reason)
 
 
-def _in_c_order(
-    pieces: Iterator[Any], dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> Iterator[Any]:
+def _in_c_order(pieces: Iterator[Array], dtype: DType, shape: tuple[int, ...]) -> Iterator[Array]:
     """Yields the elements of an array in Fortran order in that of C, never all in memory."""
     if not dtype.itemsize or not math.prod(shape):
         yield from pieces  # all are equal, or there are none
@@ -224,11 +225,11 @@ def _in_c_order(
             order="C",
             buffersize=max(1, files.PIECE // dtype.itemsize),
         )
-        for piece in in_order:
-            yield np.array(piece)  # the iterator uses its own again
+        for own in in_order:
+            yield np.array(own)  # the iterator uses its own again
 
 
-def _read_header(stream: Any) -> _Header:
+def _read_header(stream: IO[bytes]) -> _Header:
     start = stream.read(8)
     if len(start) < 8 or not start.startswith(npy.MAGIC_PREFIX):
         raise ValueError("it does not begin as a .npy file does")
@@ -246,7 +247,7 @@ def _read_header(stream: Any) -> _Header:
     return _Header(8 + width + length, shape, fortran_order, dtype)
 
 
-def _parse_header(text: str) -> tuple[tuple[int, ...], bool, np.dtype[Any] | None]:
+def _parse_header(text: str) -> tuple[tuple[int, ...], bool, DType | None]:
     fields: dict[str, str] = {}
     rest = text[1:-1].strip()
     while found := _FIELD.match(rest):
@@ -261,7 +262,7 @@ def _parse_header(text: str) -> tuple[tuple[int, ...], bool, np.dtype[Any] | Non
     return sizes, fortran_order == "True", None if descr[0] == "[" else _dtype(descr[1:-1])
 
 
-def _dtype(descr: str) -> np.dtype[Any]:
+def _dtype(descr: str) -> DType:
     try:
         if _PLAIN_TYPE.fullmatch(descr):
             return np.dtype(descr)
@@ -270,7 +271,7 @@ def _dtype(descr: str) -> np.dtype[Any]:
     raise ValueError(f"'{descr[:_LONGEST_TYPE]}' is no type of numpy")
 
 
-def _pieces(stream: Any, dtype: np.dtype[Any], count: int, name: str) -> Iterator[Any]:
+def _pieces(stream: IO[bytes], dtype: DType, count: int, name: str) -> Iterator[Array]:
     if not dtype.itemsize:  # strings that are all empty
         yield np.zeros(count, dtype)
         count = 0
@@ -286,7 +287,7 @@ def _pieces(stream: Any, dtype: np.dtype[Any], count: int, name: str) -> Iterato
         raise DamagedCheckpointError(f"'{name}' has more bytes than its shape needs")
 
 
-def _as_bytes(piece: Any) -> Any:
+def _as_bytes(piece: Array) -> Array:
     """Returns strings as `bytes` objects, text in UTF-8."""
     strings = np.empty(piece.shape, object)
     encoded = [value.encode() if isinstance(value, str) else value for value in piece.tolist()]
@@ -294,7 +295,7 @@ def _as_bytes(piece: Any) -> Any:
     return strings
 
 
-def _npy_dtype(tensor: FileTensor) -> np.dtype[Any]:
+def _npy_dtype(tensor: FileTensor) -> DType:
     if tensor.dtype != dtypes.STRING:
         return np.dtype(arrays.numpy_dtype(tensor.dtype or 0))
     longest = max((len(value) for chunk in tensor.chunks() for value in chunk.flat), default=0)

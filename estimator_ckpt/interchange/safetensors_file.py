@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def why_not(tensor: FileTensor) -> str | None:
     return None
 
 
-def write(file: Any, tensors: Sequence[FileTensor]) -> None:
+def write(file: files.WritableFile, tensors: Sequence[FileTensor]) -> None:
     """Writes a file.
 
     Args:
@@ -74,7 +74,7 @@ def write(file: Any, tensors: Sequence[FileTensor]) -> None:
     """
     # Large elements first, as the package does it, so that each is at a multiple of its size.
     in_order = sorted(tensors, key=lambda tensor: (-_element(tensor), tensor.name))
-    header: dict[str, Any] = {_METADATA: {"format": "tf"}}
+    header: dict[str, object] = {_METADATA: {"format": "tf"}}
     end = 0
     for tensor in in_order:
         start, end = end, end + math.prod(tensor.shape) * _element(tensor)
@@ -140,7 +140,7 @@ def _tensor(
     number = _NUMBERS[_DTYPES[code]] if code in _DTYPES else None
     reason = f"a checkpoint has no type {code}" if number is None else None
 
-    def chunks() -> Iterator[Any]:
+    def chunks() -> Iterator[arrays.Array]:
         dtype = arrays.numpy_dtype(number or 0)
         for data in files.read_chunks(path, base + offsets[0], offsets[1] - offsets[0]):
             yield np.frombuffer(data, dtype)
@@ -160,7 +160,7 @@ def _parse(header: bytes) -> list[_Row]:
         raise DamagedCheckpointError(f"its header can't be read: {error}") from error
 
 
-def _row(name: str, described: Any) -> _Row:
+def _row(name: str, described: Mapping[str, Any]) -> _Row:
     code, shape, offsets = (described[key] for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(code, str) or len(code) > _LONGEST_CODE or not isinstance(shape, list):
         raise ValueError(f"'{name[:_SHOWN]}' has no dtype and shape")
@@ -173,7 +173,7 @@ def _row(name: str, described: Any) -> _Row:
     return name, code, tuple(shape), (start, stop)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name is in it twice")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from estimator_ckpt.bundle import dtypes
+from estimator_ckpt.checkpoint.arrays import Array
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
 
@@ -39,7 +40,7 @@ class FileTensor(NamedTuple):
     name: str
     dtype: int | None
     shape: tuple[int, ...]
-    chunks: Callable[[], Iterator[Any]]
+    chunks: Callable[[], Iterator[Array]]
     why_not: str | None = None
 
 

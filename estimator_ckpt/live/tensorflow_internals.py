@@ -89,9 +89,8 @@ def is_export_for_training() -> bool:
 def all_saveables() -> list[Any]:
     """Returns what a default Saver saves: global variables, and SAVEABLE_OBJECTS (tables)."""
     graph_keys = tf.compat.v1.GraphKeys
-    return tf.compat.v1.global_variables() + tf.compat.v1.get_collection(
-        graph_keys.SAVEABLE_OBJECTS
-    )
+    others = tf.compat.v1.get_collection(graph_keys.SAVEABLE_OBJECTS)
+    return [*tf.compat.v1.global_variables(), *others]
 
 
 def slice_info(variable: Any) -> Any:

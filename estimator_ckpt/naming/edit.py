@@ -1,6 +1,6 @@
 """Changes to the variables of a checkpoint: renamed, dropped, their averages in their place.
 
-    edit = drop(names, patterns=["/Adam"]).then(rename, {"old/": "new/"})
+    edit = drop(names, ["/Adam"]).then(lambda left: rename(left, {"old/": "new/"}))
     edit.names["new/kernel"]              # "old/kernel": whose bytes it has
     edit.dropped["old/kernel/Adam"]       # why it is gone
 
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming.filters import UNWANTED, compiled, everything, matching
+from estimator_ckpt.messages import listed
+from estimator_ckpt.naming.filters import UNWANTED, NameFilter, compiled, everything, matching
 from estimator_ckpt.naming.roles import Role
-from estimator_ckpt.naming.rules import Rules, rename_rules
+from estimator_ckpt.naming.rules import FOLLOWERS, Rules, rename_rules
 from estimator_ckpt.naming.slots import AVERAGE
+
+_MOST_LISTED = 3  # slots in a note
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,24 @@ class Edit:
     Attributes:
       names: {new name: the old name of the variable whose bytes it has}.
       dropped: {old name: why its bytes are left out}.
+      notes: what else there is to know of it.
     """
 
     names: Mapping[str, str]
     dropped: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def nothing(cls, names: Iterable[str]) -> Edit:
         """The edit that leaves each name as it is."""
         return cls({name: name for name in names})
 
-    def then(self, step: Callable[..., Edit], *args: Any, **kwargs: Any) -> Edit:
+    def then(self, step: Callable[[Collection[str]], Edit]) -> Edit:
         """Applies another edit to the names that this one gives."""
-        after = step(self.names, *args, **kwargs)
+        after = step(self.names)
         dropped = {self.names[name]: reason for name, reason in after.dropped.items()}
         names = {new: self.names[name] for new, name in after.names.items()}
-        return Edit(names, {**self.dropped, **dropped})
+        return Edit(names, {**self.dropped, **dropped}, (*self.notes, *after.notes))
 
     @property
     def renames(self) -> bool:
@@ -70,26 +74,36 @@ def choose(names: Collection[str], chosen: Callable[[str], bool]) -> Edit:
 def rename(
     names: Collection[str],
     rules: Rules,
-    chosen: Callable[[str], bool] = everything,
+    chosen: NameFilter | None = None,
     roles: Mapping[str, Role] | None = None,
 ) -> Edit:
-    """Renames variables; their slots and averages follow.
+    """Renames variables; their slots and averages follow, unless their names are excluded.
 
     Args:
       names: of all variables.
       rules: as for `rename_rules`.
-      chosen: says of a name whether the rules are for it.
+      chosen: says of a name whether the rules are for it; None for all.
       roles: {name: the part that it plays}.
 
     Returns:
-      The edit.
+      The edit; its notes name the slots and averages that did not follow.
 
     Raises:
       CheckpointArgumentError: a rule is unusable, or matches nothing.
       NameClashError: two variables would get the same name.
     """
     renamed = rename_rules(rules).apply_all(names, chosen, roles)
-    return Edit({new: old for old, new in renamed.items()})
+    left = [
+        f"'{name}' of '{role.of}'"
+        for name, role in sorted((roles or {}).items())
+        if role.kind in FOLLOWERS and renamed.get(name) == name
+        if role.of is not None and renamed.get(role.of, role.of) != role.of
+    ]
+    note = "slots and averages of renamed variables that keep their names: "
+    return Edit(
+        {new: old for old, new in renamed.items()},
+        notes=(note + listed(left, _MOST_LISTED),) if left else (),
+    )
 
 
 def drop(

@@ -46,7 +46,11 @@ class NameFilter:
     def __call__(self, name: str) -> bool:
         """Returns whether the variable of this name is asked for."""
         included = name in self._always or any(each.search(name) for each in self._include)
-        return included and not any(each.search(name) for each in self._exclude)
+        return included and not self.excludes(name)
+
+    def excludes(self, name: str) -> bool:
+        """Returns whether the variable of this name is one that is not to be touched."""
+        return any(each.search(name) for each in self._exclude)
 
     @property
     def takes_all(self) -> bool:

@@ -95,11 +95,12 @@ class Layout:
         return ObjectGraph.of(leaves)
 
 
-def layout_of(keys: Iterable[str]) -> Layout | None:
+def layout_of(keys: Iterable[str], *, beside_state: bool = False) -> Layout | None:
     """Finds the layout that gave a checkpoint its object keys.
 
     Args:
       keys: all keys of the checkpoint; name-based ones don't count.
+      beside_state: whether objects that are no variables (tables, iterators) may lie beside it.
 
     Returns:
       The layout, or None if the variables are not all held by name in one container.
@@ -116,6 +117,8 @@ def layout_of(keys: Iterable[str]) -> Layout | None:
             container = found
             continue
         path, attribute = parse_key(key)
+        if attribute != VARIABLE_VALUE and beside_state:
+            continue
         if attribute != VARIABLE_VALUE or len(path) != 1 or path[0] != (step or path[0]):
             return None
         step = path[0]

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from estimator_ckpt.bundle.protos import TrackableObjectGraph
+from estimator_ckpt.bundle.protos import Message, TrackableObjectGraph
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, variable_key
 
@@ -43,7 +44,7 @@ class Leaf(NamedTuple):
 class ObjectGraph:
     """A `TrackableObjectGraph`, decoded, whose references are sound."""
 
-    def __init__(self, proto: Any):
+    def __init__(self, proto: Message):
         """Takes a message that nobody changes any more; see `parse` and `of`."""
         self.proto = proto
 
@@ -96,9 +97,10 @@ class ObjectGraph:
         return bytes(self.proto.SerializeToString(deterministic=True))
 
     @property
-    def nodes(self) -> Sequence[Any]:
+    def nodes(self) -> Sequence[Message]:
         """The objects; the first is the root."""
-        return self.proto.nodes
+        nodes: Sequence[Message] = self.proto.nodes
+        return nodes
 
     @functools.cached_property
     def paths(self) -> Sequence[tuple[str, ...]]:
@@ -278,7 +280,7 @@ class ObjectGraph:
                 paths[child.node_id] = path
         return split, added
 
-    def _copy(self) -> Any:
+    def _copy(self) -> Message:
         proto = TrackableObjectGraph()
         proto.CopyFrom(self.proto)
         return proto
@@ -305,27 +307,38 @@ def _reached(nodes: Iterable[int], next_to: Callable[[int], Iterable[int]]) -> s
     return found
 
 
-def _grow(graph: Any, leaves: Iterable[Leaf]) -> None:
+@dataclass
+class _Branch:
+    """An object on the way to leaves, or one of them."""
+
+    leaf: Leaf | None = None
+    below: dict[str, _Branch] = field(default_factory=dict)
+
+    def child(self, name: str) -> _Branch:
+        return self.below.setdefault(name, _Branch())
+
+
+def _grow(graph: Message, leaves: Iterable[Leaf]) -> None:
     """Adds leaves and the objects on their paths to a message, breadth first."""
-    tree: dict[str, Any] = {}
+    tree = _Branch()
     for leaf in leaves:
         branch = tree
-        for name in leaf.path[:-1]:
-            branch = branch.setdefault(name, {})
-        branch[leaf.path[-1]] = leaf
-    queue: list[tuple[int, Any]] = [(0, tree)]
-    for number, item in queue:  # it grows while it is walked
+        for name in leaf.path:
+            branch = branch.child(name)
+        branch.leaf, branch.below = leaf, {}
+    queue = [(0, tree)]
+    for number, branch in queue:  # it grows while it is walked
         node = graph.nodes[number]
         # Without this, TensorFlow would not match an object that has no value here to a live one.
         node.has_checkpoint_values.value = True
-        if isinstance(item, Leaf):
-            if item.key:
-                node.attributes.add(
-                    name=VARIABLE_VALUE, full_name=item.full_name, checkpoint_key=item.key
-                )
-            continue
+        if branch.leaf is not None and branch.leaf.key:
+            node.attributes.add(
+                name=VARIABLE_VALUE,
+                full_name=branch.leaf.full_name,
+                checkpoint_key=branch.leaf.key,
+            )
         existing = {child.local_name: child.node_id for child in node.children}
-        for name, below in item.items():
+        for name, below in branch.below.items():
             if name not in existing:
                 existing[name] = len(graph.nodes)
                 node.children.add(node_id=existing[name], local_name=name)

@@ -10,27 +10,29 @@ The first rule that says something about a name decides. One that begins with `+
 what the rules before it gave, so that rules can be chained.
 
 A rule is for variables. Slots and averages follow their variable, by the part that they play, and
-need no rule; a rule that has their full name is for them alone. The global step keeps its name
+need no rule; a rule that has their full name is for them alone. One that is excluded by its own
+name stays. The global step keeps its name
 unless a rule has that name itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Union
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.messages import near
-from estimator_ckpt.naming.filters import everything
+from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.naming.layout import GLOBAL_STEP
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import AVERAGE, parse_slot
 
 _REGEX = "re:"
 _CHAINED = "+"
-_FOLLOWERS = ("slot", "average")
+FOLLOWERS = ("slot", "average")
+"""The kinds of tensors that are renamed with their variable."""
 
 
 @dataclass(frozen=True)
@@ -124,25 +126,27 @@ class RenameRules:
     def apply_all(
         self,
         names: Iterable[str],
-        chosen: Callable[[str], bool] = everything,
+        chosen: NameFilter | None = None,
         roles: Mapping[str, Role] | None = None,
     ) -> dict[str, str]:
         """Returns {old name: new name} for all tensors; those not chosen keep their names.
 
         Args:
           names: of all tensors.
-          chosen: says of a name whether the rules are for it.
-          roles: {name: the part that it plays}; slots and averages follow their variables.
+          chosen: says of a name whether the rules are for it; None for all.
+          roles: {name: the part that it plays}; slots and averages follow their variables, unless
+            their own names are excluded.
 
         Raises:
           CheckpointArgumentError: a rule matches no name.
           NameClashError: two tensors would get the same name.
         """
         known = sorted(set(names))
+        chosen = chosen or NameFilter()
         used: set[Rule] = set()
         renamed = {name: self.apply(name, used) if chosen(name) else name for name in known}
         for name, role in (roles or {}).items():
-            if name in renamed and role.kind in _FOLLOWERS and chosen(name):
+            if name in renamed and role.kind in FOLLOWERS and not chosen.excludes(name):
                 renamed[name] = self._following(name, role, renamed)
         for rule in self.rules:
             if rule not in used:

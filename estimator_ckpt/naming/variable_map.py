@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.naming.filters import near
+from estimator_ckpt.messages import near
 from estimator_ckpt.naming.matcher import (
     CERTAIN,
     LIKELY,

@@ -16,12 +16,12 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.bundle import Extent, TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint, arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import first_repeated, other_prefix
@@ -192,7 +192,7 @@ class _Means:
 
 def _part_chunks(
     checkpoint: Checkpoint, entry: TensorEntry, whole: TensorEntry, part: int
-) -> Iterator[Any]:
+) -> Iterator[arrays.Array]:
     """Reads what one part of a partitioned `whole` is in `entry`, which may have other parts."""
     if _cuts(entry) == _cuts(whole):
         return arrays.array_chunks(checkpoint, entry.stored[part])
@@ -202,22 +202,26 @@ def _part_chunks(
     return arrays.split(array)
 
 
-def _cuts(entry: TensorEntry) -> list[Any]:
+def _cuts(entry: TensorEntry) -> list[tuple[Extent, ...]]:
     return [part.extents for part in entry.parts]
 
 
-def _sources(checkpoints: Any, last: int | None) -> list[str | os.PathLike[str]]:
-    is_one = isinstance(checkpoints, (str, os.PathLike))
+def _sources(
+    checkpoints: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], last: int | None
+) -> list[str | os.PathLike[str]]:
+    if is_one := isinstance(checkpoints, (str, os.PathLike)):
+        given = [checkpoints]
+    else:
+        given = list(checkpoints)
     if last is None:
         if is_one:
             raise CheckpointArgumentError(
-                f"'{os.fspath(checkpoints)}' alone is nothing to average; give several "
+                f"'{os.fspath(given[0])}' alone is nothing to average; give several "
                 "checkpoints, or say how many of a model_dir's last ones (last=N, --last=N)"
             )
-        if not checkpoints:
+        if not given:
             raise CheckpointArgumentError("there is nothing to average; give checkpoints")
-        return list(checkpoints)
-    given = [checkpoints] if is_one else list(checkpoints)
+        return given
     if len(given) != 1 or last < 1:
         raise CheckpointArgumentError(
             f"last={last} is for one model_dir and a number of 1 or more; {len(given)} were given"

@@ -86,10 +86,11 @@ def _apart(left: Array, right: Array) -> Array:
         # In the unsigned type of this size it is exact; int64 would overflow, float64 round.
         unsigned = np.dtype(f"u{left.itemsize}")
         high, low = np.maximum(left, right), np.minimum(left, right)
-        return (high.view(unsigned) - low.view(unsigned)).astype(np.float64)
+        distance: Array = (high.view(unsigned) - low.view(unsigned)).astype(np.float64)
+        return distance
     left, right = _wide(left), _wide(right)
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(left - right)
+        apart: Array = np.abs(left - right)
     equal = (left == right) | (np.isnan(left) & np.isnan(right))
     if not equal.all():
         apart[equal] = 0  # inf - inf and NaN - NaN are NaN
@@ -98,4 +99,5 @@ def _apart(left: Array, right: Array) -> Array:
 
 
 def _wide(values: Array) -> Array:
-    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+    wide: Array = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+    return wide

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_object_key, parse_key
 from estimator_ckpt.operations.describe import CheckpointDescription, VariableRow
@@ -43,6 +42,14 @@ class TreeNode:
     children: tuple[TreeNode, ...]
 
 
+@dataclass
+class _Branch:
+    """A node in the making. A slot lies below the name of its variable: one node, and no scope."""
+
+    row: VariableRow | None = None
+    below: dict[str, _Branch] = field(default_factory=dict)
+
+
 def tree(description: CheckpointDescription) -> TreeNode:
     """Makes a tree of the variables.
 
@@ -52,15 +59,13 @@ def tree(description: CheckpointDescription) -> TreeNode:
     Returns:
       The root, with the checkpoint's prefix as its label.
     """
-    branches: dict[str, Any] = {}
+    root = _Branch()
     for row in description.variables:
-        branch = branches
-        *scopes, last = _at_most(_path(row))
-        for scope in scopes:
-            # A slot lies below the name of its variable: that is one node, and no scope.
-            branch = branch.setdefault(scope, [None, {}])[1]
-        branch.setdefault(last, [None, {}])[0] = row
-    return _node(description.prefix, None, _children(branches))
+        branch = root
+        for name in _at_most(_path(row)):
+            branch = branch.below.setdefault(name, _Branch())
+        branch.row = row
+    return _node(description.prefix, None, _children(root))
 
 
 def _path(row: VariableRow) -> list[str]:
@@ -79,9 +84,10 @@ def _at_most(nodes: list[str]) -> list[str]:
     return [*nodes[: _DEEPEST - 1], "/".join(nodes[_DEEPEST - 1 :])]
 
 
-def _children(branches: dict[str, Any]) -> Iterator[TreeNode]:
-    for name, (row, below) in sorted(branches.items()):
-        yield _node(name if row or not below else f"{name}/", row, _children(below))
+def _children(branch: _Branch) -> Iterator[TreeNode]:
+    for name, child in sorted(branch.below.items()):
+        is_scope = child.row is None and child.below
+        yield _node(f"{name}/" if is_scope else name, child.row, _children(child))
 
 
 def _node(label: str, row: VariableRow | None, children: Iterable[TreeNode]) -> TreeNode:

@@ -18,16 +18,33 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, TYPE_CHECKING, Protocol, Union
 
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage.staging import staging_name
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 _log = logger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called while a file is copied, with its path, the bytes done and the bytes in all."""
+
+Bytes = Union[bytes, bytearray, memoryview]
+"""What is written to a file, or summed."""
+
+
+class WritableFile(Protocol):
+    """A file that is open for writing, and need not be able to seek."""
+
+    def write(self, data: Bytes, /) -> int:
+        """Writes all of it, and returns how many bytes that are."""
+
+    def flush(self) -> None:
+        """Hands what was written to the system."""
+
 
 _CHUNK = 16 * 1024 * 1024
 PIECE = 256 * 1024
@@ -46,7 +63,7 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _gfile() -> Any:
+def _gfile() -> ModuleType:
     try:
         import tensorflow as tf
     except ModuleNotFoundError as error:
@@ -55,7 +72,8 @@ def _gfile() -> Any:
             "a path with a scheme (gs://, s3://, hdfs://) is reached through TensorFlow, which is "
             f"not installed ({error}); pip install tensorflow, or copy the files to a local disk",
         ) from error
-    return tf.io.gfile
+    module: ModuleType = tf.io.gfile
+    return module
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -193,13 +211,13 @@ def read_chunks(path: str, offset: int, length: int) -> Iterator[bytes]:
             yield chunk
 
 
-def open_file(path: str) -> Any:
+def open_file(path: str) -> IO[bytes]:
     """Opens a file for reading; the caller closes it."""
     return _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")
 
 
 @contextlib.contextmanager
-def new_file(path: str) -> Iterator[Any]:
+def new_file(path: str) -> Iterator[WritableFile]:
     """Opens a new file for writing in pieces, and flushes it to the disk at the end.
 
     Raises:
@@ -235,10 +253,10 @@ def append(path: str, data: bytes, *, sync: bool = False) -> None:
 class _AppendOnly:
     """A remote file as what it is: without `seek`, which tf.io.gfile has, but not for writing."""
 
-    def __init__(self, file: Any):
+    def __init__(self, file: WritableFile):
         self._file = file
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Bytes, /) -> int:
         self._file.write(bytes(data))
         return len(data)
 

@@ -189,11 +189,12 @@ def _train_and_evaluate(job: Job, hooks: list[Any]) -> Mapping[str, Any]:
 
 
 def _metrics(job: Job, checkpoint_path: str | None = None) -> Mapping[str, Any]:
-    return job.estimator.evaluate(
+    metrics: Mapping[str, Any] = job.estimator.evaluate(
         job.functions["eval_input_fn"],
         steps=job.flags.eval_steps,
         checkpoint_path=checkpoint_path,
     )
+    return metrics
 
 
 def _evaluate(job: Job) -> int:

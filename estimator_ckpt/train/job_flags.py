@@ -132,7 +132,7 @@ def _is_reference(value: str | None) -> bool:
     raise flags.ValidationError(message)
 
 
-class _ParamsParser(flags.ArgumentParser):
+class _ParamsParser(flags.ArgumentParser):  # type: ignore[type-arg]  # none in absl 1.0
     """Parses a JSON object, or name=value pairs whose values may be JSON, into a dict."""
 
     syntactic_help = "a JSON object, or name=value,name=value"
@@ -140,7 +140,7 @@ class _ParamsParser(flags.ArgumentParser):
     def parse(self, argument: Any) -> dict[str, Any] | None:
         if argument is None or isinstance(argument, dict):
             return argument
-        text = argument.strip()
+        text = str(argument).strip()
         return self._parse_object(text) if text.startswith("{") else self._parse_pairs(text)
 
     def flag_type(self) -> str:
@@ -148,7 +148,8 @@ class _ParamsParser(flags.ArgumentParser):
 
     def _parse_object(self, text: str) -> dict[str, Any]:
         try:
-            return json.loads(text)
+            params: dict[str, Any] = json.loads(text)
+            return params
         except ValueError as error:
             raise ValueError(f"expected {self.syntactic_help}; as JSON: {error}") from None
 
@@ -165,7 +166,7 @@ class _ParamsParser(flags.ArgumentParser):
         return params
 
 
-class _ParamsSerializer(flags.ArgumentSerializer):
+class _ParamsSerializer(flags.ArgumentSerializer):  # type: ignore[type-arg]
     def serialize(self, value: Any) -> str:
         return json.dumps(value, sort_keys=True)
 
@@ -204,7 +205,8 @@ def load_function(flag: str, reference: str) -> Callable[..., Any]:
         raise flags.IllegalFlagValueError(
             f"--{flag}={reference}: expected a function, found a {type(found).__name__}"
         )
-    return found
+    function: Callable[..., Any] = found
+    return function
 
 
 def _load_module(flag: str, reference: str, module: str) -> Any:

@@ -103,9 +103,9 @@ def _same(left: Any, right: Any) -> bool:
     if left.shape != right.shape or left.dtype != right.dtype:
         return False
     if left.dtype == object:  # strings
-        return left.tolist() == right.tolist()
+        return bool(left.tolist() == right.tolist())
     # Bytes, not numbers: a NaN equals itself, and -0.0 is not 0.0.
-    return left.tobytes() == right.tobytes()
+    return bool(left.tobytes() == right.tobytes())
 
 
 def _keys(prefix: str) -> set[str]:
@@ -148,7 +148,8 @@ def _read_with_saver(prefix: str) -> Values:
         }
         with tf1.Session() as session:
             tf1.train.Saver(variables).restore(session, prefix)
-            return session.run(variables)
+            values: Values = session.run(variables)
+            return values
 
 
 def _read_with_checkpoint(prefix: str) -> Values:

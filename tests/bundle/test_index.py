@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import tensorflow as tf
+import twins
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,18 +46,6 @@ NAMES = [
     b"\xff\xff",
     b"not utf-8 \xfe\x80",
 ]
-
-INDEXES_ELSEWHERE = {
-    "babyweight_keras_object/babyweight": "same",
-    "bert_lite_object/bert_lite_tf2.ckpt": "compressed",
-    "chicago_taxi_model_dir/model.ckpt-1000": "same",
-    "chicago_taxi_model_dir/model.ckpt-999": "same",
-    "half_plus_two_snappy/variables": "compressed",
-    "int64_multiply_object/variables": "same",
-    "regression_name_based/model": "same",
-    "taxi_serving_snappy/variables": "compressed",
-    "uint8_multiply_object/variables": "same",
-}
 
 
 def decoded(prefix):
@@ -169,13 +158,15 @@ def test_an_object_based_checkpoint_is_what_tensorflow_writes(tmp_path):
     }
 
 
-@pytest.mark.parametrize("name", [key for key, kind in INDEXES_ELSEWHERE.items() if kind == "same"])
+@pytest.mark.parametrize(
+    "name", [key for key, is_compressed in twins.INDEXES.items() if not is_compressed]
+)
 def test_a_third_party_index_is_encoded_identically(third_party, name):
     assert decoded(third_party / name).entries
 
 
 @pytest.mark.parametrize(
-    "name", [key for key, kind in INDEXES_ELSEWHERE.items() if kind == "compressed"]
+    "name", [key for key, is_compressed in twins.INDEXES.items() if is_compressed]
 )
 def test_tensorflow_reads_what_is_written_from_a_compressed_index(
     third_party, tmp_path, values, name
@@ -195,7 +186,7 @@ def test_every_third_party_index_is_in_one_of_these_tests(third_party):
         str(path.relative_to(third_party))[: -len(".index")]
         for path in third_party.rglob("*.index")
     }
-    assert found == set(INDEXES_ELSEWHERE)
+    assert found == set(twins.INDEXES)
 
 
 made_up_names = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=30).filter(

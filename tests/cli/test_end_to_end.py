@@ -129,7 +129,7 @@ def made(tmp_path_factory):
 def source(request, made):
     if request.param in made:
         return made[request.param]
-    return source_of(request.getfixturevalue("third_party") / request.param)
+    return source_of(request.getfixturevalue("theirs_or_made") / request.param)
 
 
 @pytest.fixture
@@ -288,6 +288,20 @@ def test_cast(run, refused, source, tmp_path):
         assert_same(new[key], value, name)
 
 
+def test_compact(run, source, tmp_path):
+    done = run("compact", source.given, tmp_path / "x")
+    old, new = tensors_of(source.prefix), tensors_of(tmp_path / "x")
+    assert done["keys"] == len(new) and set(new) == set(old)
+    for key, value in old.items():
+        assert_same(new[key], value, key)
+    assert done["bytes_after"] == sum(path.stat().st_size for path in tmp_path.glob("x.*"))
+    name = sorted(source.keys)[-1]
+    done = run("compact", source.given, tmp_path / "y", f"--exclude=^{re.escape(name)}$")
+    gone = set(old) - set(tensors_of(tmp_path / "y"))
+    assert source.keys[name] in gone
+    assert gone <= {row["key"] for row in done["dropped"]}
+
+
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_export_and_import(run, source, tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
@@ -385,6 +399,7 @@ def test_a_hundred_thousand_variables_in_every_command(command, many, tmp_path):
         ("inspect", source, "--json"),
         ("rename", source, out, "--rename=scope_0/=s/", "--overwrite"),
         ("drop", source, out, "--pattern=^scope_0/", "--nodry_run", "--overwrite"),
+        ("compact", source, out, "--overwrite"),
         ("cast", source, out, "--to=float16", "--overwrite"),
         ("average", source, many, out, "--overwrite"),
         ("export", source, f"{out}.safetensors"),

@@ -113,6 +113,24 @@ def test_rename_renames_what_is_chosen(command, source, tmp_path):
     assert_values(tmp_path / "new", {new[name]: value for name, value in old.items()})
 
 
+def test_what_follows_a_chosen_variable_is_renamed_with_it(command, source, tmp_path):
+    ran = command("rename", source, tmp_path / "new", "--rename=net/=n/", "--include=net/w$")
+    assert ran.code == 0, ran.err
+    old = jobs.values(source)
+    expected = {name.replace("net/", "n/"): value for name, value in old.items()}
+    assert_values(tmp_path / "new", expected)
+    assert "\nnote\t" not in ran.out
+
+
+def test_a_slot_that_is_excluded_stays_and_is_said(command, source, tmp_path):
+    flags = ["--rename=net/=n/", "--include=net/w$", "--exclude=Adam_1$", "--json"]
+    ran = command("rename", source, tmp_path / "new", *flags)
+    assert ran.code == 0, ran.err
+    (note,) = json.loads(ran.out)["notes"]
+    assert note.endswith("that keep their names: 'net/w/Adam_1' of 'net/w'")
+    assert {"n/w/Adam", "net/w/Adam_1"} <= jobs.values(tmp_path / "new").keys()
+
+
 def test_a_new_name_that_something_else_keeps_is_refused(command, source, tmp_path):
     ran = command("rename", source, tmp_path / "new", "--rename=net/=head/", "--include=^net/")
     assert ran.code == 2

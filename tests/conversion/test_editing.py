@@ -120,6 +120,32 @@ def test_new_names_for_objects_of_another_layout_want_a_container(tmp_path):
     assert "vars/w" + jobs.VALUE in jobs.keys(tmp_path / "renamed")
 
 
+@pytest.mark.parametrize("change", [rename, lambda *args: convert(*args[:2], rename=args[2])])
+def test_variables_beside_a_table_get_new_names_and_the_table_keeps_its_place(tmp_path, change):
+    def objects(names):
+        table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+        variables = {name: tf.Variable(0.0, name=name) for name in names}
+        return tf.train.Checkpoint(
+            var_list=variables, step=tf.Variable(0, dtype=tf.int64), words=table
+        )
+
+    saved = objects(["d/w", "d/w/Momentum"])
+    saved.words.insert(tf.constant(["a"]), tf.constant([5], tf.int64))
+    for number, variable in enumerate(saved.var_list.values()):
+        variable.assign(number + 1.0)
+    source = saved.save(str(tmp_path / "source"))
+    report = change(source, tmp_path / "renamed", {"/": "root/"})
+    (note,) = report.notes
+    assert note.startswith("2 tensors of objects that are no variables, such as 'words/")
+    loaded = objects(["root/d/w", "root/d/w/Momentum"])
+    loaded.restore(str(tmp_path / "renamed")).assert_consumed()
+    assert [float(each) for each in loaded.var_list.values()] == [1.0, 2.0]
+    assert loaded.words.lookup(tf.constant("a")).numpy() == 5
+    rename(tmp_path / "renamed", tmp_path / "back", {"root/": ""})
+    assert jobs.values(tmp_path / "back") == jobs.values(source)
+    assert jobs.keys(tmp_path / "back") == jobs.keys(source)
+
+
 def test_convert_renames_and_drops_on_the_way(source, tmp_path):
     report = convert(
         source, tmp_path / "out", to="tf1", rename={"layer/": "l/"}, drop=["/Adam", "_power$"]

@@ -77,9 +77,33 @@ COMMANDS = {
         lambda source, target: rename(source, target, "re:n=nn", container="held"),
         never,
     ),
+    "rename include": (
+        lambda source, target: rename(
+            source, target, "re:^=root/", include=["kernel$", "^m", "s$"], container="held"
+        ),
+        never,
+    ),
+    "rename exclude": (
+        lambda source, target: rename(
+            source, target, "re:^=root/", exclude="bias|^m", container="held"
+        ),
+        never,
+    ),
     "drop pattern": (lambda source, target: drop(source, target, ["bias"]), found("bias")),
     "drop slots": (lambda source, target: drop(source, target, slots=True), of_training),
+    "drop include": (
+        lambda source, target: drop(source, target, slots=True, include=["e", "n"], exclude="b"),
+        lambda name, role: role.is_training_state and bool(re.search("e|n", name)),
+    ),
+    "drop compact": (
+        lambda source, target: drop(source, target, ["bias"], compact=True),
+        found("bias"),
+    ),
     "ema": (ema, None),
+    "ema include": (
+        lambda source, target: ema(source, target, include=["kernel", "s$"], exclude="^m"),
+        None,
+    ),
 }
 REFUSALS = (
     "matches no variable",
@@ -104,7 +128,7 @@ def law(made, command) -> str:
         source, target = Held(prefix, "path" if by_path else "auto"), Held(goal)
         require_true(source, target, report, asked)
         require_sound(target)
-        if not by_path and command != "ema":
+        if not by_path and not command.startswith("ema"):
             require_same_roles(source, target)
     return "written"
 

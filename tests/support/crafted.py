@@ -6,6 +6,7 @@ for name, data in crafted.impossible().items():
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import cramjam
@@ -41,18 +42,37 @@ def block(rows):
     return data + struct.pack("<II", 0, 1)
 
 
-def table(blocks, handles=None):
-    """A table of these blocks, (bytes, compression), whose index lists `handles`, or all."""
+def table(blocks, handles=None, keys=None):
+    """A table of these blocks, (bytes, compression).
+
+    Its index lists `handles`, or all, and has `keys` for them, the last one of each block.
+    """
     output, found = b"", []
     for data, compression in [*blocks, (block([]), 0)]:
         found.append((len(output), len(data)))
         output += _with_trailer(data, compression)
     *listed, metaindex = found
     listed = [listed[number] for number in handles] if handles is not None else listed
-    rows = [(0, b"%08d" % number, _handle(each)) for number, each in enumerate(listed)]
+    keys = keys or [b"%08d" % number for number in range(len(listed))]
+    rows = [(0, key, _handle(each)) for key, each in zip(keys, listed)]
     index = block(rows)
     footer = _handle(metaindex) + _handle((len(output), len(index)))
     return output + _with_trailer(index, 0) + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+
+
+def compressed(rows):
+    """A table of (key, value) rows in blocks that snappy has packed, of 16 rows each."""
+    groups = [rows[start : start + 16] for start in range(0, len(rows), 16)]
+    blocks = []
+    for group in groups:
+        before, packed = b"", []
+        for key, value in group:
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, key))
+            shared = len(list(same))
+            packed.append((shared, key[shared:], value))
+            before = key
+        blocks.append((bytes(cramjam.snappy.compress_raw(block(packed))), 1))
+    return table(blocks, keys=[group[-1][0] for group in groups])
 
 
 def _handle(handle):

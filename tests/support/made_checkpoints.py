@@ -24,8 +24,9 @@ from estimator_ckpt.checkpoint import Shard, publish
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, variable_key
 
-FLOAT32, INT64 = 1, 9
+FLOAT32, INT32, INT64 = 1, 3, 9
 STEP = 7000
+STEPS = (("step",), ("global_step",), ("model", "global_step"))
 FORMATS = ("tf1", "dual", "tf2", "empty graph", "legacy", "keras", "keras3")
 BY_NAME = ("tf1", "dual", "tf2", "empty graph")
 # Names that a network can have, with the shapes; some are like slots, some need escapes.
@@ -189,7 +190,10 @@ def _tensors(network, style, draw) -> dict[str, Tensor]:
         is_int = name.endswith(("iter", "iteration"))
         tensors[name] = values.tensor("counter_int" if is_int else kind, ())
     if draw(st.booleans()):
-        tensors["global_step"] = values.tensor("global_step", ())
+        step = values.tensor("global_step", ())
+        if draw(st.booleans()):  # some programs make it themselves
+            step.dtype, step.data = INT32, step.data[:4]
+        tensors["global_step"] = step
     if draw(st.booleans()):
         tensors["words-keys"] = values.tensor("table", (3,))
         tensors["words-values"] = values.tensor("table", (3,))
@@ -212,7 +216,9 @@ def lay_out(kind, style, tensors, shards=1, draw=None) -> Made:
                 continue
             if kind == "dual" and draw and not draw(st.integers(0, 5)):
                 continue  # it has a name only
-            path = (step,) if name == "global_step" else (container, name)
+            path = (container, name)
+            if name == "global_step" and not (draw and draw(st.booleans())):
+                path = (step,)  # as a wrapped job has it; a converter may leave it in the container
             tensor.keys.append(graph.add(path, name))
     if kind in _OBJECTS:
         _lay_out_objects(kind, style, tensors, graph, nameless, draw)
@@ -236,7 +242,8 @@ def _lay_out_objects(kind, style, tensors, graph, nameless, draw) -> None:
             if unnamed:
                 nameless.add(name)
         elif tensor.kind == "global_step":
-            tensor.keys.append(graph.add(("step",), name))
+            place = draw(st.sampled_from(STEPS)) if draw else STEPS[0]
+            tensor.keys.append(graph.add(place, name))
         elif tensor.kind == "table":
             tensor.keys.append(f"words/.ATTRIBUTES/table-{name.rpartition('-')[2]}")
     optimizer = graph.node(("optimizer",))

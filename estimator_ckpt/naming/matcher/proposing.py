@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.naming.filters import near
+from estimator_ckpt.messages import near
 from estimator_ckpt.naming.matcher import refusals
 from estimator_ckpt.naming.matcher.classes import classes_of
 from estimator_ckpt.naming.matcher.collecting import Found, collected

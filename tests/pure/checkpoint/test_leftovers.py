@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 import subprocess
 import time
 
 import pytest
 
-from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint import BundleWriter, Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint.arrays import read_array
 from estimator_ckpt.checkpoint.leftovers import remove_leftovers
 from estimator_ckpt.checkpoint.publishing import remove_checkpoint
 from estimator_ckpt.storage import files, staging
@@ -30,6 +32,32 @@ def gone():
         return f"{beginning}-{process.pid}-{end}"
 
     return name
+
+
+@pytest.fixture(scope="module")
+def save():
+    """Writes a checkpoint of one data file: save(prefix, {name: values})."""
+
+    def save(prefix, tensors):
+        with BundleWriter(str(prefix)) as writer:
+            for name, values in tensors.items():
+                data = struct.pack(f"<{len(values)}f", *values)
+                writer.put(name, writer.append(1, (len(values),), [data]))
+            writer.commit()
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def values():
+    """Reads all tensors of a checkpoint, {key: list}; their checksums are checked."""
+
+    def values(prefix):
+        checkpoint = open_checkpoint(prefix)
+        entries = checkpoint.index.entries
+        return {key: read_array(checkpoint, entry).tolist() for key, entry in entries.items()}
+
+    return values
 
 
 @pytest.fixture

@@ -96,14 +96,14 @@ def test_a_directory_is_listed_once_for_a_diagnosis(tmp_path):
 def test_the_work_grows_as_the_number_does(tmp_path, work):
     """Twice as much for twice as many; a loop over all for each would be four times as much."""
     found = []
-    for number in (1, 60, 120):  # the first loads what is loaded once
+    for number in (1, 30, 60):  # the first loads what is loaded once
         source = job(tmp_path / f"source{number}", number)
         target = tmp_path / f"target{number}"
         if work == "convert":
             found.append(lines_run(lambda: convert_all(source, target, to="tf2")))  # noqa: B023
         else:
             found.append(lines_run(lambda: doctor(source)))  # noqa: B023
-    assert found[2] < 2.1 * found[1]
+    assert found[2] < 2.05 * found[1]
 
 
 def test_leftovers_are_not_removed_by_a_dry_run(tmp_path):

@@ -24,6 +24,18 @@ def test_renaming_says_whose_bytes_a_new_name_has():
     assert not edit.dropped
 
 
+def test_a_slot_that_keeps_its_name_is_noted():
+    chosen = naming.NameFilter("w$", "Adam$")
+    edit = naming.rename(NAMES, {"dense/": "out/"}, chosen, roles_of(NAMES))
+    assert edit.names["out/w"] == "dense/w"
+    assert edit.names["dense/w/Adam"] == "dense/w/Adam"
+    (note,) = edit.notes
+    assert note.endswith("that keep their names: 'dense/w/Adam' of 'dense/w'")
+    after = edit.then(lambda names: naming.drop(names, ["^dense/b$"]))
+    assert after.notes == edit.notes
+    assert naming.rename(NAMES, {"dense/": "out/"}, roles=roles_of(NAMES)).notes == ()
+
+
 def test_swapping_names_is_no_new_name():
     edit = naming.rename(("a", "b"), {"a": "b", "b": "a"})
     assert edit.names == {"b": "a", "a": "b"}
@@ -72,7 +84,7 @@ def test_no_average_and_two_averages_are_refused():
 
 
 def test_edits_follow_each_other():
-    edit = naming.Edit.nothing(NAMES).then(naming.rename, {"dense/": "d/"})
-    edit = edit.then(naming.drop, ["^d/b$"])
+    edit = naming.Edit.nothing(NAMES).then(lambda names: naming.rename(names, {"dense/": "d/"}))
+    edit = edit.then(lambda names: naming.drop(names, ["^d/b$"]))
     assert edit.names["d/w"] == "dense/w"
     assert set(edit.dropped) == {"dense/b"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming import parse_rules, rename_rules
+from estimator_ckpt.naming import NameFilter, parse_rules, rename_rules
 from estimator_ckpt.naming.roles import Named, tell_roles
 
 NAMES = [
@@ -145,6 +145,19 @@ def test_slots_and_averages_follow_their_variable_whatever_they_are_called(slot,
         "d/kernel": "e/w",
         slot: new,
     }
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_filter_chooses_variables_and_their_slots_follow_but_for_excluded_ones(slot):
+    names = ["d/kernel", "d/bias", slot]
+    roles = roles_of(names)
+    followed = slot.replace("d/kernel", "e/kernel").replace("d_kernel", "e_kernel")
+    rules = rename_rules("d/=e/")
+    chosen = NameFilter("kernel$")
+    new = {"d/kernel": "e/kernel", "d/bias": "d/bias"}
+    assert rules.apply_all(names, chosen, roles) == {**new, slot: followed}
+    for chosen in (NameFilter("kernel$", slot), NameFilter(exclude=[slot, "bias"])):
+        assert rules.apply_all(names, chosen, roles) == {**new, slot: slot}
 
 
 def test_a_rule_with_a_slots_full_name_is_for_it_alone():
