@@ -99,10 +99,11 @@ class Account:
 
     @functools.cached_property
     def keys_of(self) -> dict[str, list[str]]:
-        """{name: all keys that its bytes have}, the name-based one first."""
+        """{name: all keys that its bytes have}, the name-based one first; no keys of parts."""
         keys: dict[str, list[str]] = {}
         for key, name in self.name_of.items():
-            keys.setdefault(name, []).append(key)
+            if key not in self._wholes:
+                keys.setdefault(name, []).append(key)
         return keys
 
     def origin(self, name: str, key: str) -> str:
@@ -117,6 +118,27 @@ class Account:
         """
         keys = self.keys_of[name]
         return key if key in keys else next(filter(is_object_key, keys), keys[0])
+
+    def key_like(self, name: str, key: str) -> str:
+        """Returns the key of a tensor for what is stored under another one: it, or a part of it.
+
+        Args:
+          name: of the tensor.
+          key: of a tensor; or of a part, as objects that hold the parts of a variable have it.
+
+        Raises:
+          CheckpointArgumentError: there is no key for this part.
+        """
+        if key not in self._wholes:
+            return self.key_of[name]
+        extents = self._extents(key)
+        for other in self._wholes:
+            if self.name_of.get(other) == name and self._extents(other) == extents:
+                return other
+        raise CheckpointArgumentError(
+            f"'{key}' is a part of '{self.name_of[key]}', and no object holds this part of "
+            f"'{name}'; convert it without its objects first (to='tf1')"
+        )
 
     @functools.cached_property
     def others(self) -> dict[str, Role]:
@@ -216,6 +238,8 @@ class Account:
         places: dict[str, object] = {}
         firsts: dict[object, str] = {}
         for key, entry in self.entries.items():
+            if key in self._wholes:
+                continue
             place = _place(entry)
             if is_object_key(key):
                 places[key] = place
@@ -245,6 +269,7 @@ class Account:
             name = owners.get(place) or found.by_key.get(firsts[place])
             if name is not None:
                 names[key] = name
+        names.update((key, names[whole]) for key, whole in self._wholes.items())
         return names, found.by_path
 
     def _tell_apart(
@@ -266,6 +291,33 @@ class Account:
                 owners[held] = held[1]
             elif place not in owners and shared[place] > 1:
                 places[key] = held
+
+    @functools.cached_property
+    def _wholes(self) -> dict[str, str]:
+        """{key: the key of the whole}, of the parts of a partitioned variable that have keys.
+
+        A Checkpoint that holds the parts has one key for each, on the bytes of the whole's.
+        """
+        parts: dict[object, str] = {}
+        for key, entry in self.entries.items():
+            for part in entry.parts:
+                whole = parts.setdefault(_place(part.entry), key)
+                if is_object_key(whole) and not is_object_key(key):
+                    parts[_place(part.entry)] = key
+        if not parts:
+            return {}
+        return {
+            key: parts[entry]
+            for key, entry in self.entries.items()
+            if is_object_key(key) and entry in parts
+        }
+
+    def _extents(self, key: str) -> object:
+        """Returns where in the whole the part of a key is."""
+        entry = self.entries[key]
+        return next(
+            part.extents for part in self.entries[self._wholes[key]].parts if part.entry == entry
+        )
 
     @functools.cached_property
     def _object_key(self) -> dict[str, str]:

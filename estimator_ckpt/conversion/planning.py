@@ -86,7 +86,7 @@ def plan(
             f"to='{to}' must be {', '.join(map(repr, FORMATS[:-1]))} or '{FORMATS[-1]}'"
         )
     keeps_objects = to != "tf1" and layout is None and like is None and account.has_objects
-    if keeps_objects and edit is None and not _without_objects(account):
+    if keeps_objects and edit is None and not _without_objects(account, to):
         target = _Target(account, to)
         target.take(key for key in account.entries if _belongs_to_objects(key))
         if to == "dual":
@@ -167,8 +167,9 @@ class _Target:
             if name is not None and old is None:
                 gone.add(key)
             else:
-                self.sources[key] = key if old is None or old == name else account.key_of[old]
-        homeless = [name for name in _without_objects(account) if name in edited.names]
+                same = old is None or old == name
+                self.sources[key] = key if same else account.key_like(str(old), key)
+        homeless = [name for name in _without_objects(account, self.to) if name in edited.names]
         moved = [
             new
             for new, old in edited.names.items()
@@ -255,7 +256,11 @@ class _Target:
             reason = asked.get(key) or self.reasons.get(key) or self._reason_of_format(key)
             if reason is None:
                 kept = (
-                    {account.entries[each] for each in self.sources.values()}
+                    {
+                        entry
+                        for each in self.sources.values()
+                        for entry in (account.entries[each], *account.entries[each].stored)
+                    }
                     if kept is None
                     else kept
                 )
@@ -276,15 +281,21 @@ class _Target:
         return reason_without_name(key) if _belongs_to_objects(key) else None
 
 
-def _without_objects(account: Account) -> list[str]:
-    """Returns the names of tensors that no object of a checkpoint holds."""
+def _without_objects(account: Account, to: str) -> list[str]:
+    """Returns the names of tensors that no object of a checkpoint holds.
+
+    Where objects hold the parts of one, a dual checkpoint has the whole by its name.
+    """
     if account.format != "dual":
         return []
     held = {entry for key, entry in account.entries.items() if is_object_key(key)}
     homeless = [
         key
         for key, entry in account.entries.items()
-        if not is_object_key(key) and key != OBJECT_GRAPH_KEY and entry not in held
+        if not is_object_key(key)
+        and key != OBJECT_GRAPH_KEY
+        and entry not in held
+        and not (to == "dual" and entry.parts and held.issuperset(entry.stored))
     ]
     return [account.name_of[key] for key in homeless] if homeless else []
 

@@ -91,10 +91,15 @@ def rewrite(
     conversion = conversion or Conversion({key: key for key in every}, (), {})
     changes = changes or _NoChanges()
     entries = {key: every[old] for key, old in conversion.sources.items()}
-    change_of = {key: changes.of(old, every[old]) for key, old in conversion.sources.items()}
+    # The key of a part of a partitioned variable shares what becomes of the whole.
+    wholes = {part.entry: key for key, entry in entries.items() for part in entry.parts}
+    change_of = {}
+    for key, entry in entries.items():
+        old = conversion.sources[wholes.get(entry, key)]
+        change_of[key] = changes.of(old, every[old])
     # What has to be written once: each place in the data files with what becomes of it there.
     pieces: dict[tuple[TensorEntry, Change], tuple[TensorEntry, int]] = {}
-    for key, entry in entries.items():
+    for key, entry in sorted(entries.items(), key=lambda row: not row[1].parts):  # wholes first
         for number, stored in enumerate(entry.stored):
             pieces.setdefault((stored, change_of[key]), (entry, number))
     in_order = sorted(pieces, key=lambda piece: (piece[0].shard_id, piece[0].offset))

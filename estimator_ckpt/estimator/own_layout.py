@@ -1,28 +1,30 @@
 """The layout of a `tf.train.Checkpoint` that is the user's own.
 
     own = OwnLayout(checkpoint)
-    keys, graph = own.keys_and_graph(names, "dual")
+    var_list = own.match(var_list, is_chosen=True)
+    keys = own.keys(saved, "dual")
 
-The keys are TensorFlow's for that Checkpoint. What it does not reach is saved all the same.
+The keys are TensorFlow's for that Checkpoint. What it saves and what the Saver saves by name is
+matched by the variables, whatever they are called on either side; the names are the Saver's. What
+the Checkpoint does not reach is saved all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
 from estimator_ckpt import naming
+from estimator_ckpt.estimator.object_keys import ObjectKeys, Piece, piece_of
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.messages import logger
 from estimator_ckpt.naming.paths import variable_key
 
 _log = logger(__name__)
 _SHOWN = 10
-
-ObjectKeys = dict[str, tuple[str, ...]]
-"""{name: the keys that its tensor has}; more than one where several objects share it."""
+_PASSES_ON = ("Identity", "ReadVariableOp")
 
 
 class OwnLayout:
@@ -31,7 +33,6 @@ class OwnLayout:
     def __init__(self, checkpoint: Any):
         self._saveables, stored = internals.frozen_saveables(checkpoint)
         graph = naming.ObjectGraph.parse(stored)
-        self._names = graph.full_names
         self._graph, self._step_keys = graph.split_shared(naming.GLOBAL_STEP)
         counters = [
             naming.Leaf(path, naming.GLOBAL_STEP, variable_key(*path))
@@ -41,43 +42,105 @@ class OwnLayout:
         # As in the default layout: without the node of save_counter, assert_consumed() would fail.
         leaves = [*counters, naming.Leaf((naming.SAVE_COUNTER,))]
         self._graph = self._graph.with_leaves(leaves)
+        self._reached: dict[Piece, tuple[str, ...]] = {}
 
-    def add_untracked_by_name(self, var_list: Any) -> Any:
-        """Adds what the Checkpoint saves and a name-based Saver would not, under its own keys."""
-        known = set(var_list) if isinstance(var_list, dict) else set(map(_saved_name, var_list))
-        extra = {
-            saveable.name: saveable
-            for saveable in self._saveables
-            if any(self._names.get(spec.name) not in known for spec in saveable.specs)
+    def match(self, var_list: Any, *, is_chosen: bool) -> Any:
+        """Matches what the Checkpoint saves with what a name-based Saver saves.
+
+        Args:
+          var_list: what the Saver saves, as for `tf1.train.Saver`.
+          is_chosen: whether the job says so itself: what it leaves out is then not saved.
+
+        Returns:
+          The `var_list`, with what else the Checkpoint saves, under its own keys.
+        """
+        pieces = {
+            _origin(spec.tensor): piece_of(spec.name, spec.slice_spec)
+            for spec in internals.saved_specs(var_list)
         }
-        if isinstance(var_list, dict):
-            return {**var_list, **extra}
-        return [*var_list, *extra.values()]
-
-    def keys_and_graph(self, names: Sequence[str], to: str) -> tuple[ObjectKeys, bytes]:
-        """Returns {name: keys} for the names that the Checkpoint reaches, and the object graph."""
-        reached: ObjectKeys = {name: (name,) for name in names if naming.is_object_key(name)}
-        reached.update({name: (key,) for key, name in self._names.items()})
+        omitted = set()
+        if is_chosen:
+            omitted = {
+                _origin(spec.tensor) for spec in internals.saved_specs(internals.all_saveables())
+            }
+        left_out: list[str] = []
+        extra = {}
+        for saveable in self._saveables:
+            origins = {spec.name: _origin(spec.tensor) for spec in saveable.specs}
+            if origins.keys() and all(origin in pieces for origin in origins.values()):
+                for key, origin in origins.items():
+                    self._reach(pieces[origin], key)
+            elif any(origin in omitted for origin in origins.values()):
+                left_out += origins
+            else:
+                extra[saveable.name] = saveable
+                for key in origins:
+                    self._reach((key, ()), key)
         if self._step_keys:
-            reached[naming.GLOBAL_STEP] = (*reached.get(naming.GLOBAL_STEP, ()), *self._step_keys)
-        keys: ObjectKeys = {name: reached[name] for name in names if name in reached}
-        lost = [name for name in names if name not in keys]
-        if not lost:
-            return keys, self._graph.data
-        _log.warning(
-            "The tf.train.Checkpoint of this job reaches %d of its %d variables; "
-            "these are saved %s: %s",
-            len(keys),
-            len(names),
-            "by name only" if to == "dual" else "in 'var_list'",
-            ", ".join(lost[:_SHOWN]),
-        )
+            step = pieces.get(_origin(tf.convert_to_tensor(tf.compat.v1.train.get_global_step())))
+            if step is None:
+                left_out += self._step_keys
+            else:
+                self._reach(step, *self._step_keys)
+        named = {key: name for (name, _), keys in self._reached.items() for key in keys}
+        for key in extra:
+            named.pop(key, None)
+        self._graph = self._graph.without(set(left_out)).with_names(named)
+        return {**var_list, **extra} if isinstance(var_list, dict) else [*var_list, *extra.values()]
+
+    def keys(self, saved: Iterable[Any], to: str) -> ObjectKeys:
+        """Returns the keys of what is saved, and the object graph.
+
+        Args:
+          saved: the tensors, each with a name and a slice.
+          to: the format.
+        """
+        pieces: dict[str, set[Piece]] = {}
+        for each in saved:
+            piece = piece_of(each.name, each.slice_spec)
+            pieces.setdefault(each.name, set()).add(piece)
+        keys = {
+            piece: self._reached[piece]
+            for of_one in pieces.values()
+            for piece in of_one
+            if piece in self._reached
+        }
+        lost = sorted(name for name, of_one in pieces.items() if not of_one <= keys.keys())
+        in_parts = [name for name, of_one in pieces.items() if (name, ()) not in of_one]
+        if lost:
+            _log.warning(
+                "The tf.train.Checkpoint of this job reaches %d of its %d variables; "
+                "these are saved %s: %s",
+                len(pieces) - len(lost),
+                len(pieces),
+                "by name only" if to == "dual" else "in 'var_list'",
+                ", ".join(lost[:_SHOWN]),
+            )
         if to == "dual":
-            return keys, self._graph.data
+            return ObjectKeys(keys, self._graph.data)
         layout = naming.Layout(step=None)
-        keys.update({name: (layout.key(name),) for name in lost})
-        leaves = [naming.Leaf(layout.path(name), name, layout.key(name)) for name in lost]
-        return keys, self._graph.with_leaves(leaves).data
+        added = sorted({*lost, *in_parts})  # of parts alone, no name could be told
+        keys.update({(name, ()): (layout.key(name),) for name in added})
+        leaves = [naming.Leaf(layout.path(name), name, layout.key(name)) for name in added]
+        return ObjectKeys(keys, self._graph.with_leaves(leaves).data)
+
+    def _reach(self, piece: Piece, *keys: str) -> None:
+        self._reached[piece] = (*self._reached.get(piece, ()), *keys)
+
+
+def _origin(tensor: Any) -> object:
+    """Identifies what a tensor is read from: a variable, or what else an op makes its value of."""
+    tensor = _source(tensor)
+    if not tensor.op.inputs:
+        return tensor.name
+    sources = tuple(_source(each).name for each in tensor.op.inputs)
+    return tensor.op.type, tensor.value_index, sources
+
+
+def _source(tensor: Any) -> Any:
+    while tensor.op.type in _PASSES_ON:
+        tensor = tensor.op.inputs[0]
+    return tensor
 
 
 def _untracked_counters(checkpoint: Any, graph: naming.ObjectGraph) -> list[tuple[str, ...]]:
@@ -92,9 +155,3 @@ def _untracked_counters(checkpoint: Any, graph: naming.ObjectGraph) -> list[tupl
         if internals.counts_in(trackable, step)
         and all(child is not step for child in tf.train.TrackableView.children(trackable).values())
     ]
-
-
-def _saved_name(saveable: Any) -> str:
-    if isinstance(saveable, internals.BulkSaverBuilder.SaveableObject):
-        return str(saveable.name)
-    return internals.logical_name(saveable)

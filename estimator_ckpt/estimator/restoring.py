@@ -1,21 +1,23 @@
 """Finds what a graph wants to restore in a checkpoint of any format.
 
-    keys = find_keys(checkpoint, [[Read("dnn/kernel", "", shape), ...]], object_keys)
+    sources = find_sources(checkpoint, [[Read("dnn/kernel", "", shape), ...]], object_keys)
 
 Names and shapes are compared with the index before anything is restored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from estimator_ckpt.bundle.slice_spec import parse_slice_spec
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit
 from estimator_ckpt.errors import VariableMismatchError
+from estimator_ckpt.estimator.object_keys import ObjectKeys, piece_of
 from estimator_ckpt.messages import listed, logger, nearest, without_averages
 
 _log = logger(__name__)
@@ -43,39 +45,45 @@ class Read(NamedTuple):
     shape: Any
 
 
-def find_keys(
+Source = tuple[str, str]
+"""A key, and the slice of what is stored there; "" for all of it."""
+
+
+def find_sources(
     checkpoint: Checkpoint,
     groups: Sequence[Sequence[Read]],
-    object_keys: Mapping[str, Sequence[str]],
+    object_keys: ObjectKeys,
     *,
     reshape: bool = False,
     exports: bool = False,
-) -> list[list[str]]:
+) -> list[list[Source]]:
     """Finds the key of each tensor to restore, and makes sure of its shape.
 
     Args:
       checkpoint: of any format.
       groups: the tensors that each RestoreV2 op reads.
-      object_keys: {name: keys} of the layout that this job saves.
+      object_keys: of the layout that this job saves.
       reshape: whether a tensor may have another shape in the checkpoint.
       exports: whether one that has is only warned of: TensorFlow's own Saver puts it into a
         SavedModel as it is, if the variable is no reference.
 
     Returns:
-      Their keys, group by group.
+      Their keys and slices, group by group.
 
     Raises:
       MissingVariablesError: the checkpoint lacks some.
       ShapeMismatchError: some have other shapes in it.
     """
-    keys = KeyFinder(checkpoint, object_keys)
+    finder = _KeyFinder(checkpoint, object_keys)
+    found = [[finder.source(read) for read in group] for group in groups]
     reads = [read for group in groups for read in group]
-    missing = sorted({read.name for read in reads if keys.find(read.name) is None})
+    sources = [source for group in found for source in group]
+    missing = sorted({read.name for read, source in zip(reads, sources) if source is None})
     if missing:
-        raise MissingVariablesError(_missing_message(checkpoint, keys, missing, reads))
+        raise MissingVariablesError(_missing_message(checkpoint, finder, missing, reads))
     if not reshape:
-        _require_equal_shapes(checkpoint, keys, reads, exports=exports)
-    return [[keys.find(read.name) or "" for read in group] for group in groups]
+        _require_equal_shapes(checkpoint, reads, sources, exports=exports)
+    return [[source for source in group if source is not None] for group in found]
 
 
 def static_shape(spec: Any) -> Any:
@@ -88,26 +96,38 @@ def static_shape(spec: Any) -> Any:
 
 def slice_shape(slice_spec: str) -> tf.TensorShape:
     """Returns the shape of the whole that a slice is of, as in SaveV2: `10 4 0,5:-`."""
-    return tf.TensorShape([int(size) for size in slice_spec.split(" ")[:-1]])
+    return tf.TensorShape(parse_slice_spec(slice_spec)[0])
 
 
-class KeyFinder:
+def _part_shape(slice_spec: str) -> tf.TensorShape:
+    sizes, extents = parse_slice_spec(slice_spec)
+    return tf.TensorShape(
+        [size if each.length < 0 else each.length for size, each in zip(sizes, extents)]
+    )
+
+
+class _KeyFinder:
     """Finds tensors by their name-based names in a checkpoint of any format."""
 
-    def __init__(self, checkpoint: Checkpoint, object_keys: Mapping[str, Sequence[str]]):
+    def __init__(self, checkpoint: Checkpoint, object_keys: ObjectKeys):
         self._checkpoint = checkpoint
         self._entries = checkpoint.index.entries
         self._object_keys = object_keys
         self._own: dict[str, str] | None = None
 
-    def find(self, name: str) -> str | None:
-        """Returns the key: the name itself, the key of our layout, or of the checkpoint's own."""
+    def source(self, read: Read) -> Source | None:
+        """Returns where a tensor is: under the key of the whole, or of the part that is wanted."""
+        name, slice_spec, _ = read
         if name in self._entries:
-            return name
-        for key in self._object_keys.get(name, ()):
-            if key in self._entries:
-                return key
-        return self.by_name.get(name)
+            return name, slice_spec
+        candidates = [(key, slice_spec) for key in self._object_keys.of(name)]
+        if slice_spec:
+            candidates += [(key, "") for key in self._object_keys.of(*piece_of(name, slice_spec))]
+        for candidate in candidates:
+            if candidate[0] in self._entries:
+                return candidate
+        found = self.by_name.get(name)
+        return None if found is None else (found, slice_spec)
 
     @property
     def by_name(self) -> dict[str, str]:
@@ -128,12 +148,18 @@ class KeyFinder:
 
 
 def _require_equal_shapes(
-    checkpoint: Checkpoint, keys: KeyFinder, reads: Sequence[Read], *, exports: bool
+    checkpoint: Checkpoint,
+    reads: Sequence[Read],
+    sources: Sequence[Source | None],
+    *,
+    exports: bool,
 ) -> None:
     wrong = {}
-    for read in reads:
-        entry = checkpoint.index.entries[keys.find(read.name) or ""]
-        shape = None if read.shape.rank is None else read.shape.as_list()
+    for read, source in zip(reads, sources):
+        key, slice_spec = source or ("", "")
+        entry = checkpoint.index.entries[key]
+        wanted = read.shape if slice_spec == read.slice_spec else _part_shape(read.slice_spec)
+        shape = None if wanted.rank is None else wanted.as_list()
         if (reason := misfit(entry, shape)) is not None:
             wrong[read.name] = f"'{read.name}': {reason}"
     if wrong and exports:
@@ -152,7 +178,7 @@ def _require_equal_shapes(
 
 
 def _missing_message(
-    checkpoint: Checkpoint, keys: KeyFinder, missing: Sequence[str], reads: Sequence[Read]
+    checkpoint: Checkpoint, keys: _KeyFinder, missing: Sequence[str], reads: Sequence[Read]
 ) -> str:
     wanted = {read.name for read in reads}
     unused = sorted(set(keys.by_name) - wanted)

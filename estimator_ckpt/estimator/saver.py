@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from estimator_ckpt import naming
-from estimator_ckpt.bundle import BundleIndex, TensorEntry
+from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.bundle.strings import string_scalar
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
@@ -29,8 +28,9 @@ from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
 from estimator_ckpt.estimator.background.worker import Background
-from estimator_ckpt.estimator.own_layout import ObjectKeys, OwnLayout
-from estimator_ckpt.estimator.restoring import find_keys
+from estimator_ckpt.estimator.object_keys import ObjectKeys, default_keys
+from estimator_ckpt.estimator.own_layout import OwnLayout
+from estimator_ckpt.estimator.restoring import find_sources
 from estimator_ckpt.estimator.save_call import (
     SaveCall,
     checked_save_call,
@@ -90,9 +90,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._wanted = var_list
         self._format = checkpoint_format
         self.checkpoint = checkpoint
-        self._layout = naming.Layout()
-        self._object_keys: ObjectKeys = {}
-        self._graph_bytes = b""
+        self._object_keys = ObjectKeys({})
         self._has_recovered = False
         self._graph: Any = None
         self.model_dir: str | None = None
@@ -129,18 +127,19 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._var_list = internals.all_saveables() if self._wanted is None else self._wanted
         own = OwnLayout(self.checkpoint) if self.checkpoint is not None else None
         if own:
-            self._var_list = own.add_untracked_by_name(self._var_list)
+            self._var_list = own.match(self._var_list, is_chosen=self._wanted is not None)
         super().build()
         if self._is_empty:
             return
         if not self._builds.saves:  # the Saver was made with `saver_def`
             self._builds.find(self.saver_def)
-        names = sorted(self._builds.saved_names)
+        saved = [
+            each for group in self._builds.saves for each in group if each.name != OBJECT_GRAPH_KEY
+        ]
         if own:
-            self._object_keys, self._graph_bytes = own.keys_and_graph(names, self._format)
+            self._object_keys = own.keys(saved, self._format)
         else:
-            self._object_keys = {name: (self._layout.key(name),) for name in names}
-            self._graph_bytes = self._layout.object_graph(names, save_counter=False).data
+            self._object_keys = default_keys({each.name for each in saved})
         if self.async_save:
             self._snapshot = self._make_snapshot_op()
 
@@ -321,15 +320,16 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             super().restore(sess, prefix)  # says what is wrong, or reads TensorFlow's V1 files
             return
         checkpoint = open_checkpoint(prefix, require_data=False)
-        groups = [reads for _, reads in self._builds.restores]
-        keys = find_keys(
+        groups = [reads for _, _, reads in self._builds.restores]
+        sources = find_sources(
             checkpoint, groups, self._object_keys, reshape=self._reshape, exports=exports
         )
-        require_data(checkpoint, {key for group in keys for key in group})
-        feed: dict[Any, Any] = {
-            names.name: np.array(found, dtype=object)  # sess may be of another graph with such ops
-            for (names, _), found in zip(self._builds.restores, keys)
-        }
+        require_data(checkpoint, {key for group in sources for key, _ in group})
+        feed: dict[Any, Any] = {}
+        for (names, slices, _), found in zip(self._builds.restores, sources):
+            # By name, as sess may be of another graph with such ops.
+            feed[names.name] = np.array([key for key, _ in found], dtype=object)
+            feed[slices.name] = np.array([slice_spec for _, slice_spec in found], dtype=object)
         _log.info("Restoring parameters from %s", prefix)
         feed[self.saver_def.filename_tensor_name] = prefix
         with told_as_damage(prefix):
@@ -369,7 +369,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
                 index, paths = self._save_tensors(sess, os.path.join(staging, base))
             else:
                 index, paths = snapshot.write(staging, prefix)
-            index, shards = self._with_graph(self._in_format(index), paths)
+            index, shards = self._with_graph(self._object_keys.add_to(index, self._format), paths)
             # Where a job begins again, it saves what it has just restored: readers keep that.
             if not is_there(prefix, index, shards):
                 publish(prefix, index, shards, overwrite=True)
@@ -395,26 +395,15 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self._format == "tf1":
             return index, shards
         if files.is_remote(paths[-1]):
-            data, entry = string_scalar(self._graph_bytes, len(shards), 0)
+            data, entry = string_scalar(self._object_keys.graph, len(shards), 0)
             shards.append(Shard(data=data))
         else:
-            data, entry = string_scalar(self._graph_bytes, len(shards) - 1, files.size(paths[-1]))
+            data, entry = string_scalar(
+                self._object_keys.graph, len(shards) - 1, files.size(paths[-1])
+            )
             files.append(paths[-1], data, sync=self.sync_data)
         entries = {**index.entries, OBJECT_GRAPH_KEY: entry}
         return BundleIndex(entries, len(shards), index.producer), shards
-
-    def _in_format(self, by_name: BundleIndex) -> BundleIndex:
-        """Gives the index that TensorFlow wrote the keys of this Saver's format."""
-        entries: dict[str, TensorEntry] = {}
-        for name, entry in by_name.entries.items():
-            if name == OBJECT_GRAPH_KEY:  # of ops that an earlier version made
-                continue
-            keys = self._object_keys.get(name, ())
-            if self._format != "tf1":
-                entries.update(dict.fromkeys(keys, entry))
-            if not keys or (self._format != "tf2" and name not in keys):
-                entries[name] = entry
-        return BundleIndex(entries, by_name.num_shards, by_name.producer)
 
 
 def _is_chief() -> bool:

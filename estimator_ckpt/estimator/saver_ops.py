@@ -15,23 +15,21 @@ import tensorflow as tf
 from estimator_ckpt.estimator.background.snapshot import Saved
 from estimator_ckpt.estimator.restoring import Read, slice_shape, static_shape
 from estimator_ckpt.live import tensorflow_internals as internals
-from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 
 class OpsBuilder(internals.BulkSaverBuilder):
-    """Makes a Saver's ops, and remembers the tensors that have the names of what is restored."""
+    """Makes a Saver's ops, and remembers the tensors that say what is restored."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.saved_names: set[str] = set()
         self.saves: list[list[Saved]] = []  # one for each SaveV2 op, and so for each data file
-        self.restores: list[tuple[Any, list[Read]]] = []
+        # one for each RestoreV2 op: the tensors that name what it reads, and slices of that
+        self.restores: list[tuple[Any, Any, list[Read]]] = []
 
     def save_op(self, filename_tensor: Any, saveables: Sequence[Any]) -> Any:
         """Makes the op that writes a data file."""
         specs = [spec for saveable in saveables for spec in saveable.specs]
         saved = [Saved(spec.name, spec.slice_spec, spec.tensor) for spec in specs]
-        self.saved_names.update(spec.name for spec in specs)
         self.saves.append(saved)
         names, slices, tensors = zip(*saved)
         return tf.raw_ops.SaveV2(
@@ -41,17 +39,20 @@ class OpsBuilder(internals.BulkSaverBuilder):
     def bulk_restore(
         self, filename_tensor: Any, saveables: Any, preferred_shard: Any, restore_sequentially: Any
     ) -> Any:
-        """Makes the op that reads tensors, whose names can be fed."""
+        """Makes the op that reads tensors, whose names and slices can be fed."""
         del preferred_shard, restore_sequentially
         specs = [spec for saveable in saveables for spec in saveable.specs]
         reads = [Read(spec.name, spec.slice_spec, static_shape(spec)) for spec in specs]
         with tf.device("cpu:0"):
             names = tf.constant([read.name for read in reads], tf.string, name="restore_names")
-            self.restores.append((names, reads))
+            slices = tf.constant(
+                [read.slice_spec for read in reads], tf.string, name="restore_slices"
+            )
+            self.restores.append((names, slices, reads))
             return tf.raw_ops.RestoreV2(
                 prefix=filename_tensor,
                 tensor_names=names,
-                shape_and_slices=[read.slice_spec for read in reads],
+                shape_and_slices=slices,
                 dtypes=[spec.dtype for spec in specs],
             )
 
@@ -66,11 +67,11 @@ class OpsBuilder(internals.BulkSaverBuilder):
             names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
             saved = list(map(Saved, names, slices, operation.inputs[3:]))
             self.saves.append(saved)
-            self.saved_names.update(name for name in names if name != OBJECT_GRAPH_KEY)
         for operation in _reached(graph, saver_def.restore_op_name, "RestoreV2"):
             names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
             shapes = map(_restored_shape, slices, operation.outputs)
-            self.restores.append((operation.inputs[1], list(map(Read, names, slices, shapes))))
+            reads = list(map(Read, names, slices, shapes))
+            self.restores.append((operation.inputs[1], operation.inputs[2], reads))
 
 
 def _reached(graph: Any, name: str, kind: str) -> list[tf.Operation]:

@@ -19,6 +19,9 @@ from tensorflow.python.client.session import SessionInterface as SessionInterfac
 # one RestoreV2 for many tensors is not exported.
 from tensorflow.python.training.saver import BulkSaverBuilder as BulkSaverBuilder
 
+# What the `var_list` of a Saver stands for: the tensors, their names and slices.
+from tensorflow.python.training.saving import saveable_object_util
+
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 
 # What of a Saver's constructor arguments is readable afterwards, all but what is saved.
@@ -91,6 +94,15 @@ def all_saveables() -> list[Any]:
     graph_keys = tf.compat.v1.GraphKeys
     others = tf.compat.v1.get_collection(graph_keys.SAVEABLE_OBJECTS)
     return [*tf.compat.v1.global_variables(), *others]
+
+
+def saved_specs(var_list: Any) -> list[Any]:
+    """Returns what a `tf1.train.Saver` saves for its `var_list`: specs with name, slice, tensor."""
+    by_name = (
+        var_list if isinstance(var_list, dict) else saveable_object_util.op_list_to_dict(var_list)
+    )
+    saveables = saveable_object_util.validate_and_slice_inputs(by_name)
+    return [spec for saveable in saveables for spec in saveable.specs]
 
 
 def slice_info(variable: Any) -> Any:

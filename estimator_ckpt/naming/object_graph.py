@@ -214,6 +214,14 @@ class ObjectGraph:
         _grow(proto, leaves)
         return ObjectGraph(proto)
 
+    def with_names(self, names: Mapping[str, str]) -> ObjectGraph:
+        """Returns the graph with other full names, {key: name}."""
+        proto = self._copy()
+        for node in proto.nodes:
+            for attribute in node.attributes:
+                attribute.full_name = names.get(attribute.checkpoint_key, attribute.full_name)
+        return ObjectGraph(proto)
+
     def without(self, dropped: Collection[str]) -> ObjectGraph:
         """Takes saved values out.
 

@@ -159,8 +159,7 @@ class _Casts:
         self._format = account.format
         self._to = to
         self._names = account.name_of
-        entries = checkpoint.index.entries
-        self.entries = {name: entries[key] for key, name in self._names.items()}
+        self.entries = {name: account.entry(name) for name in account.key_of}
         wanted.checked(self.entries)
         self.kept: dict[str, str] = {}
         for name, entry in self.entries.items():

@@ -2,9 +2,11 @@
 
 import jobs
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from estimator_ckpt import convert, describe, wrap_model_fn
+from estimator_ckpt import CheckpointSaver, convert, describe, verify, wrap_model_fn
+from estimator_ckpt.checkpoint import open_checkpoint
 
 tf1 = tf.compat.v1
 
@@ -60,3 +62,94 @@ def test_a_step_of_two_keys_is_one_variable_by_name(tmp_path):
     np.testing.assert_array_equal(
         values["dense/kernel"], tf.train.load_variable(prefix, "model/kernel" + jobs.VALUE)
     )
+
+
+def _job_with_saver(make_saver, model_dir, times=2, **wrapped_with):
+    """Trains a job that has a Saver of its own, and objects by `checkpoint_fn`."""
+
+    def model_fn(features, labels, mode):
+        spec = jobs.adam_model_fn(features, labels, mode)
+        saver = make_saver({v.op.name: v for v in tf1.global_variables()})
+        scaffold = tf1.train.Scaffold(saver=saver, init_op=tf1.global_variables_initializer())
+        return spec._replace(scaffold=scaffold)
+
+    def checkpoint_fn(variables, step):
+        net = tf.train.Checkpoint(kernel=variables["layer/w"], bias=variables["layer/b"])
+        slots = tf.train.Checkpoint(m=variables["layer/w/Adam"])
+        return tf.train.Checkpoint(net=net, slots=slots, step=step)
+
+    wrapped = wrap_model_fn(model_fn, checkpoint_fn=checkpoint_fn, **wrapped_with)
+    for _ in range(times):
+        jobs.make_estimator(wrapped, model_dir).train(jobs.same_batch_input_fn, steps=2)
+    return tf.train.latest_checkpoint(str(model_dir))
+
+
+def _mapped(variables):
+    return tf1.train.Saver({name.replace("layer", "net/fc"): v for name, v in variables.items()})
+
+
+def _chosen(variables):
+    names = ("layer/w", "layer/b", "global_step")
+    return tf1.train.Saver([variables[name] for name in names])
+
+
+def _load_net(prefix):
+    net = tf.train.Checkpoint(kernel=tf.Variable(tf.zeros([4, 3])), bias=tf.Variable(tf.zeros([3])))
+    step = tf.Variable(0, dtype=tf.int64)
+    tf.train.Checkpoint(net=net, step=step).read(prefix).assert_existing_objects_matched()
+    return net.kernel.numpy(), net.bias.numpy(), step.numpy()
+
+
+@pytest.mark.parametrize("checkpoint_format", ["dual", "tf2"])
+def test_a_name_map_and_objects_are_matched_by_variable(tmp_path, checkpoint_format):
+    tf1_dir = str(tmp_path / "tf1")
+    prefix = _job_with_saver(
+        _mapped, tmp_path / "job", checkpoint_format=checkpoint_format, tf1_dir=tf1_dir
+    )
+    named = jobs.values(tf.train.latest_checkpoint(tf1_dir))
+    expected = {"net/fc/w", "net/fc/b", "beta1_power", "beta2_power", "global_step"}
+    expected |= {f"net/fc/{name}/{slot}" for name in "wb" for slot in ("Adam", "Adam_1")}
+    assert set(named) == expected
+    assert {row.name for row in describe(prefix).variables} == expected
+    kernel, bias, step = _load_net(prefix)
+    np.testing.assert_array_equal(kernel, named["net/fc/w"])
+    np.testing.assert_array_equal(bias, named["net/fc/b"])
+    assert step == 4
+    stored = [entry[2:5] for entry in open_checkpoint(prefix).index.entries.values()]
+    assert len(set(stored)) == len(expected) + 1  # each variable once, and the object graph
+
+
+@pytest.mark.parametrize("checkpoint_format", ["dual", "tf2"])
+def test_what_a_saver_leaves_out_is_not_saved_for_an_object(tmp_path, checkpoint_format):
+    prefix = _job_with_saver(_chosen, tmp_path / "job", 1, checkpoint_format=checkpoint_format)
+    assert len(describe(prefix).variables) == 3
+    assert not [key for key in jobs.keys(prefix) if "Adam" in key or "slots" in key]
+    assert verify(prefix).findings == ()
+    assert _load_net(prefix)[2] == 2
+
+
+def test_a_step_that_a_saver_leaves_out(tmp_path):
+    prefix = _job_with_saver(
+        lambda variables: tf1.train.Saver([variables["layer/w"], variables["layer/b"]]),
+        tmp_path / "job",
+        times=1,
+    )
+    assert {row.name for row in describe(prefix).variables} == {"layer/w", "layer/b"}
+    assert verify(prefix).findings == ()
+
+
+def test_a_table_that_both_sides_have_is_stored_once(tmp_path):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1, name="t")
+        insert = table.insert(tf.constant(["a"]), tf.constant([7], tf.int64))
+        saver = CheckpointSaver("dual", checkpoint=tf.train.Checkpoint(held=table))
+        saver.build()
+        session.run(insert)
+        prefix = saver.save(session, str(tmp_path / "model"))
+        assert {row.name for row in describe(prefix).variables} == {"t-keys", "t-values"}
+        session.run(table.remove(tf.constant(["a"])))
+        saver.restore(session, prefix)
+        assert session.run(table.lookup(tf.constant(["a"]))) == [7]
+    table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    tf.train.Checkpoint(held=table).read(prefix).assert_existing_objects_matched()
+    assert table.lookup(tf.constant(["a"])).numpy() == [7]

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from estimator_ckpt.bundle import BundleIndex, Extent, TensorEntry, TensorPart, dtypes
+from estimator_ckpt.bundle import BundleIndex, TensorEntry, TensorPart, dtypes
+from estimator_ckpt.bundle.slice_spec import parse_slice_spec
 from estimator_ckpt.checkpoint.arrays import numpy_dtype
 from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.estimator.background.arena import Arena
@@ -140,24 +141,11 @@ class Snapshot:
         else:
             entry = shard.append(number, array.shape, _buffers(array))
         if saved.slice_spec:
-            shape, extents = _parse_slice_spec(saved.slice_spec)
+            shape, extents = parse_slice_spec(saved.slice_spec)
             whole = entries.get(saved.name, TensorEntry(number, shape, shard_id=entry.shard_id))
             parts = (*whole.parts, TensorPart(extents, entry))
             entry = whole._replace(parts=parts)
         entries[saved.name] = entry
-
-
-def _parse_slice_spec(spec: str) -> tuple[tuple[int, ...], tuple[Extent, ...]]:
-    """Parses what SaveV2 takes for a part, `10 4 0,5:-`: the whole's shape, and the slice.
-
-    Source: `ParseShapeAndSlice` in TensorFlow's `core/util/saved_tensor_slice_util.cc`.
-    """
-    *sizes, slices = spec.split(" ")
-    extents = [
-        Extent(0, -1) if each == "-" else Extent(*map(int, each.split(",")))
-        for each in slices.split(":")
-    ]
-    return tuple(map(int, sizes)), tuple(extents)
 
 
 def _pieces(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
