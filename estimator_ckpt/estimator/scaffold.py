@@ -38,11 +38,15 @@ class CheckpointScaffold(tf.compat.v1.train.Scaffold):
 
     checkpoint_saver: Any = None
     """What saves and restores once the graph is finalized."""
+    is_default: bool = False
+    """Whether it takes the place of the default saver, which finalizing puts where hooks look."""
 
     def finalize(self) -> Any:
         """Puts the Saver in its place, then finalizes the graph."""
         if self.checkpoint_saver is not None:
             internals.set_scaffold_saver(self, self.checkpoint_saver)
+            if self.is_default:
+                _collect(self.checkpoint_saver)
         return super().finalize()
 
 
@@ -83,12 +87,11 @@ def checkpoint_scaffold(
         saver.sync_data = True
     elif sync_data:
         _log.warning("sync_data has no effect: this job's saver is of its own kind")
+    if scaffold.saver is None:
+        _collect(saver)
     if not isinstance(saver, CheckpointSaver) or tf.distribute.has_strategy():
         internals.set_scaffold_saver(scaffold, saver)
         return scaffold
-    collected = tf.compat.v1.get_collection_ref(_SAVERS)
-    if scaffold.saver is None and not collected:
-        collected.append(saver)  # where hooks look for a default saver
     scaffold.__class__ = _checkpoint_class(scaffold.__class__)
     scaffold.checkpoint_saver = saver
     checkpoint = saver.checkpoint or _default_checkpoint(variables, step)
@@ -113,18 +116,19 @@ def restoring_scaffold(scaffold: Any, config: Any, *, evaluates: bool) -> Any:
     saver = take_over_saver("tf1", scaffold, config)
     if isinstance(saver, CheckpointSaver):
         saver.may_export = True
-    collected = tf.compat.v1.get_collection_ref(_SAVERS)
-    if scaffold.saver is not None or not (evaluates or saver in collected):
+    if scaffold.saver is not None:
         internals.set_scaffold_saver(scaffold, saver)
-    elif not evaluates:
-        # TensorFlow looks for a saver in that collection everywhere but in an export.
+    elif evaluates:
+        _collect(saver)
+    else:
+        exporter = saver
+        if saver in tf.compat.v1.get_collection(_SAVERS):
+            # TensorFlow looks for a saver in that collection everywhere but in an export.
+            exporter = CheckpointSaver("tf1", **_options_of(config))
+            exporter.may_export = True
         scaffold.__class__ = _checkpoint_class(scaffold.__class__)
-        scaffold.checkpoint_saver = saver
-        exporter = CheckpointSaver("tf1", **_options_of(config))
-        exporter.may_export = True
+        scaffold.checkpoint_saver, scaffold.is_default = saver, True
         internals.set_scaffold_saver(scaffold, exporter)
-    elif saver not in collected:
-        collected.append(saver)
     return scaffold
 
 
@@ -193,6 +197,13 @@ def _checkpoint_class(scaffold_class: type) -> type:
     if issubclass(scaffold_class, CheckpointScaffold):
         return scaffold_class
     return type(f"Checkpoint{scaffold_class.__name__}", (CheckpointScaffold, scaffold_class), {})
+
+
+def _collect(saver: Any) -> None:
+    """Puts a default saver into the SAVERS collection, where hooks look for it."""
+    collected = tf.compat.v1.get_collection_ref(_SAVERS)
+    if not collected:
+        collected.append(saver)
 
 
 def _options_of(config: Any) -> dict[str, Any]:
