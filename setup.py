@@ -36,6 +36,7 @@ TEST = [
     *EXAMPLES,
     *SAFETENSORS,
     *FUZZ,
+    "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
     "hypothesis>=6.80",
     "import-linter>=2.0",
     "mypy>=1.11,<2",

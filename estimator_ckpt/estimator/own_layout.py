@@ -25,6 +25,7 @@ from estimator_ckpt.naming.paths import variable_key
 _log = logger(__name__)
 _SHOWN = 10
 _PASSES_ON = ("Identity", "ReadVariableOp")
+_DEPTH = 4  # of replicas' values a mean is made, of a table an export
 
 
 class OwnLayout:
@@ -128,19 +129,20 @@ class OwnLayout:
         self._reached[piece] = (*self._reached.get(piece, ()), *keys)
 
 
-def _origin(tensor: Any) -> object:
-    """Identifies what a tensor is read from: a variable, or what else an op makes its value of."""
-    tensor = _source(tensor)
-    if not tensor.op.inputs:
+def _origin(tensor: Any, depth: int = _DEPTH) -> object:
+    """Identifies what a tensor is read from: a variable, or what a few ops make of some.
+
+    Each side has made its own ops to read the same.
+    """
+    operation = tensor.op
+    if operation.type in _PASSES_ON:
+        return _origin(operation.inputs[0], depth)
+    if operation.type == "Const":
+        return operation.get_attr("value").SerializeToString()
+    if not (depth and operation.inputs):
         return tensor.name
-    sources = tuple(_source(each).name for each in tensor.op.inputs)
-    return tensor.op.type, tensor.value_index, sources
-
-
-def _source(tensor: Any) -> Any:
-    while tensor.op.type in _PASSES_ON:
-        tensor = tensor.op.inputs[0]
-    return tensor
+    origins = tuple(_origin(each, depth - 1) for each in operation.inputs)
+    return operation.type, tensor.value_index, origins
 
 
 def _untracked_counters(checkpoint: Any, graph: naming.ObjectGraph) -> list[tuple[str, ...]]:

@@ -124,7 +124,11 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self._is_built:
             return
         self._graph = tf.compat.v1.get_default_graph()
-        self._var_list = internals.all_saveables() if self._wanted is None else self._wanted
+        self._var_list = (
+            internals.all_saveables()
+            if self._wanted is None
+            else internals.with_replicas(self._wanted)
+        )
         own = OwnLayout(self.checkpoint) if self.checkpoint is not None else None
         if own:
             self._var_list = own.match(self._var_list, is_chosen=self._wanted is not None)

@@ -23,6 +23,7 @@ from tensorflow.python.training.saver import BulkSaverBuilder as BulkSaverBuilde
 from tensorflow.python.training.saving import saveable_object_util
 
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
+from estimator_ckpt.naming.paths import VARIABLE_VALUE
 
 # What of a Saver's constructor arguments is readable afterwards, all but what is saved.
 _SAVER_OPTIONS = (
@@ -94,6 +95,21 @@ def all_saveables() -> list[Any]:
     graph_keys = tf.compat.v1.GraphKeys
     others = tf.compat.v1.get_collection(graph_keys.SAVEABLE_OBJECTS)
     return [*tf.compat.v1.global_variables(), *others]
+
+
+def with_replicas(var_list: Any) -> Any:
+    """Returns a Saver's `var_list` in which mirrored variables have the names that it gives them.
+
+    A Saver that is not built within a replica takes such variables in a list, but not by a name.
+    """
+    if not isinstance(var_list, dict):
+        return var_list
+    return {
+        name: variable._gather_saveables_for_checkpoint()[VARIABLE_VALUE](name)
+        if isinstance(variable, tf.distribute.DistributedValues)
+        else variable
+        for name, variable in var_list.items()
+    }
 
 
 def saved_specs(var_list: Any) -> list[Any]:

@@ -59,6 +59,12 @@ def test_a_saving_hook_of_the_users_own_saves_the_job(tmp_path, name, how):
     found = describe(estimator.latest_checkpoint())
     assert found.step == 4
     assert found.format == ("tf1" if how == "raw" else "dual")
+    events = [
+        event.WhichOneof("what")
+        for path in sorted(tmp_path.glob("events.*"))
+        for event in tf1.train.summary_iterator(str(path))
+    ]
+    assert events.count("graph_def") == 3  # of two runs, raw too
 
 
 @pytest.mark.parametrize("how", ["raw", "dual"])
