@@ -14,17 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from estimator_ckpt.bundle import BundleIndex
-from estimator_ckpt.bundle.strings import string_scalar
-from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
-from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
 from estimator_ckpt.estimator.background.worker import Background
@@ -39,6 +36,12 @@ from estimator_ckpt.estimator.save_call import (
     path_text,
 )
 from estimator_ckpt.estimator.saver_ops import OpsBuilder
+from estimator_ckpt.estimator.writing import (
+    PublishingSession,
+    WrittenTensors,
+    flush_state,
+    write_checkpoint,
+)
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.data_loss import told_as_damage
 from estimator_ckpt.messages import logger
@@ -286,11 +289,13 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
 
     def _save(self, sess: Any, snapshot: Snapshot | None, call: SaveCall) -> Any:
         """Does what `tf1.train.Saver.save` does, with what is in the session or in a snapshot."""
-        session = _PublishingSession(sess, self, snapshot)
+        session = PublishingSession(
+            sess, self.saver_def, lambda prefix: self.write(sess, prefix, snapshot)
+        )
         with sess.graph.as_default():
             path = super().save(session, call.path, call.step, **call.options)
         if path is not None and call.state_file is not None:
-            _flush_state(path, call.state_file)
+            flush_state(path, call.state_file)
             if self._is_the_jobs(call):
                 for announce in self.after_save:
                     announce(sess, path)
@@ -366,20 +371,19 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
           prefix: of the checkpoint.
           snapshot: what to write; None for what is in the session now.
         """
-        base = os.path.basename(prefix)
         make_parent(prefix, sharded=self._sharded)
-        with files.staging_directory(prefix) as staging:
-            if snapshot is None:
-                index, paths = self._save_tensors(sess, os.path.join(staging, base))
-            else:
-                index, paths = snapshot.write(staging, prefix)
-            index, shards = self._with_graph(self._object_keys.add_to(index, self._format), paths)
-            # Where a job begins again, it saves what it has just restored: readers keep that.
-            if not is_there(prefix, index, shards):
-                publish(prefix, index, shards, overwrite=True)
 
-    def _save_tensors(self, sess: Any, prefix: str) -> tuple[BundleIndex, Sequence[str]]:
-        """Has TensorFlow write the data files; returns the index by name, and their paths."""
+        def write_tensors(staging: str) -> WrittenTensors:
+            if snapshot is not None:
+                return snapshot.write(staging, prefix)
+            return self._save_tensors(sess, os.path.join(staging, os.path.basename(prefix)))
+
+        write_checkpoint(
+            prefix, write_tensors, self._object_keys, self._format, sync_data=self.sync_data
+        )
+
+    def _save_tensors(self, sess: Any, prefix: str) -> WrittenTensors:
+        """Has TensorFlow write the data files."""
         feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: prefix}
         sess.run(self.saver_def.save_tensor_name, feed)
         written = open_checkpoint(prefix)
@@ -388,61 +392,6 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
                 files.sync(path)
         return written.index, written.shard_paths
 
-    def _with_graph(
-        self, index: BundleIndex, paths: Sequence[str]
-    ) -> tuple[BundleIndex, list[Shard]]:
-        """Adds the object graph: at the end of the last data file, or remote, in one of its own.
-
-        No op of the job's graph has it: what its `.meta` names is for Savers that write by name.
-        """
-        shards = [Shard(path=path, move=True) for path in paths]
-        if self._format == "tf1":
-            return index, shards
-        if files.is_remote(paths[-1]):
-            data, entry = string_scalar(self._object_keys.graph, len(shards), 0)
-            shards.append(Shard(data=data))
-        else:
-            data, entry = string_scalar(
-                self._object_keys.graph, len(shards) - 1, files.size(paths[-1])
-            )
-            files.append(paths[-1], data, sync=self.sync_data)
-        entries = {**index.entries, OBJECT_GRAPH_KEY: entry}
-        return BundleIndex(entries, len(shards), index.producer), shards
-
 
 def _is_chief() -> bool:
     return bool(tf.distribute.get_strategy().extended.should_checkpoint)
-
-
-def _flush_state(prefix: str, name: str) -> None:
-    """Flushes the state file, which TensorFlow writes without that, and the directory's names."""
-    directory = os.path.dirname(prefix)
-    path = os.path.join(directory, name)
-    if files.exists(path):
-        files.sync(path)
-        files.sync_directory(directory)
-
-
-class _PublishingSession(internals.SessionInterface):
-    """A session in which running the save op writes in the Saver's format."""
-
-    def __init__(self, session: Any, saver: CheckpointSaver, snapshot: Snapshot | None):
-        self._session = session
-        self._saver = saver
-        self._snapshot = snapshot
-
-    @property
-    def graph(self) -> Any:
-        return self._session.graph
-
-    @property
-    def sess_str(self) -> Any:
-        return self._session.sess_str
-
-    def run(self, fetches: Any, feed_dict: Any = None, **kwargs: Any) -> Any:
-        saver_def = self._saver.saver_def
-        if fetches != saver_def.save_tensor_name:
-            return self._session.run(fetches, feed_dict, **kwargs)
-        prefix = feed_dict[saver_def.filename_tensor_name]
-        self._saver.write(self._session, prefix, self._snapshot)
-        return prefix

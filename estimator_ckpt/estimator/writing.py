@@ -1,0 +1,118 @@
+"""Writes one checkpoint of a job: the tensors by name first, then the index of the wanted format.
+
+    write_checkpoint(prefix, write_tensors, object_keys, "dual", sync_data=False)
+    session = PublishingSession(session, saver.saver_def, write)    # for `tf1.train.Saver.save`
+
+When and what to save, and what is kept, is the business of `estimator_ckpt.estimator.saver`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from estimator_ckpt.bundle import BundleIndex
+from estimator_ckpt.bundle.strings import string_scalar
+from estimator_ckpt.checkpoint import Shard, publish
+from estimator_ckpt.checkpoint.publishing import is_there
+from estimator_ckpt.estimator.object_keys import ObjectKeys
+from estimator_ckpt.live.tensorflow_internals import SessionInterface
+from estimator_ckpt.naming import OBJECT_GRAPH_KEY
+from estimator_ckpt.storage import files
+
+WrittenTensors = tuple[BundleIndex, Sequence[str]]
+"""The index by name, and the paths of the data files."""
+
+
+def write_checkpoint(
+    prefix: str,
+    write_tensors: Callable[[str], WrittenTensors],
+    object_keys: ObjectKeys,
+    checkpoint_format: str,
+    *,
+    sync_data: bool,
+) -> None:
+    """Writes a checkpoint; it appears at once, and replaces one of its prefix.
+
+    Args:
+      prefix: of the checkpoint.
+      write_tensors: writes the data files into a directory, and returns the index by name and
+        their paths.
+      object_keys: the keys among the objects, and the object graph.
+      checkpoint_format: "tf1", "tf2" or "dual".
+      sync_data: whether data is flushed to the disk before the checkpoint appears.
+
+    Raises:
+      CheckpointWriteError: the file system refused.
+    """
+    with files.staging_directory(prefix) as staging:
+        by_name, paths = write_tensors(staging)
+        index = object_keys.add_to(by_name, checkpoint_format)
+        shards = [Shard(path=path, move=True) for path in paths]
+        if checkpoint_format != "tf1":
+            index, shards = _with_graph(index, paths, object_keys.graph, sync_data=sync_data)
+        # Where a job begins again, it saves what it has just restored: readers keep that.
+        if not is_there(prefix, index, shards):
+            publish(prefix, index, shards, overwrite=True)
+
+
+def _with_graph(
+    index: BundleIndex, paths: Sequence[str], graph: bytes, *, sync_data: bool
+) -> tuple[BundleIndex, list[Shard]]:
+    """Adds the object graph: at the end of the last data file, or remote, in one of its own.
+
+    No op of the job's graph has it: what its `.meta` names is for Savers that write by name.
+    """
+    shards = [Shard(path=path, move=True) for path in paths]
+    if files.is_remote(paths[-1]):
+        data, entry = string_scalar(graph, len(shards), 0)
+        shards.append(Shard(data=data))
+    else:
+        data, entry = string_scalar(graph, len(shards) - 1, files.size(paths[-1]))
+        files.append(paths[-1], data, sync=sync_data)
+    entries = {**index.entries, OBJECT_GRAPH_KEY: entry}
+    return BundleIndex(entries, len(shards), index.producer), shards
+
+
+def flush_state(prefix: str, name: str) -> None:
+    """Flushes the state file, which TensorFlow writes without that, and the directory's names."""
+    directory = os.path.dirname(prefix)
+    path = os.path.join(directory, name)
+    if files.exists(path):
+        files.sync(path)
+        files.sync_directory(directory)
+
+
+class PublishingSession(SessionInterface):
+    """A session in which running the save op of a Saver writes in the Saver's own way."""
+
+    def __init__(self, session: Any, saver_def: Any, write: Callable[[str], None]):
+        """Creates a session.
+
+        Args:
+          session: a Session, which does all else.
+          saver_def: the `SaverDef` that names the save op.
+          write: writes the checkpoint of a prefix.
+        """
+        self._session = session
+        self._saver_def = saver_def
+        self._write = write
+
+    @property
+    def graph(self) -> Any:
+        """The graph of the session."""
+        return self._session.graph
+
+    @property
+    def sess_str(self) -> Any:
+        """As of the session."""
+        return self._session.sess_str
+
+    def run(self, fetches: Any, feed_dict: Any = None, **kwargs: Any) -> Any:
+        """Writes if it is asked for the save op; passes on what else is asked for."""
+        if fetches != self._saver_def.save_tensor_name:
+            return self._session.run(fetches, feed_dict, **kwargs)
+        prefix = feed_dict[self._saver_def.filename_tensor_name]
+        self._write(prefix)
+        return prefix
