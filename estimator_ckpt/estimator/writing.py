@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from estimator_ckpt.bundle import BundleIndex
+from estimator_ckpt.bundle import BundleIndex, TensorEntry
 from estimator_ckpt.bundle.strings import string_scalar
-from estimator_ckpt.checkpoint import Shard, publish
+from estimator_ckpt.checkpoint import Checkpoint, Shard, publish
 from estimator_ckpt.checkpoint.publishing import is_there
 from estimator_ckpt.estimator.object_keys import ObjectKeys
 from estimator_ckpt.live.tensorflow_internals import SessionInterface
@@ -32,7 +32,7 @@ def write_checkpoint(
     checkpoint_format: str,
     *,
     sync_data: bool,
-) -> None:
+) -> Checkpoint:
     """Writes a checkpoint; it appears at once, and replaces one of its prefix.
 
     Args:
@@ -43,36 +43,44 @@ def write_checkpoint(
       checkpoint_format: "tf1", "tf2" or "dual".
       sync_data: whether data is flushed to the disk before the checkpoint appears.
 
+    Returns:
+      What was written, with the job's own names, which a tf2 checkpoint lacks: who emits it goes
+      by them, and opens nothing.
+
     Raises:
       CheckpointWriteError: the file system refused.
     """
     with files.staging_directory(prefix) as staging:
         by_name, paths = write_tensors(staging)
-        index = object_keys.add_to(by_name, checkpoint_format)
         shards = [Shard(path=path, move=True) for path in paths]
+        added: dict[str, TensorEntry] = {}
         if checkpoint_format != "tf1":
-            index, shards = _with_graph(index, paths, object_keys.graph, sync_data=sync_data)
+            added[OBJECT_GRAPH_KEY] = _append_graph(object_keys.graph, shards, sync_data=sync_data)
+
+        def index_of(to: str) -> BundleIndex:
+            index = object_keys.add_to(by_name, to)
+            return BundleIndex({**index.entries, **added}, len(shards), index.producer)
+
+        index = index_of(checkpoint_format)
         # Where a job begins again, it saves what it has just restored: readers keep that.
         if not is_there(prefix, index, shards):
             publish(prefix, index, shards, overwrite=True)
+    return Checkpoint(prefix, index_of("dual") if checkpoint_format == "tf2" else index)
 
 
-def _with_graph(
-    index: BundleIndex, paths: Sequence[str], graph: bytes, *, sync_data: bool
-) -> tuple[BundleIndex, list[Shard]]:
-    """Adds the object graph: at the end of the last data file, or remote, in one of its own.
+def _append_graph(graph: bytes, shards: list[Shard], *, sync_data: bool) -> TensorEntry:
+    """Puts the object graph at the end of the last data file, or remote, in one of its own.
 
     No op of the job's graph has it: what its `.meta` names is for Savers that write by name.
     """
-    shards = [Shard(path=path, move=True) for path in paths]
-    if files.is_remote(paths[-1]):
+    path = shards[-1].path or ""
+    if files.is_remote(path):
         data, entry = string_scalar(graph, len(shards), 0)
         shards.append(Shard(data=data))
     else:
-        data, entry = string_scalar(graph, len(shards) - 1, files.size(paths[-1]))
-        files.append(paths[-1], data, sync=sync_data)
-    entries = {**index.entries, OBJECT_GRAPH_KEY: entry}
-    return BundleIndex(entries, len(shards), index.producer), shards
+        data, entry = string_scalar(graph, len(shards) - 1, files.size(path))
+        files.append(path, data, sync=sync_data)
+    return entry
 
 
 def flush_state(prefix: str, name: str) -> None:

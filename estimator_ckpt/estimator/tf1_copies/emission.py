@@ -284,7 +284,11 @@ class Emitter:
         directory.add(os.path.join(self._output_dir, base))
 
     def _place(self, source: str, base: str, move: bool = False) -> None:
-        checkpoint = open_checkpoint(source)
+        written = self._saver.written if isinstance(self._saver, CheckpointSaver) else None
+        if written is not None and written.prefix == source:
+            checkpoint = written  # just now: nothing has to be read, and it has the job's names
+        else:
+            checkpoint = open_checkpoint(source)
         index, shards = rebuild(checkpoint, plan(Account(checkpoint), "tf1"))
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
