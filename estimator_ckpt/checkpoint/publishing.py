@@ -124,6 +124,8 @@ def publish(
                 made.pop()  # another process has just made it, and needs it
                 raise
         files.sync_directory(directory)
+        if stale and not overwrite:
+            _require_free(prefix)  # whose data files those are may have gone on meanwhile
         files.rename(staged, index_path(prefix))  # last: nothing is undone once it is in place
     except BaseException as error:
         left = [path for path, origin in reversed(made) if not _undo(path, origin)]
@@ -236,16 +238,20 @@ def _tidy(prefix: str, stale: Sequence[str]) -> None:
             files.try_to_remove(path)
 
 
-def _require_free(prefix: str, stale: Sequence[str]) -> None:
+def _require_free(prefix: str, stale: Sequence[str] = ()) -> None:
     if files.exists(index_path(prefix)):
         raise CheckpointExistsError(
             f"the checkpoint '{prefix}' exists; give another target, or say that it may be "
             "overwritten (overwrite=True, --overwrite)"
         )
-    if stale:
+    # Those that a staged index names are of an unfinished checkpoint: maybe of a killed process, of
+    # which nothing can tell that it is gone. None of them is written to.
+    in_work = counts_in_work(prefix) if stale else set()
+    lost = [path for path in stale if count_of(path) not in in_work]
+    if lost:
         raise CheckpointExistsError(
             f"there are data files of '{prefix}' without an index, such as "
-            f"'{stale[0]}'; remove them, give another target, or say that they may be overwritten "
+            f"'{lost[0]}'; remove them, give another target, or say that they may be overwritten "
             "(overwrite=True, --overwrite)"
         )
 

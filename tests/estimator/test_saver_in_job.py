@@ -128,9 +128,7 @@ def saver_def_model_fn(features, labels, mode):
     saver = tf1.train.Saver(saver_def=tf1.train.Saver(saved, sharded=True).as_saver_def())
     starts = tf.group(tf1.train.Scaffold.default_local_init_op(), left_out.initializer)
     ready = tf1.report_uninitialized_variables(saved)
-    scaffold = tf1.train.Scaffold(
-        saver=saver, local_init_op=starts, ready_for_local_init_op=ready
-    )
+    scaffold = tf1.train.Scaffold(saver=saver, local_init_op=starts, ready_for_local_init_op=ready)
     return spec._replace(scaffold=scaffold)
 
 
