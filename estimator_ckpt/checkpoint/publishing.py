@@ -36,8 +36,7 @@ from estimator_ckpt.errors import (
     DamagedCheckpointError,
 )
 from estimator_ckpt.messages import logger
-from estimator_ckpt.storage import files
-from estimator_ckpt.storage.staging import staging_name
+from estimator_ckpt.storage import files, staging
 
 _log = logger(__name__)
 
@@ -183,12 +182,12 @@ def _is_equal(shard: Shard, path: str) -> bool:
 def remove_checkpoint(prefix: str) -> None:
     """Removes a checkpoint; a reader finds all of it or none.
 
-    Where that is interrupted, whoever publishes to that directory next goes on with it.
+    Where that is interrupted or refused, whoever publishes to that directory next goes on with it.
 
     Raises:
       OSError: the file system refused (or what `tf.io.gfile` raises).
     """
-    staged = staging_name(index_path(prefix))
+    staged = staging.removal_name(index_path(prefix))
     files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
     for path in existing_shards(prefix):
         files.remove(path)

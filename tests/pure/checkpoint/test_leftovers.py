@@ -202,8 +202,6 @@ def test_what_can_t_be_removed_is_said_and_tried_again(unfinished, monkeypatch, 
         remove_leftovers(str(unfinished))
     assert "can't be removed: [Errno 13]" in caplog.text
     assert len(names(unfinished)) == 2
-    # It is this process's by now; to another one it is a leftover as before.
-    monkeypatch.setattr(staging, "is_abandoned", lambda path: True)
     remove_leftovers(str(unfinished))
     assert names(unfinished) == []
 
@@ -262,7 +260,6 @@ def test_a_removal_that_is_interrupted_is_gone_on_with(save, tmp_path, monkeypat
             remove_checkpoint(str(tmp_path / "ckpt"))
     assert not (tmp_path / "ckpt.index").exists()
     assert (tmp_path / SHARD).exists()
-    monkeypatch.setattr(staging, "is_abandoned", lambda path: True)
     remove_leftovers(str(tmp_path))
     assert names(tmp_path) == []
 
