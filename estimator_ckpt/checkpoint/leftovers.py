@@ -4,7 +4,8 @@
 
 Only what is certainly nobody's: staged files and directories whose process is gone, or whose own
 removal was refused. A staged index names data files: those of a checkpoint that was not finished,
-or whose removal was not. And data files that a checkpoint had before it was replaced, which readers may have needed until now.
+or whose removal was not. And data files that a checkpoint had before it was replaced, which readers
+may have needed until now.
 """
 
 from __future__ import annotations
