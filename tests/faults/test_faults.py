@@ -93,3 +93,16 @@ def test_training_loses_nothing_at_some_calls(job, faults, every):
     assert int(calls) > 150
     assert int(kills) + int(errors) + int(sigterms) > 30
     assert lost == "0"
+
+
+def test_kills_at_random_times_lose_nothing():
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "support" / "kill_soak.py"), "--kills=16"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-4000:]
+    assert ran.stdout.splitlines()[-1].endswith(" 0 lost")
+    assert ran.stdout.splitlines()[-1].startswith("16 kills, ")
