@@ -45,7 +45,7 @@ class Fault:
       place: of the call.
       error: that it gets; if there is none, the process gets a signal.
       signal: "SIGKILL" or "SIGTERM".
-      again: whether it gets the signal at all further calls of this kind, too.
+      again: whether it gets the signal at the next calls of this kind, too.
     """
 
     place: int

@@ -33,6 +33,7 @@ _KINDS = (  # `?` for those that not every machine has
 )
 _CALL = re.compile(r"(?P<kind>\w+)\((?P<arguments>.*)")
 _FOR_READING = re.compile(r"O_RDONLY(?!.*O_(CREAT|TMPFILE|TRUNC))")
+_TIMES = 10  # not without end: handling a signal may be a call that brings the next one
 _SET_PTRACER, _ANY = 0x59616D61, -1
 # What differs from one run to the next.
 _RANDOM = (
@@ -114,13 +115,14 @@ def run(
       root: a directory.
       at: the call at which something happens.
       fault: what does: a signal or an error.
-      again: whether it does at all further calls of that kind, too.
+      again: whether it does at the next calls of that kind, too.
     """
     log, output = root.with_suffix(".strace"), root.with_suffix(".output")
     log.unlink(missing_ok=True)
     options = ["-y", "-s", "0", "-e", f"trace={_KINDS}"]
     if at is not None:
-        options += ["-e", f"inject={at.kind}:{fault}:when={at.number}{'+' if again else ''}"]
+        when = f"{at.number}..{at.number + _TIMES - 1}" if again else str(at.number)
+        options += ["-e", f"inject={at.kind}:{fault}:when={when}"]
     gate, opener = os.pipe()
     pid = fork(function, output, gate)
     tracer = subprocess.Popen(
