@@ -51,3 +51,20 @@ def test_what_a_page_shows_runs(page, tmp_path):
         timeout=300,
     )
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
+
+
+def test_the_fault_table_has_each_scenario_and_error_and_adds_up():
+    import fault_scenarios
+    import fault_table
+
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \| (\d.*) \|$", text, re.MULTILINE)
+    names = [scenario.name for scenario in fault_scenarios.SCENARIOS]
+    assert [name for name, *_ in rows] == [*names, "all"]
+    numbers = [
+        [int(cell.partition(",")[0] or 0) for cell in (calls, *rest.split(" | "))]
+        for _, calls, rest in rows
+    ]
+    assert [sum(column) for column in zip(*numbers[:-1])] == numbers[-1]
+    assert all(lost == 0 for *_, lost in numbers)
+    assert [each for each in fault_table._ERRORS if f"`{each}`" not in text] == []

@@ -1,10 +1,11 @@
-"""Removes what killed processes have left in a directory, and what was replaced there before.
+"""Removes what was interrupted in a directory, and what was replaced there before.
 
     remove_leftovers("model_dir")
 
-Only what is certainly nobody's: staged files and directories whose process is gone. A staged index
-names data files: those of a checkpoint that was not finished, or whose removal was not. And data
-files that a checkpoint had before it was replaced, which readers may have needed until now.
+Only what is certainly nobody's: staged files and directories whose process is gone, or whose own
+removal was refused. A staged index names data files: those of a checkpoint that was not finished,
+or whose removal was not. And data files that a checkpoint had before it was replaced, which readers
+may have needed until now.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _COUNT = re.compile(r"-of-(\d{5})$")
 
 
 def remove_leftovers(directory: str, names: Sequence[str] | None = None) -> bool:
-    """Removes what is left over in a directory, and says so of what killed processes have left.
+    """Removes what is left over in a directory, and says so of what was interrupted.
 
     What can't be removed is said, too, and stays. Names that are not this library's are left alone.
 
@@ -48,7 +49,7 @@ def remove_leftovers(directory: str, names: Sequence[str] | None = None) -> bool
         if target is None or not staging.is_abandoned(path):
             continue
         any_removed = True
-        _log.warning("Removing '%s', left over from a process that was stopped", path)
+        _log.warning("Removing '%s', left over from what was interrupted", path)
         if target.endswith(INDEX_SUFFIX) and not files.is_link(path):
             _remove_unfinished(path, target[: -len(INDEX_SUFFIX)])
         else:
@@ -135,7 +136,7 @@ def _replaced(prefix: str, shards: list[str]) -> list[str]:
 
 def _remove_unfinished(staged: str, prefix: str) -> None:
     """Removes a staged index, and before it the data files that only this one names."""
-    claimed = staging.staging_name(index_path(prefix))
+    claimed = staging.removal_name(index_path(prefix))
     try:
         before = files.changed(staged)
         files.rename(staged, claimed)  # so that no other process does the same

@@ -36,8 +36,7 @@ from estimator_ckpt.errors import (
     DamagedCheckpointError,
 )
 from estimator_ckpt.messages import logger
-from estimator_ckpt.storage import files
-from estimator_ckpt.storage.staging import staging_name
+from estimator_ckpt.storage import files, staging
 
 _log = logger(__name__)
 
@@ -124,6 +123,8 @@ def publish(
                 made.pop()  # another process has just made it, and needs it
                 raise
         files.sync_directory(directory)
+        if stale and not overwrite:
+            _require_free(prefix)  # whose data files those are may have gone on meanwhile
         files.rename(staged, index_path(prefix))  # last: nothing is undone once it is in place
     except BaseException as error:
         left = [path for path, origin in reversed(made) if not _undo(path, origin)]
@@ -181,12 +182,12 @@ def _is_equal(shard: Shard, path: str) -> bool:
 def remove_checkpoint(prefix: str) -> None:
     """Removes a checkpoint; a reader finds all of it or none.
 
-    Where that is interrupted, whoever publishes to that directory next goes on with it.
+    Where that is interrupted or refused, whoever publishes to that directory next goes on with it.
 
     Raises:
       OSError: the file system refused (or what `tf.io.gfile` raises).
     """
-    staged = staging_name(index_path(prefix))
+    staged = staging.removal_name(index_path(prefix))
     files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
     for path in existing_shards(prefix):
         files.remove(path)
@@ -236,16 +237,20 @@ def _tidy(prefix: str, stale: Sequence[str]) -> None:
             files.try_to_remove(path)
 
 
-def _require_free(prefix: str, stale: Sequence[str]) -> None:
+def _require_free(prefix: str, stale: Sequence[str] = ()) -> None:
     if files.exists(index_path(prefix)):
         raise CheckpointExistsError(
             f"the checkpoint '{prefix}' exists; give another target, or say that it may be "
             "overwritten (overwrite=True, --overwrite)"
         )
-    if stale:
+    # Those that a staged index names are of an unfinished checkpoint: maybe of a killed process, of
+    # which nothing can tell that it is gone. None of them is written to.
+    in_work = counts_in_work(prefix) if stale else set()
+    lost = [path for path in stale if count_of(path) not in in_work]
+    if lost:
         raise CheckpointExistsError(
             f"there are data files of '{prefix}' without an index, such as "
-            f"'{stale[0]}'; remove them, give another target, or say that they may be overwritten "
+            f"'{lost[0]}'; remove them, give another target, or say that they may be overwritten "
             "(overwrite=True, --overwrite)"
         )
 

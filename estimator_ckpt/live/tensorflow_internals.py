@@ -42,8 +42,12 @@ _SAVER_OPTIONS = (
 
 
 def saver_options(saver: Any) -> dict[str, Any]:
-    """Returns the constructor arguments of a `tf1.train.Saver`: it has no public getters."""
-    return {name: getattr(saver, f"_{name}") for name in _SAVER_OPTIONS}
+    """Returns the constructor arguments of a `tf1.train.Saver`: it has no public getters.
+
+    A Saver that has been built has its variables, unless it was made of a SaverDef.
+    """
+    options = {name: getattr(saver, f"_{name}") for name in _SAVER_OPTIONS}
+    return options if saver._var_list is not None else {**options, "saver_def": saver.saver_def}
 
 
 def writes_v1(saver: Any) -> bool:

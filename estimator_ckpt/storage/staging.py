@@ -24,12 +24,24 @@ _STAGED = re.compile(
 )
 _IDENTITY = ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid")
 # Tells this process from an earlier one that had its number, as each first one of a container has.
-_RUN = secrets.token_hex(4)
+_RUN, _NO_RUN = secrets.token_hex(4), "0" * 8
 
 
 def staging_name(path: str) -> str:
     """Returns a fresh name beside `path`, for what will be renamed to it."""
-    return f"{path}.staging-{_machine()}-{os.getpid()}-{_RUN}{secrets.token_hex(8)}"
+    return _name(path, _RUN)
+
+
+def removal_name(path: str) -> str:
+    """Returns a fresh name beside `path`, for what is about to be removed.
+
+    If that does not come about, this process itself takes it for abandoned, too.
+    """
+    return _name(path, _NO_RUN)
+
+
+def _name(path: str, run: str) -> str:
+    return f"{path}.staging-{_machine()}-{os.getpid()}-{run}{secrets.token_hex(8)}"
 
 
 def staged_for(name: str) -> str | None:

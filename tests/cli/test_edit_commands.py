@@ -99,6 +99,17 @@ def test_convert_all_takes_each_checkpoint_and_the_state_file(command, job, tmp_
     assert tf.train.latest_checkpoint(str(tmp_path / "tf2")).endswith("model.ckpt-4")
 
 
+def test_convert_all_that_was_killed_needs_overwrite_for_what_is_done_already(
+    command, job, tmp_path
+):
+    target = tmp_path / "tf2"
+    assert command("convert", job / "model.ckpt-0", target / "model.ckpt-0", "--to=tf2").code == 0
+    ran = command("convert", job, target, "--to=tf2", "--all")
+    assert (ran.code, "--overwrite" in ran.err) == (2, True)
+    assert command("convert", job, target, "--to=tf2", "--all", "--overwrite").code == 0
+    assert jobs.listed(target) == jobs.listed(job)
+
+
 def test_convert_all_of_a_moved_folder(command, job, tmp_path):
     state = job / "checkpoint"
     state.write_text(state.read_text().replace('"model', '"/elsewhere/model'))

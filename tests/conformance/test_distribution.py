@@ -382,9 +382,9 @@ def workers_in_step(job):
     return [values, saved_by_others(job.model_dir)]
 
 
-def expected_calls():
-    saves = [[when, step] for step in (0, 2, 4, 5) for when in ("before", "after")]
-    return [["begin"], *saves, ["end", 5]]
+def expected_calls(steps=(0, 2, 4, 5)):
+    saves = [[when, step] for step in steps for when in ("before", "after")]
+    return [["begin"], *saves, ["end", steps[-1]]]
 
 
 @scenario(
@@ -414,15 +414,22 @@ test_scenario = conformance_test(__name__)
 
 
 @pytest.mark.slow
-def test_a_listener_stops_all_workers_that_train_in_step(tmp_path):
+@pytest.mark.parametrize(
+    ("asynchronous", "expected"),
+    [("", (0, 2, 4, 5)), ("1", (0, 2, 4, 6, 7))],  # heard at the next save
+)
+def test_a_listener_stops_all_workers_that_train_in_step(
+    tmp_path, monkeypatch, asynchronous, expected
+):
+    monkeypatch.setenv("ESTIMATOR_CKPT_ASYNC_SAVE", asynchronous)
     run_cluster(
         *(train_in_step, "dual", str(tmp_path), "100", "listens", "4"),
         folder=tmp_path,
         sizes=WORKERS,
         waits_for=("chief", "worker:0"),
     )
-    assert calls(tmp_path, "chief") == expected_calls()
-    assert steps_of(tmp_path / "job") == [0, 2, 4, 5]
+    assert calls(tmp_path, "chief") == expected_calls(expected)
+    assert steps_of(tmp_path / "job") == list(expected)
 
 
 @pytest.mark.slow

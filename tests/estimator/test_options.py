@@ -23,6 +23,10 @@ def test_wrap_model_fn_takes_each_option_by_keyword_with_its_default():
     }
 
 
+def test_a_job_has_two_minutes_for_its_final_checkpoint_by_default():
+    assert JobOptions().async_sigterm_secs == 120  # as docs/async.md says
+
+
 def test_options_that_a_command_line_can_give_are_flags_with_the_same_defaults():
     values = flags.FlagValues()
     flags_.define_checkpoint_flags(values)

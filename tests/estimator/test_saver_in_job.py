@@ -120,6 +120,36 @@ def test_the_checkpoint_of_a_scaffold_is_one_and_answers_as_the_saver(tmp_path, 
             checkpoint.save(None, "model")
 
 
+def saver_def_model_fn(features, labels, mode):
+    """Its saver has a SaverDef only, whose ops save all but one variable."""
+    left_out = tf1.get_variable("left_out", initializer=3.0)
+    spec = jobs.adam_model_fn(features, labels, mode)
+    saved = [each for each in tf1.global_variables() if each is not left_out]
+    saver = tf1.train.Saver(saver_def=tf1.train.Saver(saved, sharded=True).as_saver_def())
+    starts = tf.group(tf1.train.Scaffold.default_local_init_op(), left_out.initializer)
+    ready = tf1.report_uninitialized_variables(saved)
+    scaffold = tf1.train.Scaffold(saver=saver, local_init_op=starts, ready_for_local_init_op=ready)
+    return spec._replace(scaffold=scaffold)
+
+
+@pytest.mark.parametrize("how", ["dual", "tf2", "async"])
+def test_a_saver_made_of_a_saver_def_saves_what_that_says(tmp_path, how):
+    options = {"async_save": True} if how == "async" else {"checkpoint_format": how}
+    found = {}
+    for way, model_fn in {
+        "raw": saver_def_model_fn,
+        "wrapped": wrap_model_fn(saver_def_model_fn, **options),
+    }.items():
+        estimator = jobs.make_estimator(model_fn, tmp_path / way)
+        for _ in range(2):  # the second time it is restored
+            estimator.train(jobs.same_batch_input_fn, steps=1)
+        metrics = estimator.evaluate(jobs.same_batch_input_fn, steps=1)
+        found[way] = (jobs.values(estimator.latest_checkpoint()), metrics)
+    assert "left_out" not in found["raw"][0] and "layer/w/Adam" in found["raw"][0]
+    jobs.assert_equal_values(found["wrapped"][0], found["raw"][0])
+    assert found["wrapped"][1] == found["raw"][1]
+
+
 def test_it_still_saves_and_restores_as_a_checkpoint(tmp_path):
     with tf.Graph().as_default():
         checkpoint = _training_scaffold().saver

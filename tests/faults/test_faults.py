@@ -59,29 +59,50 @@ def sweep(*arguments):
 def test_commands_lose_nothing_at_any_call():
     rows = sweep(*(f"--scenario={name}" for name in COMMANDS))
     assert [row[0] for row in rows] == list(COMMANDS)
-    for _, calls, kills, errors, lost, _ in rows:
+    for _, calls, kills, errors, sigterms, lost, _ in rows:
         assert int(kills) == int(calls) >= 9
         assert int(errors) > int(kills)
-        assert lost == "0"
+        assert (sigterms, lost) == ("0", "0")
 
 
 @pytest.mark.parametrize(("faults", "every"), [("kills", 24), ("errors", 72)])
 @pytest.mark.parametrize("job", ["two jobs, one takes over", "a copied job", "tf1_dir removed"])
 def test_jobs_beside_others_lose_nothing_at_some_calls(job, faults, every):
-    ((_, calls, kills, errors, lost, _),) = sweep(
+    ((_, calls, kills, errors, sigterms, lost, _),) = sweep(
         f"--scenario={job}", f"--faults={faults}", f"--every={every}"
     )
     assert int(calls) > 90
-    assert int(kills) + int(errors) >= 3
+    assert int(kills) + int(errors) >= 3 and sigterms == "0"
     assert lost == "0"
 
 
-@pytest.mark.parametrize(("faults", "every"), [("kills", 4), ("errors", 12)])
-@pytest.mark.parametrize("job", ["digits job", "digits job, async_save"])
+@pytest.mark.parametrize(
+    ("job", "faults", "every"),
+    [
+        ("digits job", "kills", 4),
+        ("digits job", "errors", 12),
+        ("digits job, async_save", "kills", 4),
+        ("digits job, async_save", "errors", 12),
+        ("digits job, async_save", "sigterms", 11),
+    ],
+)
 def test_training_loses_nothing_at_some_calls(job, faults, every):
-    ((_, calls, kills, errors, lost, _),) = sweep(
+    ((_, calls, kills, errors, sigterms, lost, _),) = sweep(
         f"--scenario={job}", f"--faults={faults}", f"--every={every}"
     )
     assert int(calls) > 150
-    assert int(kills) + int(errors) > 30
+    assert int(kills) + int(errors) + int(sigterms) > 30
     assert lost == "0"
+
+
+def test_kills_at_random_times_lose_nothing():
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "support" / "kill_soak.py"), "--kills=16"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-4000:]
+    assert ran.stdout.splitlines()[-1].endswith(" 0 lost")
+    assert ran.stdout.splitlines()[-1].startswith("16 kills, ")

@@ -226,7 +226,7 @@ def test_the_latest_is_not_the_newest(job):
     tf1.train.update_checkpoint_state(str(job), "model.ckpt-2", ["model.ckpt-2"])
     found = doctor(job)
     assert "of step 2, but there is 'model.ckpt-4' of step 4" in only(found).problem
-    assert any("does not list" in problem for _, problem in told(found, "note"))
+    assert any("does not list 'model.ckpt-4'" in problem for _, problem in told(found, "note"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import pathlib
-import queue
 import shutil
 import threading
 import types
@@ -154,47 +153,26 @@ def train(root: pathlib.Path, max_steps: int, keep: int = 2, hooks=(), **setting
     return first.step
 
 
-class _Handed(threading.Thread):
-    """A thread whose work another one does, that takes it from a queue."""
-
-    queue: queue.SimpleQueue = queue.SimpleQueue()
+class _Inline(threading.Thread):
+    """Does its work in the thread that starts it, which is the one that is traced."""
 
     def start(self):
-        self.done = threading.Event()
-        self.queue.put(self)
-
-    def run(self):
         self._ident = threading.get_ident()
-        super().run()
-        self.done.set()
+        try:
+            self.run()
+        finally:
+            self._ident = None
 
     def is_alive(self):
-        return not self.done.is_set()
+        return False
 
     def join(self, timeout=None):
-        self.done.wait(timeout)
+        pass
 
 
-def _write_in_this_thread(train_job: Callable[[], object]) -> None:
-    """Trains in another thread, and does here, where it is traced, what is done in the background.
-
-    It is for a process that does nothing else.
-    """
-    background.threading = types.SimpleNamespace(Thread=_Handed, get_ident=threading.get_ident)
-
-    def job() -> None:
-        try:
-            train_job()
-        except BaseException as error:
-            errors.append(error)
-        _Handed.queue.put(None)
-
-    errors: list[BaseException] = []
-    threading.Thread(target=job).start()
-    while (handed := _Handed.queue.get()) is not None:
-        handed.run()
-    if errors:
-        raise errors[0]
+def _write_in_this_thread() -> None:
+    """Has what is done in the background done here; for a process that does nothing else."""
+    background.threading = types.SimpleNamespace(Thread=_Inline, get_ident=threading.get_ident)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +182,10 @@ class Training:
     name: str
     async_save: bool = False
     before: str = ""  # what others have done
+
+    @property
+    def heeds_sigterm(self) -> bool:
+        return self.async_save
 
     def prepare(self, root: pathlib.Path) -> None:
         _batch()
@@ -223,7 +205,8 @@ class Training:
         elif self.before == "removed":
             train(root, _STEPS, hooks=[_MoveAway(root / "job" / "tf1")])
         elif self.async_save:
-            _write_in_this_thread(lambda: train(root, _STEPS, async_save=True))
+            _write_in_this_thread()
+            train(root, _STEPS, async_save=True)
         else:
             train(root, _STEPS)
         return 0
@@ -259,6 +242,9 @@ class Training:
             found.append("the last step was not saved, and nothing was said")
         if error and run.code != 0 and not _speaks_of(error, run.output):
             found.append(f"it does not say what is wrong: {run.output[-300:]}")
+        is_told = "SIGTERM: training stops" in run.output and "SIGTERM again" not in run.output
+        if is_told and (not listed(job) or listed(job)[-1:] != listed(tf1)[-1:]):
+            found.append("it has made no final checkpoint")
         if snapshot(root / "others") != reference["others"]:
             found.append("the other job has changed")
         facts = _in_process(root, lambda: self._again(root))
@@ -297,6 +283,8 @@ class Command:
     targets: tuple[str, ...]
     replaces: bool = False
     was_killed: bool = False  # before, when it had placed the data files
+
+    heeds_sigterm = False  # as TensorFlow's jobs
 
     def prepare(self, root: pathlib.Path) -> None:
         _in_process(root, lambda: train(root, _STEPS))

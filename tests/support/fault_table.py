@@ -1,4 +1,5 @@
-"""Kills and fails the library at each file-changing system call, and prints what was lost.
+"""Kills the library, tells it to go, or fails it at each file-changing system call, and prints what
+was lost.
 
     python tests/support/fault_table.py                      # every call of every scenario
     python tests/support/fault_table.py --every=7 --scenario="digits job" --faults=kills
@@ -14,6 +15,7 @@ import os
 import pathlib
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -37,23 +39,42 @@ _ATTEMPTS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """The place of a call, and the error that it gets; without one, the process is killed there."""
+    """The place of a call, and what happens there.
+
+    Attributes:
+      place: of the call.
+      error: that it gets; if there is none, the process gets a signal.
+      signal: "SIGKILL" or "SIGTERM".
+      again: whether it gets the signal at the next calls of this kind, too.
+    """
 
     place: int
     error: str = ""
+    signal: str = "SIGKILL"
+    again: bool = False
+
+    @property
+    def group(self) -> str:
+        return "errors" if self.error else "kills" if self.signal == "SIGKILL" else "sigterms"
 
 
-def faults_of(calls: tuple[strace.Call, ...], wanted: str, every: int) -> list[Fault]:
-    """All that can happen at some calls: at each `every`th of them."""
-    found = [Fault(place) for place in range(len(calls))] if wanted != "errors" else []
-    if wanted != "kills":
+def faults_of(calls: tuple[strace.Call, ...], wanted: str, every: int, sigterms: bool) -> list:
+    """All that can happen at some calls: at each `every`th of them; SIGTERM if that is obeyed."""
+    places = range(len(calls))
+    found = [Fault(place) for place in places]
+    found += [
+        Fault(place, error)
+        for error, kinds in _ERRORS.items()
+        for place, call in enumerate(calls)
+        if not kinds or call.kind.startswith(tuple(kinds.split()))
+    ]
+    if sigterms:
         found += [
-            Fault(place, error)
-            for error, kinds in _ERRORS.items()
-            for place, call in enumerate(calls)
-            if not kinds or call.kind.startswith(tuple(kinds.split()))
+            Fault(place, signal="SIGTERM", again=again)
+            for again in (False, True)
+            for place in places
         ]
-    return found[::every]
+    return [fault for fault in found if wanted in ("all", fault.group)][::every]
 
 
 class Sweep:
@@ -79,7 +100,10 @@ class Sweep:
                 root = self._fresh(name)
                 run = self._run(root, fault)
                 if self._was_meant(run, fault):
-                    return self._scenario.problems(root, self.reference, run, fault.error)
+                    found = self._scenario.problems(root, self.reference, run, fault.error)
+                    if fault.group == "sigterms" and run.code != -signal.SIGTERM:
+                        found.append(f"it ended with {run.code}: {run.output[-300:]}")
+                    return found
                 # This process has imported a module more, so that another file less is opened.
                 self._remove(root)
                 self.calls = self._count()
@@ -101,8 +125,8 @@ class Sweep:
             lambda: self._scenario.run(root),
             root,
             self.calls[fault.place],
-            kill=not fault.error,
-            error=fault.error,
+            fault=f"error={fault.error}" if fault.error else f"signal={fault.signal}",
+            again=fault.again,
         )
 
     def _was_meant(self, run: strace.Run, fault: Fault) -> bool:
@@ -110,7 +134,7 @@ class Sweep:
         texts = [
             [call.text for call in calls[: fault.place + 1]] for calls in (run.calls, self.calls)
         ]
-        if fault.error:
+        if fault.group != "kills":
             return texts[0] == texts[1]
         return texts[0] == texts[1] and len(run.calls) == fault.place + 1 and run.code == -9
 
@@ -152,7 +176,7 @@ def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenario", action="append", help="its name; all by default")
-    parser.add_argument("--faults", choices=["kills", "errors", "all"], default="all")
+    parser.add_argument("--faults", choices=["kills", "errors", "sigterms", "all"], default="all")
     parser.add_argument("--every", type=int, default=1, help="only each so manyth fault")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
@@ -161,8 +185,8 @@ def main() -> int:
 
     import fault_scenarios  # imports TensorFlow, once for all processes
 
-    print("| scenario | calls counted | kills | errors | lost | seconds |")
-    print("|---|---|---|---|---|---|")
+    print("| scenario | calls counted | kills | errors | SIGTERMs | lost | seconds |")
+    print("|---|---|---|---|---|---|---|")
     lost = []
     for scenario in fault_scenarios.SCENARIOS:
         if arguments.scenario and scenario.name not in arguments.scenario:
@@ -170,17 +194,21 @@ def main() -> int:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="faults") as folder:
             sweep = Sweep(scenario, pathlib.Path(folder).resolve())
-            faults = faults_of(sweep.calls, arguments.faults, arguments.every)
+            faults = faults_of(
+                sweep.calls, arguments.faults, arguments.every, scenario.heeds_sigterm
+            )
             wrong = in_parallel(sweep, faults, arguments.workers)
-        kills = sum(not fault.error for fault in faults)
-        print(
-            f"| {scenario.name} | {len(sweep.calls)} | {kills} | {len(faults) - kills} "
-            f"| {len(wrong)} | {time.monotonic() - started:.0f} |",
-            flush=True,
-        )
+        groups = [fault.group for fault in faults]
+        numbers = [
+            len(sweep.calls),
+            *map(groups.count, ("kills", "errors", "sigterms")),
+            len(wrong),
+        ]
+        took = f"{time.monotonic() - started:.0f}"
+        print("|", " | ".join([scenario.name, *map(str, numbers), took]), "|", flush=True)
         lost += [(scenario.name, fault, sweep.calls[fault.place], found) for fault, found in wrong]
     for name, fault, call, found in lost:
-        print(f"\n{name}, {fault.error or 'killed'} at {call.text}:", *found, sep="\n  ")
+        print(f"\n{name}, {fault.error or fault.signal} at {call.text}:", *found, sep="\n  ")
     return 1 if lost else 0
 
 

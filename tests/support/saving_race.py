@@ -51,7 +51,7 @@ def model_fn(features, labels, mode):
     )
 
 
-def estimator(folder, how, keep=1):
+def estimator(folder, how, keep=1, **settings):
     import tensorflow as tf
 
     from estimator_ckpt import wrap_model_fn
@@ -64,7 +64,8 @@ def estimator(folder, how, keep=1):
     )
     made = model_fn
     if how == "wrapped":
-        made = wrap_model_fn(model_fn, tf1_dir=os.path.join(folder, "tf1"))
+        settings = {"tf1_dir": os.path.join(folder, "tf1"), **settings}
+        made = wrap_model_fn(model_fn, **settings)
     return tf.estimator.Estimator(made, os.path.join(folder, "job"), config)
 
 

@@ -1,9 +1,9 @@
 """Runs a function in a process of its own, under strace: counts its file-changing system calls, and
-kills it at one of them or lets that one fail.
+sends it a signal at one of them or lets that one fail.
 
     calls = strace.run(function, root).calls                    # those below the directory `root`
-    strace.run(function, root, at=calls[7], kill=True)
-    strace.run(function, root, at=calls[7], error="ENOSPC")
+    strace.run(function, root, at=calls[7], fault="signal=SIGKILL")
+    strace.run(function, root, at=calls[7], fault="error=ENOSPC")
 
 The process is forked from this one, so that it has TensorFlow already, and traced from the first
 line of the function on. Only its main thread is: have TensorFlow run everything there. strace
@@ -33,6 +33,7 @@ _KINDS = (  # `?` for those that not every machine has
 )
 _CALL = re.compile(r"(?P<kind>\w+)\((?P<arguments>.*)")
 _FOR_READING = re.compile(r"O_RDONLY(?!.*O_(CREAT|TMPFILE|TRUNC))")
+_TIMES = 10  # not without end: handling a signal may be a call that brings the next one
 _SET_PTRACER, _ANY = 0x59616D61, -1
 # What differs from one run to the next.
 _RANDOM = (
@@ -104,16 +105,24 @@ def run(
     root: pathlib.Path,
     at: Call | None = None,
     *,
-    kill: bool = False,
-    error: str = "",
+    fault: str = "",
+    again: bool = False,
 ) -> Run:
-    """Runs a function that works below `root` under strace; beside that, it leaves two files."""
+    """Runs a function that works below `root` under strace; beside that, it leaves two files.
+
+    Args:
+      function: what is run.
+      root: a directory.
+      at: the call at which something happens.
+      fault: what does: a signal or an error.
+      again: whether it does at the next calls of that kind, too.
+    """
     log, output = root.with_suffix(".strace"), root.with_suffix(".output")
     log.unlink(missing_ok=True)
     options = ["-y", "-s", "0", "-e", f"trace={_KINDS}"]
     if at is not None:
-        fault = "signal=SIGKILL" if kill else f"error={error}"
-        options += ["-e", f"inject={at.kind}:{fault}:when={at.number}"]
+        when = f"{at.number}..{at.number + _TIMES - 1}" if again else str(at.number)
+        options += ["-e", f"inject={at.kind}:{fault}:when={when}"]
     gate, opener = os.pipe()
     pid = fork(function, output, gate)
     tracer = subprocess.Popen(

@@ -15,6 +15,7 @@ from estimator_ckpt.checkpoint import BundleWriter, Shard, open_checkpoint, publ
 from estimator_ckpt.checkpoint.arrays import read_array
 from estimator_ckpt.checkpoint.leftovers import remove_leftovers
 from estimator_ckpt.checkpoint.publishing import remove_checkpoint
+from estimator_ckpt.errors import CheckpointExistsError, CheckpointWriteError
 from estimator_ckpt.storage import files, staging
 
 OLD, NEW = {"w": [1.0, 2.0]}, {"w": [3.0, 4.0, 5.0]}
@@ -67,6 +68,16 @@ def unfinished(save, tmp_path, gone):
     os.rename(tmp_path / "ckpt.index", gone(tmp_path / "ckpt.index"))
     time.sleep(0.02)  # to another tick of the file system's clock
     return tmp_path
+
+
+@pytest.fixture
+def again(unfinished, save):
+    """Does the same as the process that was killed."""
+    (unfinished / "source").mkdir()
+    save(unfinished / "source" / "ckpt", NEW)
+    source = open_checkpoint(unfinished / "source" / "ckpt")
+    shards = [Shard(path=source.shard_paths[0])]
+    return lambda **options: publish(str(unfinished / "ckpt"), source.index, shards, **options)
 
 
 def names(directory):
@@ -159,15 +170,12 @@ def set_clock(monkeypatch, kind):
 
 @pytest.mark.parametrize("clock", ["rough", "renames keep the time"])
 def test_a_killed_command_can_be_run_again_whatever_the_clock(
-    unfinished, save, values, tmp_path, monkeypatch, clock
+    unfinished, again, values, monkeypatch, clock
 ):
     (staged,) = unfinished.glob("*.staging-*")
     os.utime(unfinished / SHARD, (staged.stat().st_mtime + 5,) * 2)  # it comes after the index
     set_clock(monkeypatch, clock)
-    (tmp_path / "source").mkdir()
-    save(tmp_path / "source" / "ckpt", NEW)
-    source = open_checkpoint(tmp_path / "source" / "ckpt")
-    publish(str(unfinished / "ckpt"), source.index, [Shard(path=source.shard_paths[0])])
+    again()
     assert values(unfinished / "ckpt") == NEW
     assert names(unfinished) == [SHARD, "ckpt.index", "source"]
 
@@ -194,19 +202,50 @@ def test_what_can_t_be_removed_is_said_and_tried_again(unfinished, monkeypatch, 
         remove_leftovers(str(unfinished))
     assert "can't be removed: [Errno 13]" in caplog.text
     assert len(names(unfinished)) == 2
-    # It is this process's by now; to another one it is a leftover as before.
-    monkeypatch.setattr(staging, "is_abandoned", lambda path: True)
     remove_leftovers(str(unfinished))
     assert names(unfinished) == []
 
 
-def test_a_killed_command_can_be_run_again(unfinished, save, values, tmp_path):
-    (tmp_path / "source").mkdir()
-    save(tmp_path / "source" / "ckpt", NEW)
-    source = open_checkpoint(tmp_path / "source" / "ckpt")
-    publish(str(unfinished / "ckpt"), source.index, [Shard(path=source.shard_paths[0])])
+@pytest.fixture
+def untold(unfinished):
+    """The same, where boot and process namespace are hidden; the name of the staged index."""
+    (staged,) = unfinished.glob("*.staging-*")
+    return staged.rename(unfinished / f"ckpt.index.staging-00000000-7-{'0' * 24}")
+
+
+def test_a_killed_command_can_be_run_again(unfinished, again, values):
+    again()
     assert values(unfinished / "ckpt") == NEW
     assert names(unfinished) == [SHARD, "ckpt.index", "source"]
+
+
+def test_a_killed_command_can_be_run_again_where_it_can_t_be_told_to_be_gone(
+    unfinished, untold, again, values
+):
+    again()
+    assert values(unfinished / "ckpt") == NEW
+    with pytest.raises(CheckpointExistsError):
+        again()
+    again(overwrite=True)
+    assert values(unfinished / "ckpt") == NEW
+    # What may be of another, who is still at work, stays.
+    assert {SHARD, untold.name} < set(names(unfinished))
+
+
+def test_one_that_was_only_slow_is_not_overwritten(unfinished, untold, again, values, monkeypatch):
+    check = files.require_writable_directory
+
+    def overtaken(directory):  # when the target has been found free, and before it is written
+        check(directory)
+        os.rename(untold, unfinished / "ckpt.index")
+
+    monkeypatch.setattr(files, "require_writable_directory", overtaken)
+    before = (unfinished / SHARD).stat().st_ino
+    with pytest.raises(CheckpointWriteError, match="exists; give another target"):
+        again()
+    assert names(unfinished) == [SHARD, "ckpt.index", "source"]
+    assert (unfinished / SHARD).stat().st_ino == before
+    assert values(unfinished / "ckpt") == NEW
 
 
 def test_a_removal_that_is_interrupted_is_gone_on_with(save, tmp_path, monkeypatch):
@@ -221,7 +260,6 @@ def test_a_removal_that_is_interrupted_is_gone_on_with(save, tmp_path, monkeypat
             remove_checkpoint(str(tmp_path / "ckpt"))
     assert not (tmp_path / "ckpt.index").exists()
     assert (tmp_path / SHARD).exists()
-    monkeypatch.setattr(staging, "is_abandoned", lambda path: True)
     remove_leftovers(str(tmp_path))
     assert names(tmp_path) == []
 

@@ -59,14 +59,25 @@ def test_what_this_process_stages_is_not_abandoned():
     assert not staging.is_abandoned(staging.staging_name("ckpt.index"))
 
 
-def test_what_an_ended_process_has_staged_is():
-    name = subprocess.check_output([sys.executable, "-c", NAMES], text=True).strip()
+def test_what_this_process_could_not_remove_is():
+    name = staging.removal_name("m/ckpt.index")
+    assert staging.staged_for(name) == "m/ckpt.index"
+    assert staging.is_abandoned(name)
+
+
+@pytest.mark.parametrize("kind", ["staging_name", "removal_name"])
+def test_what_an_ended_process_has_staged_is(kind):
+    code = NAMES.replace("staging_name", kind)
+    name = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
     assert staging.staged_for(name) == "ckpt.index"
     assert staging.is_abandoned(name)
 
 
-def test_what_a_running_process_has_staged_is_not():
-    code = f"{NAMES}; import sys; sys.stdout.flush(); sys.stdin.read()"
+@pytest.mark.parametrize("kind", ["staging_name", "removal_name"])
+def test_what_a_running_process_has_staged_is_not(kind):
+    code = (
+        f"{NAMES.replace('staging_name', kind)}; import sys; sys.stdout.flush(); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
