@@ -187,3 +187,28 @@ def test_tensors_are_flushed_before_the_checkpoint_appears_if_that_is_wanted(
     shard = ("model.ckpt-1.data-00000-of-00001", False)
     assert (shard in flushed) == sync_data
     assert ("checkpoint", True) in flushed
+
+
+@pytest.mark.parametrize("settings", [{}, {"checkpoint_format": "tf2"}, {"async_save": True}])
+def test_a_save_reads_the_index_that_tensorflow_wrote_and_no_other(dirs, monkeypatch, settings):
+    read = files.read
+    indices = []
+
+    def noted(path, *arguments, **options):
+        if path.endswith(".index"):
+            indices.append(path)
+        return read(path, *arguments, **options)
+
+    class BeginsToCount(tf.compat.v1.train.CheckpointSaverListener):
+        def before_save(self, session, global_step_value):
+            if global_step_value == 3:
+                monkeypatch.setattr(files, "read", noted)
+
+    job, emitted = dirs
+    wrapped = wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(emitted), **settings)
+    jobs.make_estimator(wrapped, job, save_checkpoints_steps=1).train(
+        jobs.input_fn, max_steps=3, saving_listeners=[BeginsToCount()]
+    )
+    assert jobs.listed(emitted)[-1] == "model.ckpt-3"
+    # What is saved in the background is written from memory, and its index made there.
+    assert len(indices) == (0 if settings.get("async_save") else 1), indices

@@ -153,3 +153,23 @@ def test_a_table_that_both_sides_have_is_stored_once(tmp_path):
     table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
     tf.train.Checkpoint(held=table).read(prefix).assert_existing_objects_matched()
     assert table.lookup(tf.constant(["a"])).numpy() == [7]
+
+
+@pytest.mark.parametrize("checkpoint_format", ["dual", "tf2"])
+def test_a_name_map_beside_a_dictionary_of_other_names_is_emitted(tmp_path, checkpoint_format):
+    def model_fn(features, labels, mode):
+        spec = jobs.adam_model_fn(features, labels, mode)
+        saver = _mapped({v.op.name: v for v in tf1.global_variables()})
+        return spec._replace(scaffold=tf1.train.Scaffold(saver=saver))
+
+    wrapped = wrap_model_fn(
+        model_fn,
+        checkpoint_format=checkpoint_format,
+        checkpoint_fn=lambda variables, step: tf.train.Checkpoint(held=variables, step=step),
+        tf1_dir=str(tmp_path / "tf1"),
+    )
+    jobs.make_estimator(wrapped, tmp_path / "job").train(jobs.same_batch_input_fn, steps=2)
+    emitted = jobs.values(tf.train.latest_checkpoint(str(tmp_path / "tf1")))
+    jobs.make_estimator(model_fn, tmp_path / "raw").train(jobs.same_batch_input_fn, steps=2)
+    raw = jobs.values(tf.train.latest_checkpoint(str(tmp_path / "raw")))
+    jobs.assert_equal_values(emitted, raw)
