@@ -277,7 +277,8 @@ class Account:
     ) -> None:
         """Takes keys of the same bytes for as many variables, where they are held by name.
 
-        Such an object key gets a place of its own, and the owner that has its name.
+        Such an object key gets a place of its own, and the owner that has its name. The step is
+        one in any case: a Checkpoint that has it among the others has it as an attribute, too.
         """
         if self.layout is None:
             return
@@ -289,7 +290,7 @@ class Account:
             if held[1] in names and _place(self.entries[held[1]]) == place:
                 places[key] = held
                 owners[held] = held[1]
-            elif place not in owners and shared[place] > 1:
+            elif place not in owners and shared[place] > 1 and held[1] != naming.GLOBAL_STEP:
                 places[key] = held
 
     @functools.cached_property

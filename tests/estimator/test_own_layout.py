@@ -173,3 +173,18 @@ def test_a_name_map_beside_a_dictionary_of_other_names_is_emitted(tmp_path, chec
     jobs.make_estimator(model_fn, tmp_path / "raw").train(jobs.same_batch_input_fn, steps=2)
     raw = jobs.values(tf.train.latest_checkpoint(str(tmp_path / "raw")))
     jobs.assert_equal_values(emitted, raw)
+
+
+def test_a_step_that_is_in_the_dictionary_too_is_one_in_each_format(tmp_path):
+    wrapped = wrap_model_fn(
+        jobs.adam_model_fn,
+        checkpoint_fn=lambda variables, step: tf.train.Checkpoint(held=variables, steps=step),
+    )
+    jobs.make_estimator(wrapped, tmp_path / "job").train(jobs.same_batch_input_fn, steps=2)
+    names = {row.name for row in describe(tmp_path / "job").variables}
+    assert "global_step" in names
+    for to in ("tf2", "tf1", "dual"):
+        convert(tmp_path / "job", tmp_path / to / "model", to=to)
+        found = describe(tmp_path / to / "model")
+        assert {row.name for row in found.variables} == names
+        assert found.step == 2
