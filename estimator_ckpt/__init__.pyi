@@ -30,10 +30,12 @@ from estimator_ckpt.interchange.export import export_checkpoint as export_checkp
 from estimator_ckpt.interchange.import_ import ImportReport as ImportReport
 from estimator_ckpt.interchange.import_ import import_checkpoint as import_checkpoint
 from estimator_ckpt.live.assignment import assignment_map as assignment_map
+from estimator_ckpt.live.mapping import propose_map as propose_map
 from estimator_ckpt.live.restore import restore as restore
 from estimator_ckpt.live.restore_report import RestoreReport as RestoreReport
 from estimator_ckpt.live.structure import StructureDiff as StructureDiff
 from estimator_ckpt.live.structure import structure_diff as structure_diff
+from estimator_ckpt.naming.variable_map import VariableMap as VariableMap
 from estimator_ckpt.operations.average import AverageReport as AverageReport
 from estimator_ckpt.operations.average import average as average
 from estimator_ckpt.operations.cast import CastReport as CastReport

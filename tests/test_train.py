@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+from estimator_ckpt import functions
 from estimator_ckpt.train import job_flags
 from estimator_ckpt.train.readback import bytes_of_checkpoints, global_step, read_back
 
@@ -319,8 +320,8 @@ def test_a_dotted_function_is_corrected():
 
 
 def test_a_function_is_loaded_by_its_reference():
-    assert job_flags.load_function("model_fn", "os.path:join") is os.path.join
-    assert job_flags.load_function("model_fn", "pathlib:Path.cwd")() == Path.cwd()
+    assert functions.load_function("model_fn", "os.path:join") is os.path.join
+    assert functions.load_function("model_fn", "pathlib:Path.cwd")() == Path.cwd()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_a_function_is_loaded_by_its_reference():
 )
 def test_a_reference_to_nothing_says_what_there_is(reference, message):
     with pytest.raises(flags.IllegalFlagValueError) as caught:
-        job_flags.load_function("model_fn", reference)
+        functions.load_function("model_fn", reference)
     assert message in str(caught.value)
 
 
@@ -342,7 +343,7 @@ def test_a_module_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     (tmp_path / "broken_model.py").write_text("import no_such_dependency\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(flags.IllegalFlagValueError) as caught:
-        job_flags.load_function("model_fn", "broken_model:f")
+        functions.load_function("model_fn", "broken_model:f")
     assert "importing broken_model failed: No module named 'no_such_dependency'" in str(
         caught.value
     )

@@ -3,7 +3,8 @@
     header = BundleHeaderProto.FromString(data)
 
 Field numbers and types are those of TensorFlow's `tensor_bundle.proto`, `tensor_shape.proto`,
-`tensor_slice.proto`, `versions.proto`, `trackable_object_graph.proto` and `checkpoint_state.proto`.
+`tensor_slice.proto`, `versions.proto`, `trackable_object_graph.proto`, `checkpoint_state.proto`,
+`meta_graph.proto` and `variable.proto`.
 They live in a descriptor pool of their own, so TensorFlow's may be loaded beside them, and they
 are here because importing TensorFlow's takes seconds.
 """
@@ -25,6 +26,7 @@ _SCALARS = {
     "bool": _Field.TYPE_BOOL,
     "double": _Field.TYPE_DOUBLE,
     "string": _Field.TYPE_STRING,
+    "bytes": _Field.TYPE_BYTES,
 }
 
 # name -> ((field, number, type), ...); "*" before a type says repeated. Enums travel as int32.
@@ -79,6 +81,12 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
         ("all_model_checkpoint_timestamps", 3, "*double"),
         ("last_preserved_timestamp", 4, "double"),
     ),
+    "BytesList": (("value", 1, "*bytes"),),
+    "Collection": (("bytes_list", 2, "BytesList"),),
+    "CollectionEntry": (("key", 1, "string"), ("value", 2, "Collection")),
+    "MetaGraph": (("collection_def", 4, "*CollectionEntry"),),
+    "SliceOfVariable": (("full_name", 1, "string"),),
+    "Variable": (("variable_name", 1, "string"), ("slice", 4, "SliceOfVariable")),
 }
 _PACKAGE = "estimator_ckpt"
 
@@ -120,3 +128,5 @@ BundleHeaderProto: Message = _CLASSES["Header"]
 BundleEntryProto: Message = _CLASSES["Entry"]
 TrackableObjectGraph: Message = _CLASSES["TrackableObjectGraph"]
 CheckpointState: Message = _CLASSES["CheckpointState"]
+MetaGraphDef: Message = _CLASSES["MetaGraph"]
+VariableDef: Message = _CLASSES["Variable"]

@@ -2,6 +2,7 @@
 
     load_rules(["old/=new/", "@rules.txt"])
     load_rules("@rules.txt")
+    load_rules("@map.txt")                        # what `estimator-ckpt map` has written
 
 The grammar is that of `estimator_ckpt.naming.rules`; `str()` of the rules is what a file has.
 """
@@ -12,6 +13,8 @@ from collections.abc import Iterable
 
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.naming.rules import RenameRules, Rule, parse_rules
+from estimator_ckpt.naming.variable_map import VariableMap
+from estimator_ckpt.naming.variable_map_text import is_map
 from estimator_ckpt.storage import files
 
 _FILE = "@"
@@ -21,20 +24,29 @@ def load_rules(texts: str | Iterable[str]) -> RenameRules:
     """Makes rules from texts and files.
 
     Args:
-      texts: each is a rule `FROM=TO`, or `@` and the path of a file of them, one a line.
+      texts: each is a rule `FROM=TO`, or `@` and the path of a file of them, one a line, or of a
+        map of variables, which has to be the only one.
 
     Returns:
       All the rules, in order.
 
     Raises:
-      CheckpointArgumentError: a rule is unusable, or a file can't be read; the message has its name
-        and the number of the line.
+      CheckpointArgumentError: a rule is unusable, a file can't be read, or there are rules beside a
+        map; the message has the file's name and the number of the line.
     """
     rules: list[Rule] = []
-    for text in (texts,) if isinstance(texts, str) else texts:
+    texts = (texts,) if isinstance(texts, str) else tuple(texts)
+    for text in texts:
         path = text[len(_FILE) :] if text.startswith(_FILE) else None
         try:
-            rules += parse_rules(text if path is None else _read(path)).rules
+            content = text if path is None else _read(path)
+            if path is not None and is_map(content):
+                if len(texts) > 1:
+                    raise CheckpointArgumentError(
+                        "a map of variables goes with no other rules; edit its lines instead"
+                    )
+                return RenameRules.of_map(VariableMap.parse(content, path))
+            rules += parse_rules(content).rules
         except CheckpointArgumentError as error:
             raise (
                 error if path is None else CheckpointArgumentError(f"'{path}': {error}")
@@ -42,10 +54,29 @@ def load_rules(texts: str | Iterable[str]) -> RenameRules:
     return RenameRules(tuple(rules))
 
 
+def load_map(path: str) -> VariableMap:
+    """Reads a map of variables.
+
+    Args:
+      path: of its file.
+
+    Returns:
+      The map.
+
+    Raises:
+      CheckpointArgumentError: the file can't be read, or a line is not understood; the message has
+        the file's name and the number of the line.
+    """
+    try:
+        return VariableMap.parse(_read(path), path)
+    except CheckpointArgumentError as error:
+        raise CheckpointArgumentError(f"'{path}': {error}") from error
+
+
 def _read(path: str) -> str:
     if not files.exists(path) or files.is_directory(path):
         raise CheckpointArgumentError(
-            "there is no such file of rules; it has a line FROM=TO for each"
+            "there is no such file of rules; it has a line FROM=TO for each, or is a map"
         )
     try:
         return files.read(path).decode("utf-8")

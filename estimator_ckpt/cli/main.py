@@ -29,6 +29,7 @@ from estimator_ckpt.cli import (
     export,
     import_,
     inspect,
+    map_,
     rename,
     verify,
 )
@@ -40,7 +41,7 @@ from estimator_ckpt.storage import files
 COMMANDS: dict[str, Command] = {
     module.COMMAND.name: module.COMMAND
     for module in (
-        *(inspect, doctor, verify, diff),
+        *(inspect, doctor, verify, diff, map_),
         *(convert, rename, drop, ema, average, cast, compact, export, import_),
     )
 }

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.conversion.committing import apply
-from estimator_ckpt.conversion.planning import Conversion, plan
+from estimator_ckpt.conversion.planning import UNMAPPED, Conversion, fitted_rules, plan
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage.files import Progress
@@ -47,7 +47,8 @@ def convert(
       target: the prefix of the new checkpoint. Directories are made as needed.
       to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both); None for the
         format of the source.
-      rename: old to new names or scopes, or the text of rules (`RenameRules`). Slots and averages
+      rename: old to new names or scopes, the text of rules (`RenameRules`), or a map
+        (`propose_map`): what it does not map then goes into no object of `like`. Slots and averages
         follow their variable; the global step keeps its name unless it is named itself.
       drop: regular expressions; variables in whose new name one is found are left out.
       include: regular expressions; a variable is taken if one is found in its name in the source,
@@ -135,7 +136,14 @@ def planner(
     def edit(account: Account) -> naming.Edit:
         changed = naming.choose(account.key_of, wanted.checked(account.key_of))
         if rules:
-            changed = changed.then(lambda names: naming.rename(names, rules, roles=account.roles))
+            fitted, roles = fitted_rules(rules, account, like), account.roles
+            if like is not None and fitted.variable_map is not None:
+                changed = changed.then(
+                    lambda names: naming.choose(
+                        names, lambda name: fitted.offers(name, roles[name]), UNMAPPED
+                    )
+                )
+            changed = changed.then(lambda names: naming.rename(names, fitted, roles=roles))
         return changed.then(lambda names: naming.drop(names, patterns)) if patterns else changed
 
     layout = None if container is None else naming.Layout(container, step)

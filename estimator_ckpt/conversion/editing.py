@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
 from estimator_ckpt.conversion.committing import ApplyOptions, apply
-from estimator_ckpt.conversion.planning import plan
+from estimator_ckpt.conversion.planning import fitted_rules, plan
 from estimator_ckpt.conversion.report import ConversionReport
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def rename(
     Args:
       source: a checkpoint of any format.
       target: the prefix of the new checkpoint, of the same format.
-      rules: old to new names, or their text; scopes end in `/`, `re:` starts a regular expression.
-        The first that says something about a name decides; one that begins with `+` goes on.
+      rules: old to new names, their text, or a map (`propose_map`); scopes end in `/`, `re:` starts
+        a regular expression. The first that says something about a name decides; one that begins
+        with `+` goes on.
       include: regular expressions; the rules are for variables in whose name one is found.
       exclude: regular expressions; they are not for variables in whose name one is found. A slot or
         an average that is excluded by its own name keeps it, which the report's `notes` say.
@@ -65,7 +66,10 @@ def rename(
         lambda account: plan(
             account,
             edit=lambda held: naming.rename(
-                held.key_of, ordered, wanted.checked(held.key_of), held.roles
+                held.key_of,
+                fitted_rules(ordered, held),
+                wanted.checked(held.key_of),
+                held.roles,
             ),
             layout=layout,
         ),

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, attribute_of, is_object_key
 
+UNMAPPED = "the map gives it to no variable of the objects"
+"""Why a variable that is not mapped is left out where there are objects to be like."""
 FORMATS = ("tf1", "tf2", "dual")
 _OTHER_NAMES = "another name of the same bytes; a {} checkpoint has no use for it"
 _EMPTY_GRAPH = "an empty object graph, in which no variable is: the same as none"
@@ -52,6 +55,26 @@ class Conversion:
     dropped: tuple[DroppedKey, ...]
     added: Mapping[str, bytes | int]
     notes: tuple[str, ...] = ()
+
+
+def fitted_rules(
+    rules: naming.RenameRules, account: Account, like: object = None
+) -> naming.RenameRules:
+    """Returns rules for a source; those of a map are checked against it, and against the objects.
+
+    Args:
+      rules: for its variables.
+      account: of the source.
+      like: the live object whose keys the target has, or None.
+
+    Raises:
+      CheckpointArgumentError: a map can't be followed; the message says the line.
+    """
+    if like is None or rules.variable_map is None:
+        return rules.for_target(variable_rows(account) if rules.variable_map else ())
+    from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
+
+    return LiveObjects(like).fitted(rules, account)
 
 
 def plan(

@@ -19,13 +19,17 @@ from typing import Any
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.fitting import misfit
+from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.compat import estimator as tf_estimator
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live.objects import dtype_of, named_by_name, offered_roles, shape_of
 from estimator_ckpt.live.tensorflow_internals import grouped_variables
+from estimator_ckpt.live.wanted import mapping_rows
 from estimator_ckpt.messages import escaped, listed, logger
 from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.roles import Role
+from estimator_ckpt.naming.rules import same_shape_and_type
 
 _log = logger(__name__)
 
@@ -49,7 +53,8 @@ def warm_start_settings(
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel, in any format.
       include: a regular expression, searched for in the names of the new model's variables.
       rename: old to new names, `{"old": "new"}`, or scopes, `{"old_scope/": "new_scope/"}`, or the
-        text of rules; the first that matches decides, and slots follow their variable.
+        text of rules; the first that matches decides, and slots follow their variable. Or a map
+        (`propose_map`), and then nothing else that is a variable is taken.
       on_mismatch: what to do about a variable whose shape is another in the checkpoint: "error", or
         "skip" it, which the table says.
       with_slots: also take over optimizers' variables (slots, `beta1_power`) and moving averages,
@@ -76,8 +81,10 @@ def warm_start_settings(
     if on_mismatch not in ("error", "skip"):
         raise CheckpointArgumentError(f"on_mismatch='{on_mismatch}' must be 'error' or 'skip'")
     account = open_account(checkpoint)
-    renamed_all = naming.rename_rules(rename).apply_all(account.key_of, roles=account.roles)
-    names = {new: old for old, new in renamed_all.items()}
+    rules = naming.rename_rules(rename)
+    if rules.variable_map is not None:
+        rules = rules.for_target(variable_rows(account))
+    names = rules.offered(account.roles)
     renamed = {new: account.key_of[old] for new, old in names.items()}
     settings = GraphWarmStartSettings(
         ckpt_to_initialize_from=account.checkpoint.prefix,
@@ -85,7 +92,7 @@ def warm_start_settings(
         var_name_to_vocab_info=dict(vocab_info or {}),
         var_name_to_prev_var_name=renamed,
     )
-    settings.choice = _Choice(account, names, included, with_slots, with_step, on_mismatch)
+    settings.choice = _Choice(account, rules, names, included, with_slots, with_step, on_mismatch)
     return settings
 
 
@@ -124,6 +131,7 @@ class _Choice:
     def __init__(
         self,
         account: Account,
+        rules: naming.RenameRules,
         names: Mapping[str, str],
         include: re.Pattern[str],
         with_slots: bool,
@@ -131,6 +139,7 @@ class _Choice:
         on_mismatch: str,
     ):
         self._account = account
+        self._rules = rules
         self._names = names  # {new name: name in the checkpoint}
         self._include = include
         self._with_slots = with_slots
@@ -148,6 +157,7 @@ class _Choice:
         """
         variables = grouped_variables()
         _require_known(vocab_info, variables)
+        self._check_map(variables, vocab_info)
         roles = named_by_name({name: parts[0] for name, parts in variables.items()})
         matches = correspond(roles, offered_roles(self._account, self._names))
         rows: list[tuple[str, str]] = []
@@ -177,6 +187,17 @@ class _Choice:
                 "on_mismatch='skip', or vocab_info to remap the rows of an embedding"
             )
         return chosen, rows
+
+    def _check_map(self, variables: Mapping[str, Any], vocab_info: Mapping[str, Any]) -> None:
+        """Raises CheckpointArgumentError where rules are of a map that doesn't fit the graph."""
+
+        def fits(one: NamedShape, other: NamedShape) -> bool:
+            may_differ = self._on_mismatch == "skip" or other.name in vocab_info
+            return may_differ or same_shape_and_type(one, other)
+
+        if self._rules.variable_map is not None:
+            target = mapping_rows(variables)
+            self._rules.for_target(variable_rows(self._account), target, fits=fits)
 
     def _reason_kept(self, name: str, role: Role, match: Match) -> str | None:
         if role.kind == "global_step":

@@ -12,22 +12,28 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from estimator_ckpt import naming
+from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import Shape, misfit
+from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
+from estimator_ckpt.naming.paths import path_name
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
+from estimator_ckpt.naming.rules import same_shape_and_type
 from estimator_ckpt.naming.slots import kind_of_optimizer
 
 _log = logger(__name__)
@@ -183,6 +189,50 @@ class LiveObjects:
         }
 
     @functools.cached_property
+    def paths(self) -> Mapping[str, str]:
+        """{key: its path in a map of variables}, not by way of an optimizer where there is another.
+
+        An optimizer of Keras 3 has the variables of its model among its own.
+        """
+        paths = self.graph.paths_around(self.kinds)
+        node_of = self.graph.node_of
+        return {
+            key: "/".join(paths[node_of[key]]) if node_of[key] in paths else path_name(key)
+            for key in self.values
+        }
+
+    @functools.cached_property
+    def rows(self) -> Sequence[NamedShape]:
+        """The variables by their paths, as a map of variables is proposed from."""
+        return [
+            NamedShape(
+                self.paths[key],
+                _known(value.shape),
+                dtype_name(value.dtype or 0),
+                creation_number(value.variable),
+                second_name=None if self.names[key] == key else self.names[key],
+            )
+            for key, value in self.values.items()
+            if value.variable is not None and self.role(key).kind == "variable"
+        ]
+
+    def fitted(
+        self,
+        rules: naming.RenameRules,
+        account: Account,
+        fits: Callable[[NamedShape, NamedShape], bool] = same_shape_and_type,
+    ) -> naming.RenameRules:
+        """Returns rules for a checkpoint; those of a map, checked, give names that are used here.
+
+        Raises:
+          CheckpointArgumentError: a map can't be followed; the message says the line.
+        """
+        if rules.variable_map is None:
+            return rules
+        called = {self.paths[key]: name for key, name in self.names.items()}
+        return rules.for_target(variable_rows(account), self.rows, fits=fits, called=called)
+
+    @functools.cached_property
     def roles(self) -> Mapping[str, Role]:
         """{what a value is called here: its role}."""
         return tell_roles(
@@ -218,11 +268,15 @@ class LiveObjects:
           {key: match}. Variables of the same name get the same.
         """
         wanted = {key: self.roles[name] for key, name in self.names.items()}
+        called = {
+            key: name if (name := self.names[key]) in offered else self.values[key].name or key
+            for key in wanted
+        }
         by_name: dict[str, Role] = {}
         for key, role in wanted.items():
-            by_name.setdefault(self.values[key].name or key, role)
+            by_name.setdefault(called[key], role)
         found = correspond(by_name, offered)
-        return {key: found[self.values[key].name or key] for key in wanted}
+        return {key: found[called[key]] for key in wanted}
 
     def find_sources(self, account: Account, names: Mapping[str, str]) -> FoundSources:
         """Finds the values of these objects in a checkpoint by name and role.

@@ -14,14 +14,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from estimator_ckpt import naming
-from estimator_ckpt.checkpoint.account import open_account
+from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.assigning import assign, is_finalized
 from estimator_ckpt.live.objects import LiveObjects
 from estimator_ckpt.live.restore_plan import Plan
 from estimator_ckpt.live.restore_report import RestoreReport
-from estimator_ckpt.live.wanted import wanted_by_name, wanted_objects
+from estimator_ckpt.live.wanted import mapping_rows, wanted_by_name, wanted_objects
 from estimator_ckpt.messages import escaped, listed, logger
+from estimator_ckpt.naming.matcher import NamedShape
+from estimator_ckpt.naming.rules import same_shape_and_type
 
 _log = logger(__name__)
 ON_MISMATCH = ("error", "skip", "overlap")
@@ -49,7 +52,8 @@ def restore(
         `tf.train.Checkpoint(target)`), or a mapping from names to variables, or to the lists of the
         parts of partitioned ones.
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel.
-      rename: old to new names, or scopes, of the checkpoint's variables.
+      rename: old to new names, or scopes, of the checkpoint's variables; or a map (`propose_map`),
+        and then nothing else that is a variable is taken.
       strict: whether it is an error that a variable gets no value (hyperparameters of optimizers
         keep their own), that two variables of different names get the same tensor, or that none
         is built yet, and no value can wait; "names": also that a variable gets, along its path,
@@ -87,7 +91,7 @@ def restore(
     wanted = list(wanted_by_name(target) if live is None else wanted_objects(live))
     plan = Plan(account, live, wanted, on_mismatch)
     plan.leave_out(exclude)
-    plan.match(rules)
+    plan.match(_fitted(rules, account, target, live, on_mismatch))
     plan.check(strict)
     report = plan.report()
     by_object = any(row.by == "object" for row in report.restored) or report.deferred
@@ -95,6 +99,22 @@ def restore(
     assign(objects, account.checkpoint, plan.assignments(), session)
     _tell(report, strict, [] if live is None else live.unbuilt)
     return report
+
+
+def _fitted(
+    rules: naming.RenameRules, account: Account, target: Any, live: LiveObjects | None, misfits: str
+) -> naming.RenameRules:
+    """Returns rules for this checkpoint and target, against which those of a map are checked."""
+    if rules.variable_map is None:
+        return rules
+    fits = same_shape_and_type if misfits == "error" else _whatever_the_shape
+    if live is not None:
+        return live.fitted(rules, account, fits)
+    return rules.for_target(variable_rows(account), mapping_rows(target), fits=fits)
+
+
+def _whatever_the_shape(one: NamedShape, other: NamedShape) -> bool:
+    return True
 
 
 def _require_names_if_finalized(target: Any, session: Any) -> None:

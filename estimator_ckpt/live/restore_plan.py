@@ -86,8 +86,7 @@ class Plan:
         """Finds the value for each variable."""
         account, live = self.account, self.live
         self._by_name_only = bool(rules)
-        renamed = rules.apply_all(account.key_of, roles=account.roles)
-        names = {new: old for old, new in renamed.items()}
+        names = rules.offered(account.roles)
         by_object: dict[str, str] = {}
         pairs: dict[int, int] = {}
         if live is not None and account.graph is not None and not rules:

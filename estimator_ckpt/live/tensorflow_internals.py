@@ -50,6 +50,15 @@ def saver_options(saver: Any) -> dict[str, Any]:
     return options if saver._var_list is not None else {**options, "saver_def": saver.saver_def}
 
 
+def creation_number(variable: Any) -> int | None:
+    """Returns a number that grows from one eager variable to the next; None where it has none.
+
+    TensorFlow counts the objects that it makes, and puts the count behind a name that it keeps.
+    """
+    number = str(getattr(variable, "_unique_id", "")).rpartition("_")[2]
+    return int(number) if tf.executing_eagerly() and number.isdigit() else None
+
+
 def writes_v1(saver: Any) -> bool:
     """Returns whether a `tf1.train.Saver` writes TensorFlow's V1 format."""
     saver_def = saver.saver_def

@@ -13,8 +13,17 @@ from typing import Any
 import tensorflow as tf
 
 from estimator_ckpt import naming
+from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.live.objects import LiveObjects, named_by_name, variable_in
+from estimator_ckpt.live.objects import (
+    LiveObjects,
+    dtype_of,
+    named_by_name,
+    shape_of,
+    variable_in,
+)
+from estimator_ckpt.live.tensorflow_internals import creation_number
+from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.roles import Role
 
 
@@ -70,6 +79,20 @@ def _require_variable(held: Any) -> Any:
             "partitioned ones"
         )
     return held if variable is None else variable
+
+
+def mapping_rows(target: Mapping[str, Any]) -> list[NamedShape]:
+    """Returns the variables of a mapping, as a map of variables is proposed from."""
+    return [
+        NamedShape(
+            each.name,
+            tuple(-1 if size is None else size for size in shape_of(each.variables[0]) or (-1,)),
+            dtype_name(dtype_of(each.variables[0])),
+            creation_number(each.variables[0]),
+        )
+        for each in wanted_by_name(target)
+        if each.role.kind == "variable"
+    ]
 
 
 def wanted_objects(live: LiveObjects) -> Iterator[Wanted]:

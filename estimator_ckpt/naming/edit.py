@@ -54,12 +54,13 @@ class Edit:
         return not set(self.names) <= set(self.names.values()) | set(self.dropped)
 
 
-def choose(names: Collection[str], chosen: Callable[[str], bool]) -> Edit:
+def choose(names: Collection[str], chosen: Callable[[str], bool], reason: str = UNWANTED) -> Edit:
     """Leaves out what isn't chosen.
 
     Args:
       names: of all variables.
       chosen: says of a name whether it stays.
+      reason: why the others don't.
 
     Returns:
       The edit.
@@ -68,7 +69,7 @@ def choose(names: Collection[str], chosen: Callable[[str], bool]) -> Edit:
       CheckpointArgumentError: nothing would be left.
     """
     kept = {name: name for name in names if chosen(name)}
-    return _left(kept, {name: UNWANTED for name in names if name not in kept})
+    return _left(kept, {name: reason for name in names if name not in kept})
 
 
 def rename(
@@ -92,7 +93,15 @@ def rename(
       CheckpointArgumentError: a rule is unusable, or matches nothing.
       NameClashError: two variables would get the same name.
     """
-    renamed = rename_rules(rules).apply_all(names, chosen, roles)
+    made = rename_rules(rules)
+    renamed = made.apply_all(names, chosen, roles)
+    gone = () if made.variable_map is None else made.variable_map.left_out
+    dropped = {
+        name: "left out by the map"
+        for name in names
+        if name in gone
+        or ((role := (roles or {}).get(name)) and role.kind in FOLLOWERS and role.of in gone)
+    }
     left = [
         f"'{name}' of '{role.of}'"
         for name, role in sorted((roles or {}).items())
@@ -101,7 +110,8 @@ def rename(
     ]
     note = "slots and averages of renamed variables that keep their names: "
     return Edit(
-        {new: old for old, new in renamed.items()},
+        {new: old for old, new in renamed.items() if old not in dropped},
+        dropped,
         notes=(note + listed(left, _MOST_LISTED),) if left else (),
     )
 

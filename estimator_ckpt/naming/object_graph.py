@@ -112,6 +112,18 @@ class ObjectGraph:
         self._breadth_first(paths)
         return [paths.get(number, ()) for number in range(len(self.nodes))]
 
+    def paths_around(self, avoided: Collection[int]) -> dict[int, tuple[str, ...]]:
+        """Returns {node: the shortest path to it that leads through none of these nodes}.
+
+        A node that no such path leads to is not there.
+
+        Args:
+          avoided: nodes.
+        """
+        paths: dict[int, tuple[str, ...]] = {0: ()}
+        self._breadth_first(paths, avoided)
+        return paths
+
     @functools.cached_property
     def full_names(self) -> dict[str, str]:
         """{key: the name-based name that its variable had}, without those that had none."""
@@ -293,12 +305,14 @@ class ObjectGraph:
         proto.CopyFrom(self.proto)
         return proto
 
-    def _breadth_first(self, paths: dict[int, tuple[str, ...]]) -> list[int]:
+    def _breadth_first(
+        self, paths: dict[int, tuple[str, ...]], avoided: Collection[int] = ()
+    ) -> list[int]:
         """Lists the nodes, and fills in the first path to each, which is the one its keys have."""
         order = [0]
         for number in order:  # it grows while it is walked
             for child in self.nodes[number].children:
-                if child.node_id not in paths:
+                if child.node_id not in paths and child.node_id not in avoided:
                     paths[child.node_id] = (*paths[number], child.local_name)
                     order.append(child.node_id)
         return order

@@ -13,26 +13,36 @@ A rule is for variables. Slots and averages follow their variable, by the part t
 need no rule; a rule that has their full name is for them alone. One that is excluded by its own
 name stays. The global step keeps its name
 unless a rule has that name itself.
+
+A map of variables (`VariableMap`) is taken for rules, too: a whole name each, and nothing else that
+is a variable is offered to a model.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Union
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.messages import near
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.naming.layout import GLOBAL_STEP
+from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import AVERAGE, parse_slot
+from estimator_ckpt.naming.variable_map import VariableMap
 
 _REGEX = "re:"
 _CHAINED = "+"
 FOLLOWERS = ("slot", "average")
 """The kinds of tensors that are renamed with their variable."""
+
+
+def same_shape_and_type(one: NamedShape, other: NamedShape) -> bool:
+    """Returns whether a variable can have the value of another one as it is."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 @dataclass(frozen=True)
@@ -83,12 +93,20 @@ class RenameRules:
 
     Attributes:
       rules: the rules.
+      variable_map: the map of which they are made, if they are.
 
     Raises:
       CheckpointArgumentError: two rules give one old name different new ones.
     """
 
     rules: tuple[Rule, ...] = ()
+    variable_map: VariableMap | None = None
+
+    @classmethod
+    def of_map(cls, variable_map: VariableMap) -> RenameRules:
+        """Makes rules of what is applied of a map."""
+        rules = (Rule(old, new) for old, new in variable_map.pairs().items())
+        return cls(tuple(rules), variable_map)
 
     def __post_init__(self) -> None:
         news: dict[str, str] = {}
@@ -103,7 +121,61 @@ class RenameRules:
         return "\n".join(map(str, self.rules))
 
     def __bool__(self) -> bool:
-        return bool(self.rules)
+        return bool(self.rules) or self.variable_map is not None
+
+    def for_target(
+        self,
+        source: Iterable[NamedShape],
+        target: Iterable[NamedShape] | None = None,
+        *,
+        fits: Callable[[NamedShape, NamedShape], bool] = same_shape_and_type,
+        called: Mapping[str, str] | None = None,
+    ) -> RenameRules:
+        """Returns these rules; those of a map are checked against both sides.
+
+        Args:
+          source: the variables of the checkpoint.
+          target: what is to get their values; None where that is not known.
+          fits: as for `VariableMap.checked`.
+          called: {name in a map: what it is called for rules}.
+
+        Raises:
+          CheckpointArgumentError: the map can't be followed; the message says the line.
+        """
+        if self.variable_map is None:
+            return self
+        if target is None:
+            self.variable_map.require_sources({row.name for row in source})
+            return self
+        self.variable_map.checked(source, target, fits=fits)
+        names = called or {}
+        rules = (replace(rule, new=names.get(rule.new, rule.new)) for rule in self.rules)
+        return replace(self, rules=tuple(rules))
+
+    def offers(self, name: str, role: Role) -> bool:
+        """Returns whether live variables may get a tensor; of a map, only what it maps.
+
+        Args:
+          name: of the tensor.
+          role: the part that it plays; slots and averages follow their variable.
+        """
+        if self.variable_map is None or role.kind not in ("variable", *FOLLOWERS):
+            return True
+        mapped = {rule.old for rule in self.rules}
+        return name in mapped or (role.kind in FOLLOWERS and role.of in mapped)
+
+    def offered(self, roles: Mapping[str, Role]) -> dict[str, str]:
+        """Returns {new name: old one} of what live variables may get.
+
+        Args:
+          roles: {name: the part that it plays}, of all tensors.
+
+        Raises:
+          CheckpointArgumentError: a rule matches nothing.
+          NameClashError: two tensors would get the same name.
+        """
+        taken = {name: role for name, role in roles.items() if self.offers(name, role)}
+        return {new: old for old, new in self.apply_all(taken, roles=taken).items()}
 
     def apply(self, name: str, used: set[Rule] | None = None) -> str:
         """Returns the new name of a variable, or its old one where no rule matches.
@@ -217,8 +289,8 @@ def _place_of(owner: str, name: str) -> tuple[int, int, bool] | None:
     return (at + 1, at + 1 + len(flat), True) if at >= 0 else None
 
 
-Rules = Union[RenameRules, Mapping[str, str], Iterable["tuple[str, str]"], str, None]
-"""What is taken for rules: made ones, {old: new}, pairs in order, or their text."""
+Rules = Union[RenameRules, VariableMap, Mapping[str, str], Iterable["tuple[str, str]"], str, None]
+"""What is taken for rules: made ones, a map, {old: new}, pairs in order, or their text."""
 
 
 def rename_rules(rules: Rules) -> RenameRules:
@@ -226,7 +298,7 @@ def rename_rules(rules: Rules) -> RenameRules:
 
     Args:
       rules: {old: new}. Where `old` is a scope (it ends in `/`), `new` has to be one too, or empty.
-        Or text, as `parse_rules` takes it.
+        Or text, as `parse_rules` takes it; or a map, of which what it accepts is applied.
 
     Returns:
       The rules.
@@ -236,6 +308,8 @@ def rename_rules(rules: Rules) -> RenameRules:
     """
     if isinstance(rules, RenameRules):
         return rules
+    if isinstance(rules, VariableMap):
+        return RenameRules.of_map(rules)
     if isinstance(rules, str):
         return parse_rules(rules)
     pairs = rules.items() if isinstance(rules, Mapping) else rules or ()

@@ -12,7 +12,8 @@ edits a line, or chooses an answer, has pinned it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -30,6 +31,8 @@ from estimator_ckpt.naming.matcher import (
     same_bytes,
 )
 from estimator_ckpt.naming.variable_map_text import (
+    ACCEPT,
+    ACCEPTED,
     ANSWERS,
     ARROW,
     ASKED,
@@ -42,16 +45,22 @@ from estimator_ckpt.naming.variable_map_text import (
     TARGET,
     Asked,
     read_map,
+    require_accepted,
 )
 
 _HEAD = """\
 # A map of variables: source -> target. Lines below [pinned], and lines that were edited, are kept
 # when the map is proposed again. `name -> -` leaves a variable of the source out.
+# What is [certain] is applied; [likely] only with `accept: likely` in place of the line below.
 """
 _ASKED_HELP = """\
 # Replace the `?` behind `answer:` with the letter of the right answer, or write lines of your own
 # below [pinned].
 """
+
+
+def _holds_same_bytes(one: NamedShape, other: NamedShape) -> bool:
+    return same_bytes(one.shape, other.shape)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ class VariableMap:
       unmapped_source: the rest of the source.
       unmapped_target: the rest of the target.
       lines: {source: number of its line}, of a map that was read.
+      accept: what is applied besides what is pinned: `certain`, or `likely` for both.
+      origin: of which file the lines are.
     """
 
     mapped: tuple[Pair, ...] = ()
@@ -75,10 +86,12 @@ class VariableMap:
     unmapped_source: tuple[Unmapped, ...] = ()
     unmapped_target: tuple[Unmapped, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    accept: str = CERTAIN
+    origin: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, proposal: Proposal) -> VariableMap:
-        """Makes a map of a proposal."""
+    def of(cls, proposal: Proposal, accept: str = CERTAIN) -> VariableMap:
+        """Makes a map of a proposal; `accept` as the attribute."""
         mapped = [
             replace(pair, confidence=PINNED) if pair.reason == PINNED else pair
             for pair in proposal.mapped
@@ -89,18 +102,33 @@ class VariableMap:
             refused=proposal.refusals,
             unmapped_source=proposal.unmapped_source,
             unmapped_target=proposal.unmapped_target,
+            accept=require_accepted(accept),
         )
 
     def pairs(self, *confidences: str) -> dict[str, str]:
         """Returns {source: target} of what is this confident, pinned or answered.
 
         Args:
-          *confidences: `certain`, `likely`; without any, `certain` alone.
+          *confidences: `certain`, `likely`; without any, what the map accepts.
         """
-        wanted = {PINNED, *(confidences or (CERTAIN,))}
+        accepted = (CERTAIN,) if self.accept == CERTAIN else ACCEPTED
+        wanted = {PINNED, *(confidences or accepted)}
         return {
             **{pair.source: pair.target for pair in self.mapped if pair.confidence in wanted},
             **self._answered(),
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many variables are in each class, and how many on either side in none."""
+        mapped = Counter(pair.confidence for pair in self.mapped)
+        asked = [len(each.question.sources) for each in self.asked]
+        refused = [len(each.sources) for each in self.refused]
+        return {
+            **{confidence: mapped[confidence] for confidence in (PINNED, CERTAIN, LIKELY)},
+            ASKED: sum(asked),
+            REFUSED: sum(refused),
+            SOURCE: len(self.unmapped_source),
+            TARGET: len(self.unmapped_target),
         }
 
     def _answered(self) -> dict[str, str]:
@@ -113,7 +141,7 @@ class VariableMap:
 
     def text(self) -> str:
         """Returns the map as text, which `parse` reads."""
-        blocks = [_HEAD.rstrip("\n")]
+        blocks = [f"{_HEAD}{ACCEPT}{self.accept}"]
         for heading in HEADINGS:
             lines = list(self._lines_below(heading))
             if lines:
@@ -139,11 +167,12 @@ class VariableMap:
                 yield from (f"{name}{ARROW}{NOTHING}" for name in self.left_out)
 
     @classmethod
-    def parse(cls, text: str) -> VariableMap:
+    def parse(cls, text: str, origin: str = "") -> VariableMap:
         """Reads a map.
 
         Args:
           text: as `text()` gives it, edited or not.
+          origin: the file that it is from, for later messages.
 
         Raises:
           CheckpointArgumentError: a line is not understood, or two lines are about one variable.
@@ -157,51 +186,67 @@ class VariableMap:
             read.unmapped_source,
             read.unmapped_target,
             read.lines,
+            read.accept,
+            origin,
         )
 
-    def checked(self, source: Iterable[NamedShape], target: Iterable[NamedShape]) -> VariableMap:
+    def checked(
+        self,
+        source: Iterable[NamedShape],
+        target: Iterable[NamedShape],
+        *,
+        fits: Callable[[NamedShape, NamedShape], bool] = _holds_same_bytes,
+    ) -> VariableMap:
         """Returns this map if it can be followed.
 
         Args:
           source: the variables of the source.
-          target: the variables of the target.
+          target: the variables of the target, which lines may call by their second names, too.
+          fits: says whether one of the target can have the bytes of one of the source.
 
         Raises:
           CheckpointArgumentError: a line names what does not exist, two lines have the same
             target, or shapes don't hold the same bytes. The message says the line.
         """
-        rows = {row.name: row for row in source}, {row.name: row for row in target}
+        rows = {row.name: row for row in source}, _by_any_name(target)
+        self.require_sources(rows[0])
         taken: dict[str, str] = {}
         for one, other in self.pairs(CERTAIN, LIKELY).items():
             where = self._where(one)
-            for name, side, known in ((one, "source", rows[0]), (other, "target", rows[1])):
-                if name not in known:
-                    raise CheckpointArgumentError(
-                        f"{where}the {side} has no '{name}'{near(name, known)}; "
-                        "correct the name, or remove the line"
-                    )
-            if other in taken:
+            if other not in rows[1]:
                 raise CheckpointArgumentError(
-                    f"{where}'{other}' already gets '{taken[other]}'"
-                    f"{self._also(taken[other])}; remove one of the two lines"
-                )
-            taken[other] = one
-            shapes = list(rows[0][one].shape), list(rows[1][other].shape)
-            if not same_bytes(*shapes):
-                raise CheckpointArgumentError(
-                    f"{where}'{one}' {shapes[0]} does not fit '{other}' {shapes[1]}; choose a "
-                    "target of the same elements in the same order, or change the values first"
-                )
-        for name in self.left_out:
-            if name not in rows[0]:
-                raise CheckpointArgumentError(
-                    f"{self._where(name)}the source has no '{name}'{near(name, rows[0])}; "
+                    f"{where}the target has no '{other}'{near(other, rows[1])}; "
                     "correct the name, or remove the line"
+                )
+            row = rows[1][other]
+            if row.name in taken:
+                raise CheckpointArgumentError(
+                    f"{where}'{other}' already gets '{taken[row.name]}'"
+                    f"{self._also(taken[row.name])}; remove one of the two lines"
+                )
+            taken[row.name] = one
+            if not fits(rows[0][one], row):
+                pair = rows[0][one], row
+                types = [f"{each.dtype} " * (pair[0].dtype != pair[1].dtype) for each in pair]
+                shown = [f"{type_}{list(each.shape)}" for type_, each in zip(types, pair)]
+                raise CheckpointArgumentError(
+                    f"{where}'{one}' {shown[0]} does not fit '{other}' {shown[1]}; choose a "
+                    "target of the same elements in the same order, or change the values first"
                 )
         return self
 
+    def require_sources(self, names: Collection[str]) -> None:
+        """Raises CheckpointArgumentError for a line that names none of the source's variables."""
+        for name in (*self.pairs(CERTAIN, LIKELY), *self.left_out):
+            if name not in names:
+                raise CheckpointArgumentError(
+                    f"{self._where(name)}the source has no '{name}'{near(name, names)}; "
+                    "correct the name, or remove the line"
+                )
+
     def _where(self, name: str) -> str:
-        return f"line {self.lines[name]}: " if name in self.lines else ""
+        file = f"'{self.origin}', " if self.origin else ""
+        return f"{file}line {self.lines[name]}: " if name in self.lines else ""
 
     def _also(self, name: str) -> str:
         return f" (line {self.lines[name]})" if name in self.lines else ""
@@ -221,6 +266,7 @@ class VariableMap:
         """
         sources, targets = list(source), list(target)
         self.checked(sources, targets)
+        called = {name: row.name for name, row in _by_any_name(targets).items()}
         used = [row for row in sources if row.name not in self.left_out]
         fresh = propose(used, targets)
         proposed = {pair.source: (pair.target, pair.confidence) for pair in fresh.mapped}
@@ -228,10 +274,22 @@ class VariableMap:
             pair.source: pair.target
             for pair in self.mapped
             if pair.confidence == PINNED
-            or proposed.get(pair.source) != (pair.target, pair.confidence)
+            or proposed.get(pair.source) != (called[pair.target], pair.confidence)
         }
         pins.update(self._answered())
-        return replace(VariableMap.of(propose(used, targets, pins)), left_out=self.left_out)
+        pins = {source: called[target] for source, target in pins.items()}
+        revised = VariableMap.of(propose(used, targets, pins), self.accept)
+        return replace(revised, left_out=self.left_out)
+
+
+def _by_any_name(rows: Iterable[NamedShape]) -> dict[str, NamedShape]:
+    """The rows by their names, and by second names that are no other one's."""
+    rows = list(rows)
+    seconds = Counter(row.second_name for row in rows)
+    also = {
+        row.second_name: row for row in rows if row.second_name and seconds[row.second_name] == 1
+    }
+    return {**also, **{row.name: row for row in rows}}
 
 
 def _note_of(pair: Pair) -> str:

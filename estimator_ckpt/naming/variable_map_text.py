@@ -26,6 +26,9 @@ SOURCE, TARGET = "unmapped in the source", "unmapped in the target"
 HEADINGS = (PINNED, CERTAIN, LIKELY, ASKED, REFUSED, SOURCE, TARGET)
 ARROW, NOTE, NOTHING, RESHAPED = " -> ", "  # ", "-", "reshaped; "
 ANSWERS = "ab"
+ACCEPT = "accept: "
+ACCEPTED = (CERTAIN, LIKELY)
+"""What is applied of a map besides what is pinned: what is certain, or also what is likely."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,25 @@ class Read:
     unmapped_source: tuple[Unmapped, ...]
     unmapped_target: tuple[Unmapped, ...]
     lines: Mapping[str, int]
+    accept: str
+
+
+def is_map(text: str) -> bool:
+    """Returns whether a text is that of a map, and not of rules."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return first.startswith(ACCEPT.strip()) or first in [f"[{each}]" for each in HEADINGS]
+
+
+def require_accepted(accept: str) -> str:
+    """Returns what is to be applied of a map.
+
+    Raises:
+      CheckpointArgumentError: it is neither `certain` nor `likely`.
+    """
+    if accept not in ACCEPTED:
+        raise CheckpointArgumentError(f"accept='{accept}' must be 'certain' or 'likely'")
+    return accept
 
 
 def read_map(text: str) -> Read:
@@ -91,6 +113,7 @@ class _Reader:
 
     def read(self, text: str) -> Read:
         heading = None
+        accept = CERTAIN
         for number, line in enumerate(text.splitlines(), 1):
             line = line.strip()
             if not line or line.startswith("#"):
@@ -100,6 +123,11 @@ class _Reader:
                 if heading not in HEADINGS:
                     shown = ", ".join(f"[{each}]" for each in HEADINGS)
                     raise _error(number, f"there is no heading '{line}'; there are {shown}")
+                continue
+            if line.startswith(ACCEPT.strip()) and ARROW not in line:
+                accept = line.partition(":")[2].strip()
+                if accept not in ACCEPTED:
+                    raise _error(number, f"'{line}' must be 'accept: certain' or 'accept: likely'")
                 continue
             if heading is None:
                 raise _error(number, "a line before any heading; put it below [pinned]")
@@ -117,6 +145,7 @@ class _Reader:
             tuple(self._unmapped[SOURCE]),
             tuple(self._unmapped[TARGET]),
             self._lines,
+            accept,
         )
 
     def _take(self, heading: str, number: int, line: str) -> None:

@@ -19,6 +19,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import open_account
+from estimator_ckpt.conversion.planning import fitted_rules
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.operations.describe import by_scope
 from estimator_ckpt.storage.files import Progress
@@ -169,7 +170,7 @@ class _Side:
         self.format = account.format
         self.keys: Mapping[str, str] = account.key_of
         if rename:
-            rules = naming.rename_rules(rename)
+            rules = fitted_rules(naming.rename_rules(rename), account)
             new_names = rules.apply_all(self.keys, roles=account.roles)
             self.keys = {new_names[name]: key for name, key in self.keys.items()}
 

@@ -24,6 +24,7 @@ from absl import logging as absl_logging
 from estimator_ckpt import compat
 from estimator_ckpt import flags as checkpoint_flags
 from estimator_ckpt.errors import CheckpointError
+from estimator_ckpt.functions import load_function
 from estimator_ckpt.messages import escaped
 from estimator_ckpt.train import job_flags
 
@@ -70,7 +71,7 @@ def make_job(flag_values: flags.FlagValues, started: float) -> Job:
     import tensorflow as tf
 
     functions = {
-        name: job_flags.load_function(name, str(flag_values[name].value))
+        name: load_function(name, str(flag_values[name].value))
         for name in job_flags.FUNCTION_FLAGS
         if flag_values.mode in job_flags.NEEDED_BY[name]
     }

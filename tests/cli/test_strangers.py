@@ -87,6 +87,8 @@ COMMANDS = {
     "diff": "diff {bad} {good}",
     "diff the other way": "diff {good} {bad}",
     "convert": "convert {bad} {out} --to=dual",
+    "map": "map {bad} --like={good} -o {out}",
+    "map the other way": "map {good} --like={bad}",
     "rename": "rename {bad} {out} --rename=w=v --nodry_run",
     "compact": "compact {bad} {out}",
     "drop": "drop {bad} {out} --pattern=w --nodry_run",
