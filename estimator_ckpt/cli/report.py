@@ -62,7 +62,8 @@ def define_rename_flag(values: flags.FlagValues) -> None:
         "rename",
         [],
         "FROM=TO, or @FILE with one such rule a line, or with a map of variables; may be "
-        "repeated. The first that matches decides; one that begins with '+' is applied to what those before it gave. FROM is a "
+        "repeated. The first that matches decides; one that begins with '+' is applied to what "
+        "those before it gave. FROM is a "
         "name, a scope that ends in '/' ('/' alone is all), or 're:' and a regular expression, for "
         "which TO may have \\1. Slots and averages follow their variable; the global step keeps "
         "its name unless a rule names it.",

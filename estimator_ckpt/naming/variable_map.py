@@ -195,19 +195,21 @@ class VariableMap:
         source: Iterable[NamedShape],
         target: Iterable[NamedShape],
         *,
-        fits: Callable[[NamedShape, NamedShape], bool] = _holds_same_bytes,
+        fits: Callable[[NamedShape, NamedShape], bool] | None = None,
     ) -> VariableMap:
         """Returns this map if it can be followed.
 
         Args:
           source: the variables of the source.
           target: the variables of the target, which lines may call by their second names, too.
-          fits: says whether one of the target can have the bytes of one of the source.
+          fits: says whether one of the target can have the bytes of one of the source; None: if
+            their shapes hold the same ones.
 
         Raises:
           CheckpointArgumentError: a line names what does not exist, two lines have the same
             target, or shapes don't hold the same bytes. The message says the line.
         """
+        fits = fits or _holds_same_bytes
         rows = {row.name: row for row in source}, _by_any_name(target)
         self.require_sources(rows[0])
         taken: dict[str, str] = {}
@@ -229,9 +231,14 @@ class VariableMap:
                 pair = rows[0][one], row
                 types = [f"{each.dtype} " * (pair[0].dtype != pair[1].dtype) for each in pair]
                 shown = [f"{type_}{list(each.shape)}" for type_, each in zip(types, pair)]
+                remedy = (
+                    "give the target the source's shape and type, or remove the line"
+                    if _holds_same_bytes(*pair)
+                    else "choose a target of the same elements in the same order, or change the "
+                    "values first"
+                )
                 raise CheckpointArgumentError(
-                    f"{where}'{one}' {shown[0]} does not fit '{other}' {shown[1]}; choose a "
-                    "target of the same elements in the same order, or change the values first"
+                    f"{where}'{one}' {shown[0]} does not fit '{other}' {shown[1]}; {remedy}"
                 )
         return self
 

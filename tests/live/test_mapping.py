@@ -253,6 +253,7 @@ BAD = {
     "no target": ("a/kernel -> net/w", r"line 2: the target has no 'net/w'.*correct the name"),
     "a shape": ("a/kernel -> net/z", r"line 2: 'a/kernel' .*\[2, 3\] does not fit .*\[3, 2\]"),
     "a type": ("a/bias -> net/n", r"'a/bias' float32 \[3\] does not fit 'net/n' int32 \[3\]"),
+    "a reshape": ("a/kernel -> net/r", r"line 2: .*\[2, 3\] does not fit .*\[6\]; give the target"),
     "the step": ("global_step -> net/x", r"line 2: the source has no 'global_step'"),
     "two lines": ("a/kernel -> net/x\nb/kernel -> net/x", r"line 3: .* of line 2; remove one"),
 }
@@ -262,7 +263,7 @@ BAD = {
 @pytest.mark.parametrize("through", ["restore", "convert", "warm start"])
 def test_a_map_that_can_not_be_followed_is_told_by_its_line(source, tmp_path, what, through):
     lines, message = BAD[what]
-    variables = zeros("x", "y", "z") | {"n": tf.Variable([0, 0, 0])}
+    variables = zeros("x", "y", "z") | {"n": tf.Variable([0, 0, 0]), "r": tf.Variable([0.0] * 6)}
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(CheckpointArgumentError, match=message):
         made = VariableMap.parse(f"[pinned]\n{lines}\n")
