@@ -20,6 +20,7 @@ is a variable is offered to a model.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -161,8 +162,11 @@ class RenameRules:
         """
         if self.variable_map is None or role.kind not in ("variable", *FOLLOWERS):
             return True
-        mapped = {rule.old for rule in self.rules}
-        return name in mapped or (role.kind in FOLLOWERS and role.of in mapped)
+        return name in self._olds or (role.kind in FOLLOWERS and role.of in self._olds)
+
+    @functools.cached_property
+    def _olds(self) -> frozenset[str]:
+        return frozenset(rule.old for rule in self.rules)
 
     def offered(self, roles: Mapping[str, Role]) -> dict[str, str]:
         """Returns {new name: old one} of what live variables may get.

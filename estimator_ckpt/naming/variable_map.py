@@ -202,14 +202,14 @@ class VariableMap:
         Args:
           source: the variables of the source.
           target: the variables of the target, which lines may call by their second names, too.
-          fits: says whether one of the target can have the bytes of one of the source; None: if
-            their shapes hold the same ones.
+          fits: says of what is applied whether one of the target can have the bytes of one of the
+            source; None: if their shapes hold the same ones.
 
         Raises:
           CheckpointArgumentError: a line names what does not exist, two lines have the same
             target, or shapes don't hold the same bytes. The message says the line.
         """
-        fits = fits or _holds_same_bytes
+        applied = self.pairs()
         rows = {row.name: row for row in source}, _by_any_name(target)
         self.require_sources(rows[0])
         taken: dict[str, str] = {}
@@ -227,7 +227,8 @@ class VariableMap:
                     f"{self._also(taken[row.name])}; remove one of the two lines"
                 )
             taken[row.name] = one
-            if not fits(rows[0][one], row):
+            may_take = fits if fits and one in applied else _holds_same_bytes
+            if not may_take(rows[0][one], row):
                 pair = rows[0][one], row
                 types = [f"{each.dtype} " * (pair[0].dtype != pair[1].dtype) for each in pair]
                 shown = [f"{type_}{list(each.shape)}" for type_, each in zip(types, pair)]

@@ -287,6 +287,15 @@ def test_a_shape_that_differs_can_be_skipped_as_without_a_map(source):
     assert [row.target for row in report.restored] == ["y"]
 
 
+def test_a_likely_line_that_is_not_applied_need_not_fit_as_it_is(source):
+    variables = zeros("x", "y") | {"r": tf.Variable([0.0] * 6)}
+    text = "[certain]\na/bias -> y\n\n[likely]\na/kernel -> r\n"
+    report = restore(variables, source, rename=VariableMap.parse(text), strict=False)
+    assert [row.target for row in report.restored] == ["y"]
+    with pytest.raises(CheckpointArgumentError, match="line 6: 'a/kernel'"):
+        restore(variables, source, rename=VariableMap.parse(f"accept: likely\n{text}"))
+
+
 def test_a_warm_start_by_map(source):
     made = VariableMap.parse("[pinned]\na/kernel -> a/bias\nb/kernel -> z\n")
     with tf1.Graph().as_default(), tf1.Session() as session:
