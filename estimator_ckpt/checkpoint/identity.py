@@ -101,11 +101,16 @@ def other_file(target: Path, *sources: Source) -> str:
 
 
 def require_prefix(prefix: str) -> None:
-    """Makes sure that a new checkpoint is not called like one file of a checkpoint.
+    """Makes sure that a new checkpoint has a name, and none like one file of a checkpoint.
 
     Raises:
-      CheckpointArgumentError: it is.
+      CheckpointArgumentError: it hasn't, or is called so.
     """
+    if os.path.basename(prefix) in ("", os.curdir, os.pardir):
+        raise CheckpointArgumentError(
+            f"'{prefix}' is a directory; give the prefix of the new checkpoint, such as "
+            f"'{os.path.join(prefix, 'model.ckpt')}'"
+        )
     stem = file_of(prefix)
     if stem is not None:
         raise CheckpointArgumentError(

@@ -15,10 +15,11 @@ import glob as local_glob
 import os
 import posixpath
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Protocol, Union
+from typing import IO, TYPE_CHECKING, Protocol, Union, cast
 
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
 from estimator_ckpt.messages import logger
@@ -182,7 +183,7 @@ def names(directory: str) -> list[str]:
 
 def read(path: str, offset: int = 0, length: int = -1) -> bytes:
     """Returns `length` bytes of a file from `offset`, or all that follow it."""
-    with _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(offset)
         return bytes(file.read(length))
 
@@ -212,8 +213,17 @@ def read_chunks(path: str, offset: int, length: int) -> Iterator[bytes]:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """Opens a file for reading; the caller closes it."""
-    return _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")
+    """Opens a file for reading; the caller closes it.
+
+    Raises:
+      OSError: it can't be read; or it is a pipe or a device, which may have no end.
+    """
+    if is_remote(path):
+        return cast("IO[bytes]", _gfile().GFile(path, "rb"))
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", path)
+    return open(path, "rb")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -156,6 +157,48 @@ def test_a_stranger_in_the_place_of_a_file_is_told(
         assert (verb, of) != ("verify", "checkpoint")
     else:
         require_told(result, said)
+    assert jobs.snapshot(tmp_path) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in its file system")
+@pytest.mark.parametrize("of", ["", ".index", ".data-00000-of-00001", "checkpoint"])
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(command, good, save, tmp_path, verb, of):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    bad = folder if of == "checkpoint" else folder / ("x.npz" if verb == "import" else "ckpt")
+    if of and verb == "import":
+        pytest.skip("it takes no checkpoints")
+    if of:
+        save(folder / "ckpt", {"w": [1.0, 2.0]})
+        tf1.train.update_checkpoint_state(str(folder), "ckpt")
+    path = folder / "checkpoint" if of == "checkpoint" else bad.parent / f"{bad.name}{of}"
+    if of:
+        path.unlink()
+    os.mkfifo(path)
+    result = run(command, COMMANDS[verb], bad=bad, good=good, out=tmp_path / "out")
+    if verb in ("doctor", "verify") and result.code == 1:  # the answer: what is there is damaged
+        assert (verb, of) != ("verify", "checkpoint")
+    else:
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+    assert sorted(tmp_path.glob("out*")) == []
+
+
+@pytest.mark.parametrize("target", ["new/", "job/", ".", "job/.", "job/.."])
+@pytest.mark.parametrize("verb", [verb for verb in COMMANDS if "} {out}" in COMMANDS[verb]])
+def test_a_target_that_is_a_directory_has_no_name(
+    command, good, tmp_path, monkeypatch, verb, target
+):
+    if verb == "export":
+        pytest.skip("it writes one file")
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "x.npz", w=np.ones(2))
+    before = jobs.snapshot(tmp_path)
+    source = tmp_path / "x.npz" if verb == "import" else good
+    result = run(command, COMMANDS[verb], bad=source, good=good, out=target)
+    require_told(result, f"'{target}' is a directory", "model.ckpt")
     assert jobs.snapshot(tmp_path) == before
 
 
