@@ -140,7 +140,7 @@ def damaged_index(path: str, error: DamagedCheckpointError) -> str:
     )
 
 
-def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
+def find_prefix(checkpoint: str | os.PathLike[str] | None) -> str:
     """Returns the prefix of the checkpoint that a path stands for.
 
     Args:
@@ -152,6 +152,11 @@ def find_prefix(checkpoint: str | os.PathLike[str]) -> str:
     Raises:
       CheckpointNotFoundError: there is none.
     """
+    if checkpoint is None:
+        raise CheckpointNotFoundError(
+            "there is no checkpoint: it is None, as tf.train.latest_checkpoint returns where it "
+            "finds none; give a prefix, or a directory with checkpoints"
+        )
     path = os.fsdecode(checkpoint)
     if files.exists(index_path(path)):
         return path
@@ -208,7 +213,9 @@ def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
     except (text_format.ParseError, ValueError, RecursionError) as error:
         if found := stranger(path):
             raise DamagedCheckpointError(f"the state file '{path}' is {found}") from error
-        raise DamagedCheckpointError(f"the state file '{path}' can't be parsed: {error}") from error
+        raise DamagedCheckpointError(
+            f"the state file '{path}' can't be parsed: {str(error) or 'it is no text'}"
+        ) from error
     if not state.model_checkpoint_path:
         return None, ()
     for named in (state.model_checkpoint_path, *state.all_model_checkpoint_paths):
@@ -310,9 +317,12 @@ def _what_is_there(path: str) -> str:
     directory, base = os.path.split(path)
     if not files.is_directory(directory or "."):
         return f"; the directory '{directory}' does not exist"
+    if files.is_link(index_path(path)):
+        return f"; '{index_path(path)}' is a link that leads nowhere"
     names = [
         os.path.basename(found)[: -len(INDEX_SUFFIX)]
         for found in files.glob(directory, "*" + INDEX_SUFFIX)
+        if files.exists(found)
     ]
     if not names:
         return f"; there is no checkpoint in '{directory or '.'}'"

@@ -30,7 +30,10 @@ Without --nodry_run it only says what it would leave out."""
 
 def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
-        "slots", False, "Leave out what belongs to optimizers.", flag_values=values
+        "slots",
+        False,
+        "Leave out what only training needs: optimizers' variables and moving averages.",
+        flag_values=values,
     )
     flags.DEFINE_multi_string(
         "pattern",

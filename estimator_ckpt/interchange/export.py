@@ -41,8 +41,6 @@ from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 from estimator_ckpt.storage.staging import staging_name
 
-_SLOT = "it belongs to an optimizer (slots=False)"
-
 
 @dataclass(frozen=True)
 class ExportReport:
@@ -165,7 +163,7 @@ def _left_out(account: Account, wanted: naming.NameFilter, slots: bool) -> list[
         if not wanted(name):
             left_out.append(DroppedKey(key, naming.UNWANTED))
         elif not slots and roles[name].is_training_state:
-            left_out.append(DroppedKey(key, _SLOT))
+            left_out.append(DroppedKey(key, f"it {roles[name].use_in_training} (slots=False)"))
     return left_out
 
 

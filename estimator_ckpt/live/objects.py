@@ -24,7 +24,7 @@ from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import Shape, misfit
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.conversion.added import Int32
-from estimator_ckpt.errors import VariableMismatchError
+from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
@@ -151,7 +151,16 @@ class LiveObjects:
     """The objects below a root, as TensorFlow would save them."""
 
     def __init__(self, root: Any):
-        """Looks at a `tf.train.Checkpoint`, `tf.Module`, Keras model or any other trackable."""
+        """Looks at a `tf.train.Checkpoint`, `tf.Module`, Keras model or any other trackable.
+
+        Raises:
+          CheckpointArgumentError: it is none of these.
+        """
+        if not hasattr(root, "_trackable_children"):
+            raise CheckpointArgumentError(
+                f"a {type(root).__name__} has no objects that a checkpoint could hold; give a "
+                "tf.train.Checkpoint, tf.Module, Keras model or layer, or {name: variable}"
+            )
         self.graph = ObjectGraph.parse(internals.frozen_saveables(root)[1])
         """The objects' graph."""
         self.values: dict[str, LiveValue] = {}
@@ -253,6 +262,25 @@ class LiveObjects:
             for number, held in self.objects.items()
             if getattr(held, "built", None) is False and hasattr(held, "call")
         ]
+
+    @functools.cached_property
+    def unreached(self) -> list[str]:
+        """Paths of Keras 3 weights that no Checkpoint saves or restores, as TensorFlow sees no way.
+
+        A layer in a plain list is one of the model's for Keras 3, but not for TensorFlow.
+        """
+        reached = {id(value.variable) for value in self.values.values()}
+        built = [held for held in self.objects.values() if getattr(held, "built", False)]
+        weights = [weight for held in built for weight in getattr(held, "weights", ())]
+        return sorted(
+            {
+                weight.path
+                for weight in weights
+                if (variable := variable_in(weight)) is not weight
+                and variable is not None
+                and id(variable) not in reached
+            }
+        )
 
     def role(self, key: str) -> Role:
         """Returns the role of the value of a key."""

@@ -90,6 +90,8 @@ def restore(
     live = None if isinstance(target, Mapping) else LiveObjects(target)
     wanted = list(wanted_by_name(target) if live is None else wanted_objects(live))
     plan = Plan(account, live, wanted, on_mismatch)
+    if live is not None:
+        plan.tell_unreached(live.unreached)
     plan.leave_out(exclude)
     plan.match(_fitted(rules, account, target, live, on_mismatch))
     plan.check(strict)

@@ -35,6 +35,11 @@ from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.roles import Role
 
+_UNREACHED = (
+    "no object that TensorFlow tracks leads to it, so that no tf.train.Checkpoint saves or loads "
+    "it: make its layer an attribute of the model (not of a plain list), or restore "
+    "{weight.path: weight}"
+)
 _WAITS = "it waits for a variable that is built at its place"
 _CAN_NOT_WAIT = (
     "no variable takes it; it can't wait for one, as not all above its place is restored whole: if "
@@ -67,12 +72,17 @@ class Plan:
         if self.live is not None:
             self.apart.add(self.live.graph.node_of[label])
 
+    def tell_unreached(self, paths: Sequence[str]) -> None:
+        """Takes down the weights of a target that TensorFlow does not reach."""
+        self.unmatched += [Unrestored(path, _UNREACHED) for path in paths]
+
     def leave_out(self, exclude: str | Sequence[str] | None) -> None:
         """Takes out what is not to be restored."""
         if exclude is None:
             return
         asked = naming.NameFilter(exclude=exclude)
-        asked.checked([name for each in self.wanted for name in {each.label, each.name}])
+        names = [name for each in self.wanted for name in {each.label, each.name}]
+        asked.checked([*names, *(row.name for row in self.unmatched)])
         self._is_excluding = True
         kept = []
         for each in self.wanted:
@@ -81,6 +91,7 @@ class Plan:
             else:
                 self._keep_apart(each.label)
         self.wanted = kept
+        self.unmatched = [row for row in self.unmatched if asked(row.name)]
 
     def match(self, rules: naming.RenameRules) -> None:
         """Finds the value for each variable."""
@@ -248,8 +259,10 @@ class Plan:
 
     def _nothing_is_built(self) -> bool:
         live = self.live
-        if live is None or self._is_excluding:
+        if self._is_excluding:
             return False
+        if live is None:
+            return not self.wanted
         roles = {each.role.kind for each in self.wanted if not each.is_save_counter}
         if "variable" in roles or (roles and not live.unbuilt):
             return False

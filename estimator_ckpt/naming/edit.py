@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.filters import UNWANTED, NameFilter, compiled, everything, matching
-from estimator_ckpt.naming.roles import Role
+from estimator_ckpt.naming.roles import VARIABLE, Role
 from estimator_ckpt.naming.rules import FOLLOWERS, Rules, rename_rules
 from estimator_ckpt.naming.slots import AVERAGE
 
@@ -108,11 +108,22 @@ def rename(
         if role.kind in FOLLOWERS and renamed.get(name) == name
         if role.of is not None and renamed.get(role.of, role.of) != role.of
     ]
-    note = "slots and averages of renamed variables that keep their names: "
+    moved = {name for name, new in renamed.items() if new != name}
+    below = [
+        f"'{name}'"
+        for name, new in sorted(renamed.items())
+        if new == name and name.rpartition("/")[0] in moved
+        if (roles or {}).get(name, VARIABLE).kind not in FOLLOWERS
+    ]
+    notes = {
+        "slots and averages of renamed variables that keep their names: ": left,
+        "below renamed variables, and keep their names, as nothing tells that they are slots (of "
+        "an optimizer with a name of its own, for example; rules can rename them, too): ": below,
+    }
     return Edit(
         {new: old for old, new in renamed.items() if old not in dropped},
         dropped,
-        notes=(note + listed(left, _MOST_LISTED),) if left else (),
+        notes=tuple(note + listed(found, _MOST_LISTED) for note, found in notes.items() if found),
     )
 
 
@@ -148,7 +159,7 @@ def drop(
         if not state:
             raise CheckpointArgumentError("there are no optimizer's variables to drop")
         for name in state:
-            reasons.setdefault(name, "asked for: it belongs to an optimizer")
+            reasons.setdefault(name, f"asked for: it {roles[name].use_in_training}")
     return _left({name: name for name in names if name not in reasons}, reasons)
 
 

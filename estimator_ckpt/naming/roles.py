@@ -89,6 +89,11 @@ class Role(NamedTuple):
         return self.is_of_optimizer or self.kind == "average"
 
     @property
+    def use_in_training(self) -> str:
+        """Why only training needs it, in words that follow `it`."""
+        return "is a moving average" if self.kind == "average" else "belongs to an optimizer"
+
+    @property
     def is_of_optimizer(self) -> bool:
         """Whether it is an optimizer's: a slot, a counter or a hyperparameter."""
         return self.kind in _OF_OPTIMIZER

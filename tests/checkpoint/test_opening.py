@@ -220,3 +220,17 @@ def test_a_checkpoint_on_another_file_system_is_opened(save, whole):
     tf.io.gfile.remove(f"{folder}/ckpt-1{SHARD}")
     with pytest.raises(DamagedCheckpointError, match="lacks its data file 'ram://"):
         open_checkpoint(folder)
+
+
+def test_a_link_that_leads_nowhere_is_called_that(tmp_path):
+    (tmp_path / "dangling.index").symlink_to(tmp_path / "nowhere.index")
+    with pytest.raises(CheckpointNotFoundError, match="index' is a link that leads nowhere"):
+        find_prefix(tmp_path / "dangling")
+    with pytest.raises(CheckpointNotFoundError, match="there is no checkpoint in"):
+        find_prefix(tmp_path / "danglin")
+
+
+def test_a_state_file_that_is_no_text_is_called_that(tmp_path):
+    (tmp_path / "checkpoint").write_bytes(b"\xff\xfe\0garbage")
+    with pytest.raises(DamagedCheckpointError, match=r"can't be parsed: \S"):
+        find_prefix(tmp_path)

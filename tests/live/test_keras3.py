@@ -271,3 +271,37 @@ def test_where_tf_keras_is_keras_3(sources, tmp_path):
     )
     for number in range(len(sources)):
         np.testing.assert_array_equal(np.load(tmp_path / f"{number}.npy"), STORED["net/a/kernel"])
+
+
+def listed_net():
+    """A model of which Keras 3 knows both layers, and TensorFlow one."""
+    import keras
+
+    class Listed(keras.Model):
+        def __init__(self):
+            super().__init__(name="net")
+            self.a = keras.layers.Dense(3, name="a")
+            self.others = [keras.layers.Dense(1, name="b")]
+
+        def call(self, inputs):
+            return self.others[0](self.a(inputs))
+
+    model = Listed()
+    model(np.zeros([1, 2], "float32"))
+    return model
+
+
+@pytest.mark.parametrize("held", [lambda model: model, lambda model: tf.train.Checkpoint(m=model)])
+def test_layers_that_tensorflow_does_not_see_are_told(tmp_path, caplog, held):
+    model = listed_net()
+    prefix = tf.train.Checkpoint(m=listed_net()).write(str(tmp_path / "model"))
+    if isinstance(held(model), type(model)):
+        prefix = tf.train.Checkpoint(a=model.a).write(str(tmp_path / "model"))
+    with pytest.raises(VariableMismatchError, match="no object that TensorFlow tracks leads to it"):
+        restore(held(model), prefix)
+    report = restore(held(model), prefix, strict=False)
+    assert [row.name for row in report.unmatched] == ["net/b/bias", "net/b/kernel"]
+    assert "net/b/kernel" in caplog.text
+    restore(held(model), prefix, exclude="net/b/")
+    by_path = {each.path: each for each in model.weights if each.path.startswith("net/b/")}
+    assert len(by_path) == 2  # as the message has it

@@ -97,3 +97,19 @@ def test_no_checkpoint_is_said(tmp_path):
 def test_a_rule_that_matches_nothing_is_refused(saved):
     with pytest.raises(CheckpointArgumentError, match="matches no variable"):
         restore({"w": tf.Variable([0.0, 0.0])}, saved, rename={"x": "y"})
+
+
+@pytest.mark.parametrize(
+    ("target", "checkpoint", "error", "said"),
+    [
+        (lambda: {}, "it", VariableMismatchError, "no variables"),
+        (lambda: None, "it", CheckpointArgumentError, "a NoneType has no objects"),
+        (lambda: [tf.Variable([1.0])], "it", CheckpointArgumentError, "a list has no objects"),
+        (lambda: {"v": None}, "it", CheckpointArgumentError, "None is no variable"),
+        (lambda: {"v": tf.Variable([1.0])}, None, CheckpointNotFoundError, "latest_checkpoint"),
+    ],
+)
+def test_nothing_to_restore_into_or_from_is_an_error(tmp_path, target, checkpoint, error, said):
+    prefix = tf.train.Checkpoint(v=tf.Variable([1.0])).write(str(tmp_path / "it"))
+    with pytest.raises(error, match=said):
+        restore(target(), checkpoint and prefix)

@@ -36,6 +36,16 @@ def test_a_slot_that_keeps_its_name_is_noted():
     assert naming.rename(NAMES, {"dense/": "out/"}, roles=roles_of(NAMES)).notes == ()
 
 
+def test_what_may_be_a_slot_of_an_unknown_optimizer_is_noted():
+    names = ("d/kernel", "d/kernel/Mine", "d/kernel/Mine_1", "d/bias", "global_step")
+    edit = naming.rename(names, {"d/kernel": "d/w"}, roles=roles_of(names))
+    assert edit.names["d/kernel/Mine"] == "d/kernel/Mine"
+    (note,) = edit.notes
+    assert note.startswith("below renamed variables, and keep their names")
+    assert note.endswith(": 'd/kernel/Mine', 'd/kernel/Mine_1'")
+    assert naming.rename(names, {"d/": "e/"}, roles=roles_of(names)).notes == ()
+
+
 def test_swapping_names_is_no_new_name():
     edit = naming.rename(("a", "b"), {"a": "b", "b": "a"})
     assert edit.names == {"b": "a", "a": "b"}
@@ -47,6 +57,11 @@ def test_dropping_by_pattern_and_slots():
     slots = naming.drop(NAMES, roles=roles_of(NAMES))
     assert set(slots.dropped) == {"dense/w/Adam", "beta1_power"}
     assert set(slots.names) == {"dense/w", "dense/b", "global_step"}
+    names = ("w", "w/ExponentialMovingAverage", "w/Adam")
+    assert naming.drop(names, roles=roles_of(names)).dropped == {
+        "w/ExponentialMovingAverage": "asked for: it is a moving average",
+        "w/Adam": "asked for: it belongs to an optimizer",
+    }
 
 
 @pytest.mark.parametrize(
