@@ -229,6 +229,14 @@ class Account:
             )
         return int(struct.unpack("<q" if entry.size == 8 else "<i", data)[0])
 
+    def float32(self, name: str) -> float | None:
+        """Returns the value of a positive scalar float32, from its checksum; else None."""
+        entry = self.entry(name)
+        if entry.parts or entry.shape or entry.dtype_name != "float32":
+            return None
+        bits = checksums.integer_of(entry.crc32c, entry.size)
+        return None if bits is None else float(struct.unpack("<f", struct.pack("<I", bits))[0])
+
     @functools.cached_property
     def _named(self) -> tuple[dict[str, str], dict[str, str]]:
         if not self.has_objects:

@@ -26,6 +26,7 @@ from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.live.counted_steps import optimizers_of, with_counts
 from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.correspondence import Match, correspond
@@ -34,7 +35,7 @@ from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
 from estimator_ckpt.naming.paths import path_name
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
 from estimator_ckpt.naming.rules import same_shape_and_type
-from estimator_ckpt.naming.slots import kind_of_optimizer
+from estimator_ckpt.naming.slots import kind_of_optimizer, power
 
 _log = logger(__name__)
 _COUNTS = ("counter", "global_step")
@@ -286,11 +287,15 @@ class LiveObjects:
         """Returns the role of the value of a key."""
         return self.roles[self.names[key]]
 
-    def correspondences(self, offered: Mapping[str, Role]) -> dict[str, Match]:
+    def correspondences(
+        self, offered: Mapping[str, Role], names: Mapping[str, str], account: Account
+    ) -> dict[str, Match]:
         """Finds what a checkpoint offers for these objects, by name and by role.
 
         Args:
           offered: {name: role}.
+          names: {new name: name in the checkpoint}.
+          account: of the checkpoint.
 
         Returns:
           {key: match}. Variables of the same name get the same.
@@ -304,7 +309,15 @@ class LiveObjects:
         for key, role in wanted.items():
             by_name.setdefault(called[key], role)
         found = correspond(by_name, offered)
-        return {key: found[called[key]] for key in wanted}
+        matches = {key: found[called[key]] for key in wanted}
+        counters = {
+            key: self.graph.node_of[key]
+            for key, role in wanted.items()
+            if role.kind == "counter" and not power(role.slot) and matches[key].name != called[key]
+            if self.values[key].dtype in (_INT32, _INT64)
+        }
+        optimizers = optimizers_of(counters, self.graph, self.objects)
+        return {**matches, **with_counts(matches, optimizers, offered, names, account)}
 
     def find_sources(self, account: Account, names: Mapping[str, str]) -> FoundSources:
         """Finds the values of these objects in a checkpoint by name and role.
@@ -319,7 +332,7 @@ class LiveObjects:
         Raises:
           VariableMismatchError: variables are not there, or have another shape or dtype.
         """
-        matches = self.correspondences(offered_roles(account, names))
+        matches = self.correspondences(offered_roles(account, names), names, account)
         sources: dict[str, str] = {}
         added: dict[str, int] = {}
         absent: list[str] = []
@@ -339,7 +352,9 @@ class LiveObjects:
                 if match.reason:
                     notes.append(f"'{value.name or key}' gets '{old}': {match.reason}")
                 reason = misfit(account.entry(old), value.shape, value.dtype)
-                if reason is None or value.variable is None:
+                if match.steps is not None:
+                    added[key] = Int32(match.steps) if value.dtype == _INT32 else match.steps
+                elif reason is None or value.variable is None:
                     sources[key] = account.origin(old, key)
                 elif (count := self.count_for(key, account, old)) is not None:
                     added[key] = count

@@ -118,7 +118,7 @@ class Plan:
         if live is None:
             matches = correspond({each.label: each.role for each in self.wanted}, offered)
         else:
-            matches = live.correspondences(offered)
+            matches = live.correspondences(offered, names, account)
         for each in self.wanted:
             if each.label in by_object:
                 self._take(each, by_object[each.label], "object")
@@ -167,7 +167,11 @@ class Plan:
         if each.role.is_of_optimizer and self._has_optimizers:
             # Keras refuses to load the slots of its older optimizers into newer ones.
             self._keep_apart(each.label)
-        if match.name is not None and each.variables:
+        if match.steps is not None and match.name is not None and len(each.variables) == 1:
+            self.counts[each.label] = match.steps
+            key = self.account.key_of[names[match.name]]
+            self.restored.append(RestoredValue(each.label, key, "role", match.reason))
+        elif match.name is not None and each.variables:
             by = "name" if match.name == each.name else "role"
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:

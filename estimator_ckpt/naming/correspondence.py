@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from estimator_ckpt.messages import listed, nearest
 from estimator_ckpt.naming.roles import Role
-from estimator_ckpt.naming.slots import power
+from estimator_ckpt.naming.slots import beta_of, power
 
 _SHOWN = 3
 
@@ -27,10 +27,12 @@ class Match(NamedTuple):
     Attributes:
       name: of the tensor that is offered; None if there is none.
       reason: why there is none; or, where it is not obvious, why it is this one.
+      steps: a number of steps, which is to be taken instead of its value; else None.
     """
 
     name: str | None
     reason: str = ""
+    steps: int | None = None
 
 
 def correspond(wanted: Mapping[str, Role], offered: Mapping[str, Role]) -> dict[str, Match]:
@@ -124,13 +126,28 @@ class _Matcher:
         counters = self._counters()
         if len(counters) == 1:
             return Match(counters[0], "the optimizer's counter")
-        steps = self._by_kind.get("global_step", [])
-        if steps and not counters:
-            return Match(steps[0], "the global step, as no optimizer counts by itself")
         if counters:
             shown = listed(counters, _SHOWN)
             return Match(None, f"there are several counters of optimizers: {shown}")
-        return Match(None, "the checkpoint counts no steps")
+        steps = self._by_kind.get("global_step", [])
+        powers = [
+            f"'{name}'"
+            for name in self._by_kind.get("counter", ())
+            if beta_of(self._offered[name].slot)
+        ]
+        only = (
+            f"the optimizer's own count is only in {listed(powers, _SHOWN)}, which can't be turned "
+            "into a count without the beta that it was trained with"
+        )
+        if not steps:
+            return Match(None, f"the checkpoint counts no steps{f'; {only}' if powers else ''}")
+        if not powers:
+            return Match(steps[0], "the global step, as no optimizer's counter is saved")
+        return Match(
+            steps[0],
+            f"the global step; {only}, and is another one if the step did not begin at 0 with it, "
+            "or does not count each of its updates once",
+        )
 
     def _power(self, role: Role) -> Match:
         wanted = power(role.slot)

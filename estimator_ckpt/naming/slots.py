@@ -155,7 +155,7 @@ _PRODUCTS = {
     "momentum_cache": "nadam: product of momenta that grow slowly",
     "_u_product": "nadam: product of momenta that grow fast",
 }
-_POWER = re.compile(r"beta[12]_power(_\d+)?")
+_POWER = re.compile(r"beta([12])_power(?:_\d+)?")
 # Slots that only one kind of optimizer of Keras since 2.11 has.
 _TELLING = {
     "velocity": "rmsprop",
@@ -262,6 +262,12 @@ def power(name: str) -> str:
     """
     last = name.rpartition("/")[2]
     return last if _POWER.fullmatch(last) else _PRODUCTS.get(last, "")
+
+
+def beta_of(name: str) -> str:
+    """Returns whose powers a scalar is called as, as Keras calls it: `beta_1`; "" for no beta's."""
+    found = _POWER.fullmatch(name.rpartition("/")[2])
+    return f"beta_{found[1]}" if found else ""
 
 
 def is_counter(name: str) -> bool:
