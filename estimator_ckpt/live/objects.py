@@ -11,8 +11,7 @@ one of them as any other: its variables hold variables of TensorFlow.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +39,6 @@ from estimator_ckpt.naming.slots import kind_of_optimizer, power
 _log = logger(__name__)
 _COUNTS = ("counter", "global_step")
 _INT32, _INT64 = 3, 9
-_NUMBERED = re.compile(r"_\d+(?=/|$)")
 
 
 @dataclass(frozen=True)
@@ -93,20 +91,6 @@ def variable_in(held: Any) -> Any:
         return held
     value = getattr(held, "value", None) if type(held).__module__.startswith("keras") else None
     return value if isinstance(value, tf.Variable) else None
-
-
-def is_from_another(name: str, saved: str, here: Collection[str], stored: Collection[str]) -> bool:
-    """Returns whether a variable would get, along its path, what was saved from another one.
-
-    Args:
-      name: of the variable here.
-      saved: name of that from which the value was saved.
-      here: names of all variables here.
-      stored: names of all variables in the checkpoint.
-    """
-    if not name or not saved or _NUMBERED.sub("", name) == _NUMBERED.sub("", saved):
-        return False  # Keras numbers such names by itself, anew in each process
-    return saved in here or name in stored
 
 
 def shape_of(variable: Any) -> Shape:

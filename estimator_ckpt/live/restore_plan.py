@@ -16,13 +16,8 @@ from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit, overlaps
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.live.assigning import Assignment
-from estimator_ckpt.live.objects import (
-    LiveObjects,
-    dtype_of,
-    is_from_another,
-    offered_roles,
-    shape_of,
-)
+from estimator_ckpt.live.objects import LiveObjects, dtype_of, offered_roles, shape_of
+from estimator_ckpt.live.other_variables import from_others
 from estimator_ckpt.live.restore_report import RestoredValue, RestoreReport, Unrestored
 from estimator_ckpt.live.wanted import Wanted
 from estimator_ckpt.live.whole_objects import (
@@ -277,16 +272,12 @@ class Plan:
 
     def _note_other_variables(self) -> None:
         """Notes each variable that gets, along its path, what was saved from another one."""
-        graph = self.account.graph
-        if graph is None:
-            return
-        live = {each.label: each.name for each in self.wanted}
-        here = set(live.values()) - {""}
-        stored = set(graph.full_names.values())
+        wanted = {each.label: (each.name, each.role) for each in self.wanted}
+        sources = {row.target: row.key for row in self.restored if row.by == "object"}
+        others = from_others(self.account, wanted, sources)
         for at, row in enumerate(self.restored):
-            name, saved = live[row.target], graph.full_names.get(row.key, "")
-            if row.by == "object" and is_from_another(name, saved, here, stored):
-                note = f"it is '{name}' here, and was saved from '{saved}'"
+            if row.target in others:
+                note = "it is '{}' here, and was saved from '{}'".format(*others[row.target])
                 self.restored[at] = RestoredValue(row.target, row.key, row.by, note)
 
     def _require_own_tensors(self) -> None:

@@ -10,7 +10,6 @@ another variable than they came from, and TensorFlow says nothing of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,8 @@ from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.fitting import misfit, shown
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.live.objects import LiveObjects, LiveValue, is_from_another
+from estimator_ckpt.live.objects import LiveObjects, LiveValue
+from estimator_ckpt.live.other_variables import from_others
 from estimator_ckpt.naming.object_graph import ObjectGraph
 
 
@@ -85,13 +85,16 @@ def structure_diff(checkpoint: str | os.PathLike[str], target: Any) -> Structure
     live = LiveObjects(target)
     matches = live.graph.matches(graph)
     saved_names = graph.full_names
-    stored = set(saved_names.values())
-    live_names = {value.name for value in live.values.values() if value.name}
+    wanted = {key: (value.name, live.role(key)) for key, value in live.values.items()}
+    others = from_others(account, wanted, matches)
     rows = []
     for key, value in sorted(live.values.items()):
         if key in matches:
             entry = account.entries.get(matches[key])
-            rows += _differences(value, matches[key], entry, saved_names, live_names, stored)
+            rows += _differences(value, entry)
+            if key in others:
+                detail = "'{}' here, saved from '{}'".format(*others[key])
+                rows.append(StructureRow("other variable", key, detail))
         elif key != naming.SAVE_COUNTER_KEY:
             rows.append(StructureRow("only in target", key, "the checkpoint has nothing here"))
     taken = set(matches.values()) | {naming.SAVE_COUNTER_KEY}
@@ -102,14 +105,7 @@ def structure_diff(checkpoint: str | os.PathLike[str], target: Any) -> Structure
     return StructureDiff(tuple(rows), len(matches), _hint(graph, live) if rows else "")
 
 
-def _differences(
-    value: LiveValue,
-    key: str,
-    entry: TensorEntry | None,
-    saved_names: Mapping[str, str],
-    live_names: set[str],
-    stored: set[str],
-) -> list[StructureRow]:
+def _differences(value: LiveValue, entry: TensorEntry | None) -> list[StructureRow]:
     if entry is None or value.variable is None:
         return []
     rows = []
@@ -119,11 +115,6 @@ def _differences(
     if value.dtype != entry.dtype:
         detail = f"{dtype_name(value.dtype or 0)} here, {entry.dtype_name} in the checkpoint"
         rows.append(StructureRow("dtype", value.key, detail))
-    saved = saved_names.get(key, "")
-    if is_from_another(value.name, saved, live_names, stored):
-        where = ", which the target has" if saved in live_names else "; it was saved"
-        detail = f"'{value.name}' here, saved from '{saved}'{where} elsewhere"
-        rows.append(StructureRow("other variable", value.key, detail))
     return rows
 
 
