@@ -11,7 +11,7 @@ one of them as any other: its variables hold variables of TensorFlow.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,10 @@ from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.counted_steps import optimizers_of, with_counts
 from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
-from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.correspondence import Match, called_alike, correspond
 from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
+from estimator_ckpt.naming.optimizers import optimizer_state
 from estimator_ckpt.naming.paths import path_name
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
 from estimator_ckpt.naming.rules import same_shape_and_type
@@ -285,10 +286,7 @@ class LiveObjects:
           {key: match}. Variables of the same name get the same.
         """
         wanted = {key: self.roles[name] for key, name in self.names.items()}
-        called = {
-            key: name if (name := self.names[key]) in offered else self.values[key].name or key
-            for key in wanted
-        }
+        called = self._called(offered)
         by_name: dict[str, Role] = {}
         for key, role in wanted.items():
             by_name.setdefault(called[key], role)
@@ -302,6 +300,29 @@ class LiveObjects:
         }
         optimizers = optimizers_of(counters, self.graph, self.objects)
         return {**matches, **with_counts(matches, optimizers, offered, names, account)}
+
+    def _called(self, offered: Collection[str]) -> dict[str, str]:
+        """Returns what each value is called in a checkpoint, else what it would be; {key: name}."""
+        called = {key: self.values[key].name or key for key in self.values}
+        for key, name in self.names.items():
+            # What has no name of its own is called by its path.
+            spelled = (name,) if name != key else (key, path_name(key))
+            called[key] = next((each for each in spelled if each in offered), called[key])
+        own = {key: called[key] for key in self._optimizer_names if self.role(key).is_of_optimizer}
+        others = set(offered).difference(name for key, name in called.items() if key not in own)
+        return {**called, **called_alike(own, self._optimizer_names, others)}
+
+    @functools.cached_property
+    def _optimizer_names(self) -> Mapping[str, str]:
+        """{key of an optimizer's value: what the optimizer is called}, where it has a name."""
+        at = {"/".join(path): number for number, path in enumerate(self.graph.paths)}
+        names = {}
+        for key, value in optimizer_state(self.graph).items():
+            optimizer = self.objects.get(at.get(value.optimizer, -1))
+            name = getattr(optimizer, "name", getattr(optimizer, "_name", None))
+            if key in self.values and isinstance(name, str):
+                names[key] = name
+        return names
 
     def find_sources(self, account: Account, names: Mapping[str, str]) -> FoundSources:
         """Finds the values of these objects in a checkpoint by name and role.
@@ -387,10 +408,10 @@ def _known(shape: Shape) -> tuple[int, ...]:
 
 
 def _reason_unused(role: Role) -> str:
-    what = {"slot": f"slot of '{role.of}' that holds it", "average": f"average of '{role.of}'"}
-    return f"the objects that it should be like have no {what.get(role.kind, role.kind)}".replace(
-        "_", " "
-    )
+    of = "" if role.of is None else f" of '{role.of}'"
+    what = {"slot": f"slot{of} that holds it", "average": f"average{of}"}
+    lacking = what.get(role.kind, f"{role.kind.replace('_', ' ')} for it")
+    return f"the objects that it should be like have no {lacking}"
 
 
 def _unlike(absent: list[str], misfits: list[str]) -> str:

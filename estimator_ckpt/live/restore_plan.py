@@ -28,6 +28,7 @@ from estimator_ckpt.live.whole_objects import (
 )
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
+from estimator_ckpt.naming.paths import path_name
 from estimator_ckpt.naming.roles import Role
 
 _UNREACHED = (
@@ -167,7 +168,8 @@ class Plan:
             key = self.account.key_of[names[match.name]]
             self.restored.append(RestoredValue(each.label, key, "role", match.reason))
         elif match.name is not None and each.variables:
-            by = "name" if match.name == each.name else "role"
+            is_called_so = match.name in (each.name, path_name(each.label))
+            by = "name" if is_called_so else "role"
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:
             reason = match.reason

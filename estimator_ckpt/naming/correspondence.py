@@ -4,14 +4,16 @@
     found["Adam/dense/kernel/m"].name          # "dense/kernel/Adam"
     found["beta1_power"].reason                # why nothing is
 
-Equal names belong together. Where an optimizer is another one than that which saved, or calls its
-slots otherwise, a slot is found by its variable and by what it means; a counter by being one.
+Equal names belong together, also where only the optimizer's own name is another one or is left out
+(`called_alike`). Where an optimizer is another one than that which saved, or calls its slots
+otherwise, a slot is found by its variable and by what it means; a counter by being one.
 Nothing is guessed: a slot whose values mean something else is not taken, and the reason says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from estimator_ckpt.messages import listed, nearest
@@ -19,6 +21,7 @@ from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import beta_of, power
 
 _SHOWN = 3
+_NUMBERED = re.compile(r"_\d+(?=/|$)")
 
 
 class Match(NamedTuple):
@@ -50,6 +53,55 @@ def correspond(wanted: Mapping[str, Role], offered: Mapping[str, Role]) -> dict[
     return {name: matcher.match(name, role) for name, role in wanted.items()}
 
 
+def without_numbers(name: str) -> str:
+    """Returns a name without the numbers that Keras gives anew in each process: `Adam_2/m`."""
+    return _NUMBERED.sub("", name)
+
+
+def called_alike(
+    wanted: Mapping[str, str], scopes: Mapping[str, str], offered: Collection[str]
+) -> dict[str, str]:
+    """Finds the values of an optimizer that are called as here, but for the optimizer's own name.
+
+    Keras numbers that name anew in each process, and leaves it out where `build` made the values.
+    It counts only what is alone of its name on both sides.
+
+    Args:
+      wanted: {any key: name}, of all values of optimizers.
+      scopes: {the same key: what its optimizer is called}.
+      offered: names in a checkpoint that no variables of a model have.
+
+    Returns:
+      {key: offered name}, of those that are not called just so.
+    """
+    numberless = {without_numbers(scope) for scope in scopes.values()}
+
+    def spellings(name: str) -> tuple[str, str, str]:
+        scope, _, rest = name.partition("/")
+        scope = without_numbers(scope)
+        if not rest or scope not in numberless:
+            scope, rest = "", name
+        return f"{scope}/{rest}", rest, without_numbers(rest)
+
+    found = {key: name for key, name in wanted.items() if name in offered}
+    for at in range(3):
+        theirs = _alone({name: spellings(name)[at] for name in offered})
+        ours = _alone({key: spellings(name)[at] for key, name in wanted.items()})
+        taken = set(found.values())
+        for called, key in ours.items():
+            if called in theirs and theirs[called] not in taken:
+                found.setdefault(key, theirs[called])
+    return {key: name for key, name in found.items() if name != wanted[key]}
+
+
+def _alone(called: Mapping[str, str]) -> dict[str, str]:
+    """Returns {what one alone is called: which}."""
+    having: dict[str, list[str]] = {}
+    for each, name in called.items():
+        having.setdefault(name, []).append(each)
+    return {name: each[0] for name, each in having.items() if len(each) == 1}
+
+
 class _Matcher:
     def __init__(self, offered: Mapping[str, Role]):
         self._offered = offered
@@ -65,7 +117,7 @@ class _Matcher:
         if same is not None and not _differ(same, role):
             return Match(name)
         if role.kind == "slot":
-            return self._slot(role)
+            return self._slot(name, role)
         if role.kind == "average":
             return self._average(role)
         if role.kind == "global_step":
@@ -74,11 +126,16 @@ class _Matcher:
             return self._power(role) if power(role.slot) else self._counter()
         if role.kind == "hyperparameter":
             return self._hyperparameter(role)
+        return self._nothing(name)
+
+    def _nothing(self, name: str) -> Match:
         found = nearest(name, self._offered, 1)
         hint = f"; near is '{found[0]}'" if found else ""
         return Match(None, f"the checkpoint has nothing called '{name}'{hint}")
 
-    def _slot(self, role: Role) -> Match:
+    def _slot(self, name: str, role: Role) -> Match:
+        if role.of is None:
+            return self._nothing(name)
         slots = self._of.get(("slot", role.of), [])
         found = [each for each in slots if _mean_the_same(self._offered[each], role)]
         if len(found) == 1:
@@ -186,6 +243,8 @@ def _differ(offered: Role, wanted: Role) -> bool:
     """Returns whether tensors of equal name are known to hold something else."""
     if offered.kind != wanted.kind:
         return "variable" not in (offered.kind, wanted.kind)
+    if None not in (offered.of, wanted.of) and offered.of != wanted.of:
+        return True  # the variables were numbered anew, and the slots' names with them
     return bool(offered.meaning and wanted.meaning and offered.meaning != wanted.meaning)
 
 

@@ -202,7 +202,11 @@ class _Teller:
                 return slot, owner
         # `Adam/v/m`, of a variable `m`, is not what only a factor of a variable `v` could be.
         for slot, owner in readings:
-            if is_factored(slot) and fits_variable(tensor.shape, self._tensors[owner].shape):
+            if not is_factored(slot):
+                continue
+            # Adafactor has one element where it needs no rows or columns, as of a vector.
+            is_unused = is_slot and tensor.shape == (1,)
+            if is_unused or fits_variable(tensor.shape, self._tensors[owner].shape):
                 return slot, owner
         averages = (
             slot for slot in parse_slot(name, is_slot=is_slot) if slot.slot.startswith(AVERAGE)

@@ -189,7 +189,7 @@ def test_convert_gives_a_model_its_keys(sources, which, tmp_path):
     lost = {row.key for row in report.dropped if row.reason.startswith("the objects")}
     assert {key.partition("/")[0] for key in lost} <= {"save_counter"}
     reasons = {row.reason for row in report.dropped if row.key.startswith("save_counter")}
-    assert reasons <= {"the objects that it should be like have no save counter"}
+    assert reasons <= {"the objects that it should be like have no save counter for it"}
     assert not {row.key for row in report.dropped} & stored_keys(tmp_path / "like")
     root.read(str(tmp_path / "like")).assert_existing_objects_matched()
     assert_values(values(model), STORED)
@@ -201,7 +201,7 @@ def test_convert_says_what_of_the_model_is_not_built(sources, which, tmp_path):
     report = convert(sources[which], tmp_path / "like", to="tf2", like=root)
     assert any("not built yet, and without variables: 'model'" in each for each in report.notes)
     assert {row.reason for row in report.dropped} >= {
-        "the objects that it should be like have no variable"
+        "the objects that it should be like have no variable for it"
     }
 
 
