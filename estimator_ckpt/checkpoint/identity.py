@@ -44,7 +44,7 @@ def other_prefix(target: Path, *sources: Source) -> str:
 
     Raises:
       CheckpointArgumentError: it is a source, or a file of one; or it is called like one file of a
-        checkpoint, or is a state file.
+        checkpoint, or is a state file or a directory.
     """
     prefix = os.fsdecode(target)
     require_prefix(prefix)
@@ -62,6 +62,11 @@ def other_prefix(target: Path, *sources: Source) -> str:
             or any(is_same_checkpoint(prefix, stem) for stem in stems)
         ):
             raise _both(prefix, source)
+    if os.path.basename(prefix) in ("", os.curdir, os.pardir):
+        raise CheckpointArgumentError(
+            f"'{prefix}' is a directory; give the prefix of the new checkpoint, such as "
+            f"'{os.path.join(prefix, 'model.ckpt')}'"
+        )
     return prefix
 
 
@@ -101,16 +106,11 @@ def other_file(target: Path, *sources: Source) -> str:
 
 
 def require_prefix(prefix: str) -> None:
-    """Makes sure that a new checkpoint has a name, and none like one file of a checkpoint.
+    """Makes sure that a new checkpoint is not called like one file of a checkpoint.
 
     Raises:
-      CheckpointArgumentError: it hasn't, or is called so.
+      CheckpointArgumentError: it is.
     """
-    if os.path.basename(prefix) in ("", os.curdir, os.pardir):
-        raise CheckpointArgumentError(
-            f"'{prefix}' is a directory; give the prefix of the new checkpoint, such as "
-            f"'{os.path.join(prefix, 'model.ckpt')}'"
-        )
     stem = file_of(prefix)
     if stem is not None:
         raise CheckpointArgumentError(

@@ -24,6 +24,7 @@ from estimator_ckpt.checkpoint.leftovers import (
     counts_in_work,
 )
 from estimator_ckpt.checkpoint.opening import (
+    Checkpoint,
     existing_shards,
     index_path,
     open_checkpoint,
@@ -64,11 +65,13 @@ class PublishCost:
       linked: bytes of data files that were hard-linked or renamed: nothing was written for them.
       copied: bytes of data files that were copied.
       written: bytes of new data files and of the index.
+      num_shards: how many data files there are: more than were given, where their names were taken.
     """
 
     linked: int = 0
     copied: int = 0
     written: int = 0
+    num_shards: int = 0
 
 
 def publish(
@@ -111,7 +114,7 @@ def publish(
     encoded = encode_index(replace(index, num_shards=count))
     made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
     try:
-        cost = PublishCost(written=len(encoded))
+        cost = PublishCost(written=len(encoded), num_shards=count)
         staged = files.stage(index_path(prefix), encoded)
         made.append((staged, None))
         for number in range(count):
@@ -138,10 +141,10 @@ def publish(
     return cost
 
 
-def is_there(
+def find_equal(
     prefix: str, index: BundleIndex, shards: Sequence[Shard], *, linked: bool = False
-) -> bool:
-    """Returns whether a checkpoint is in place that `publish` would only replace by its like.
+) -> Checkpoint | None:
+    """Returns the checkpoint in place, if `publish` would only replace it by its like.
 
     Args:
       prefix: of the checkpoint.
@@ -150,21 +153,23 @@ def is_there(
       linked: whether its data files have to be links to these already.
 
     Returns:
-      Whether it has these entries and, byte for byte, these data files; maybe empty ones more.
-      Where files are remote, always False: to compare them takes longer than to replace them.
+      It, if it has these entries and, byte for byte, these data files; maybe empty ones more.
+      Where files are remote, always None: to compare them takes longer than to replace them.
     """
     if any(files.is_remote(path) for path in (prefix, *(each.path or "" for each in shards))):
-        return False
+        return None
     try:
         found = open_checkpoint(prefix)
         paths = found.shard_paths
         if dict(found.index.entries) != dict(index.entries) or len(paths) < len(shards):
-            return False
+            return None
         padding = paths[len(shards) :]
         is_equal = _is_link if linked else _is_equal
-        return all(map(is_equal, shards, paths)) and all(files.size(path) == 0 for path in padding)
+        if all(map(is_equal, shards, paths)) and all(files.size(path) == 0 for path in padding):
+            return found
     except (DamagedCheckpointError, FileNotFoundError):
-        return False
+        pass  # so it is no equal
+    return None
 
 
 def _is_link(shard: Shard, path: str) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from estimator_ckpt.bundle import BundleIndex, TensorEntry
 from estimator_ckpt.bundle.strings import string_scalar
 from estimator_ckpt.checkpoint import Checkpoint, Shard, publish
-from estimator_ckpt.checkpoint.publishing import is_there
+from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.estimator.object_keys import ObjectKeys
 from estimator_ckpt.live.tensorflow_internals import SessionInterface
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
@@ -63,9 +64,14 @@ def write_checkpoint(
 
         index = index_of(checkpoint_format)
         # Where a job begins again, it saves what it has just restored: readers keep that.
-        if not is_there(prefix, index, shards):
-            publish(prefix, index, shards, overwrite=True)
-    return Checkpoint(prefix, index_of("dual") if checkpoint_format == "tf2" else index)
+        found = find_equal(prefix, index, shards)
+        count = (
+            found.index.num_shards
+            if found is not None
+            else publish(prefix, index, shards, overwrite=True).num_shards
+        )
+    named = index_of("dual") if checkpoint_format == "tf2" else index
+    return Checkpoint(prefix, replace(named, num_shards=count))
 
 
 def _append_graph(graph: bytes, shards: list[Shard], *, sync_data: bool) -> TensorEntry:

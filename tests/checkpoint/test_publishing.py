@@ -11,7 +11,7 @@ import tensorflow as tf
 from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.bundle.strings import int64_scalar
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
-from estimator_ckpt.checkpoint.publishing import is_there
+from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.errors import (
     CheckpointError,
     CheckpointExistsError,
@@ -207,25 +207,25 @@ def test_data_files_that_may_be_needed_stay(source, existing, reason):
 
 
 def test_what_is_there_byte_for_byte_is_known(source, existing):
-    assert is_there(source.prefix, source.index, shards_of(source))
-    assert not is_there(existing, source.index, shards_of(source))
-    assert not is_there(existing + "-none", source.index, shards_of(source))
+    assert find_equal(source.prefix, source.index, shards_of(source))
+    assert not find_equal(existing, source.index, shards_of(source))
+    assert not find_equal(existing + "-none", source.index, shards_of(source))
     publish(existing, source.index, shards_of(source), overwrite=True, copy=True)
-    assert is_there(existing, source.index, shards_of(source))  # padded with an empty one
-    assert is_there(source.prefix, source.index, shards_of(source), linked=True)
-    assert not is_there(existing, source.index, shards_of(source), linked=True)
+    assert find_equal(existing, source.index, shards_of(source))  # padded with an empty one
+    assert find_equal(source.prefix, source.index, shards_of(source), linked=True)
+    assert not find_equal(existing, source.index, shards_of(source), linked=True)
     (shard,) = source.shard_paths
     bytes_there = files.read(shard)
     changed = bytes([bytes_there[0] ^ 1]) + bytes_there[1:]
-    assert is_there(existing, source.index, [Shard(data=bytes_there)])
-    assert not is_there(existing, source.index, [Shard(data=changed)])
+    assert find_equal(existing, source.index, [Shard(data=bytes_there)])
+    assert not find_equal(existing, source.index, [Shard(data=changed)])
     files.write_atomically(shard, changed)  # of one size, and the index doesn't tell
-    assert not is_there(existing, source.index, shards_of(source))
+    assert not find_equal(existing, source.index, shards_of(source))
     files.write_atomically(shard, bytes_there)
     renamed = BundleIndex({"other": source.index.entries["w"]})
-    assert not is_there(existing, renamed, shards_of(source))
+    assert not find_equal(existing, renamed, shards_of(source))
     os.remove(f"{existing}.data-00000-of-00002")
-    assert not is_there(existing, source.index, shards_of(source))
+    assert not find_equal(existing, source.index, shards_of(source))
 
 
 def test_a_checkpoint_can_replace_itself(existing, values):

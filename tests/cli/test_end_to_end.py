@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import shutil
 
@@ -118,7 +119,12 @@ def made(tmp_path_factory):
     found = {}
     for number, (label, (to, prefix, given)) in enumerate(MADE.items()):
         place = str(folder / str(number))
-        convert(merged, prefix.format(place), to=to, overwrite=True)
+        if prefix.endswith("/"):  # none is written so by a command, but by TensorFlow
+            convert(merged, f"{place}/model", to=to)
+            for file in pathlib.Path(place).iterdir():
+                file.rename(file.with_name(file.name[len("model") :]))
+        else:
+            convert(merged, prefix.format(place), to=to, overwrite=True)
         if label.endswith("model_dir"):
             tf.compat.v1.train.update_checkpoint_state(place, prefix.format(place))
         found[label] = source_of(given.format(place))

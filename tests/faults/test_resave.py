@@ -141,3 +141,12 @@ def test_a_job_is_refused_whose_variables_are_cut_short(job, size):
     os.truncate(job / f"{NAME}.data-00000-of-00001", size)
     with pytest.raises(DamagedCheckpointError, match="it was cut short"):
         train(job, 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_format": "tf2"}, {"async_save": True}])
+def test_what_is_emitted_of_a_step_that_is_saved_again_has_its_values(job, options):
+    train(job, 2, saving_listeners=[ChangeOnce()], **options)
+    saved, emitted = (jobs.values(directory / NAME) for directory in (job, job / "tf1"))
+    named = {name.partition("/.ATTR")[0].rpartition("var_list/")[2]: v for name, v in saved.items()}
+    np.testing.assert_array_equal(emitted["layer/b"], named.get("layer/b", named.get("layer.Sb")))
+    assert doctor(job / "tf1").healthy

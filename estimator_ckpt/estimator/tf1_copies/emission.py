@@ -21,7 +21,7 @@ import tensorflow as tf
 from estimator_ckpt.checkpoint import PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import index_path
-from estimator_ckpt.checkpoint.publishing import is_there
+from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.conversion.committing import rebuild
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
@@ -292,7 +292,7 @@ class Emitter:
         index, shards = rebuild(checkpoint, plan(Account(checkpoint), "tf1"))
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
-        if not is_there(prefix, index, shards, linked=not move):
+        if find_equal(prefix, index, shards, linked=not move) is None:
             cost = publish(prefix, index, shards, overwrite=True)
             self._say_copies(source, cost)
 
