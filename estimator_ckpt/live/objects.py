@@ -112,7 +112,7 @@ def named_by_name(variables: Mapping[str, Any]) -> dict[str, Role]:
     """Tells the roles of variables from their names and shapes, {name: variable}."""
     return tell_roles(
         {
-            name: Named(_known(shape_of(variable)), dtype_of(variable))
+            name: Named(known_shape(shape_of(variable)), dtype_of(variable))
             for name, variable in variables.items()
         }
     )
@@ -202,7 +202,7 @@ class LiveObjects:
         return [
             NamedShape(
                 self.paths[key],
-                _known(value.shape),
+                known_shape(value.shape),
                 dtype_name(value.dtype or 0),
                 creation_number(value.variable),
                 second_name=None if self.names[key] == key else self.names[key],
@@ -232,7 +232,7 @@ class LiveObjects:
         """{what a value is called here: its role}."""
         return tell_roles(
             {
-                self.names[key]: Named(_known(value.shape), value.dtype or 0)
+                self.names[key]: Named(known_shape(value.shape), value.dtype or 0)
                 for key, value in self.values.items()
             },
             self.graph,
@@ -257,7 +257,8 @@ class LiveObjects:
         """
         reached = {id(value.variable) for value in self.values.values()}
         built = [held for held in self.objects.values() if getattr(held, "built", False)]
-        weights = [weight for held in built for weight in getattr(held, "weights", ())]
+        lists = [getattr(held, "weights", None) for held in built]
+        weights = [weight for each in lists if isinstance(each, list) for weight in each]
         return sorted(
             {
                 weight.path
@@ -358,7 +359,7 @@ class LiveObjects:
                     notes.append(f"'{value.name or key}' gets '{old}': {match.reason}")
                 reason = misfit(account.entry(old), value.shape, value.dtype)
                 if match.steps is not None:
-                    added[key] = Int32(match.steps) if value.dtype == _INT32 else match.steps
+                    added[key] = _count_in(value.dtype, match.steps)
                 elif reason is None or value.variable is None:
                     sources[key] = account.origin(old, key)
                 elif (count := self.count_for(key, account, old)) is not None:
@@ -399,10 +400,15 @@ class LiveObjects:
         count = account.integer(old)
         if count is None or (value.dtype == _INT32 and count >= 1 << 31):
             return None
-        return Int32(count) if value.dtype == _INT32 else count
+        return _count_in(value.dtype, count)
 
 
-def _known(shape: Shape) -> tuple[int, ...]:
+def _count_in(dtype: int | None, count: int) -> int:
+    """Returns a count as a value of an integer type."""
+    return Int32(count) if dtype == _INT32 else count
+
+
+def known_shape(shape: Shape) -> tuple[int, ...]:
     """Returns a shape as numbers; what is not known is -1, which equals no stored size."""
     return (-1,) if shape is None else tuple(-1 if size is None else size for size in shape)
 

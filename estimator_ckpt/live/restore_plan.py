@@ -1,7 +1,7 @@
 """Decides what each variable gets from a checkpoint, before anything is assigned.
 
-plan = Plan(account, wanted, "error")
-plan.match(live, rules)
+plan = Plan(account, live, wanted, "error")
+plan.match(rules)
 plan.check(strict=True)            # raises all that is wrong
 assign(None, account.checkpoint, plan.assignments(), session)
 """
@@ -9,7 +9,7 @@ assign(None, account.checkpoint, plan.assignments(), session)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
@@ -231,7 +231,7 @@ class Plan:
                 f"was restored: {listed(self.misfits)}; use a model of the same shapes, or give "
                 "on_mismatch='skip', or 'overlap' to copy what both have"
             )
-        self._note_other_variables()
+        others = self._note_other_variables()
         if strict and self._nothing_is_built():
             raise VariableMismatchError(
                 f"the target has no variables yet that could get a value from '{prefix}', and none "
@@ -240,10 +240,8 @@ class Plan:
             )
         if strict:
             self._require_own_tensors()
-        if strict == "names" and (
-            others := [row for row in self.restored if row.note and row.by == "object"]
-        ):
-            rows = [f"'{row.target}': {row.note}" for row in others]
+        if strict == "names" and others:
+            rows = [f"'{target}': {note}" for target, note in others.items()]
             raise VariableMismatchError(
                 f"{len(rows)} variables would get what was saved from others, and nothing was "
                 f"restored: {listed(rows)}; the objects are in another order than when they were "
@@ -272,15 +270,24 @@ class Plan:
             number == 0 or live.graph.paths[number] == counter for number in self.whole.pairs
         )
 
-    def _note_other_variables(self) -> None:
-        """Notes each variable that gets, along its path, what was saved from another one."""
+    def _note_other_variables(self) -> dict[str, str]:
+        """Notes each variable that gets, along its path, what was saved from another one.
+
+        Returns:
+          {target: note}, of these.
+        """
         wanted = {each.label: (each.name, each.role) for each in self.wanted}
         sources = {row.target: row.key for row in self.restored if row.by == "object"}
         others = from_others(self.account, wanted, sources)
+        notes = {
+            target: f"it is '{name}' here, and was saved from '{saved}'"
+            for target, (name, saved) in others.items()
+        }
         for at, row in enumerate(self.restored):
-            if row.target in others:
-                note = "it is '{}' here, and was saved from '{}'".format(*others[row.target])
-                self.restored[at] = RestoredValue(row.target, row.key, row.by, note)
+            if row.target in notes:
+                note = "; ".join(filter(None, (notes[row.target], row.note)))
+                self.restored[at] = replace(row, note=note)
+        return notes
 
     def _require_own_tensors(self) -> None:
         takers: dict[str, RestoredValue] = {}

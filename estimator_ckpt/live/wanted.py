@@ -18,6 +18,7 @@ from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.objects import (
     LiveObjects,
     dtype_of,
+    known_shape,
     named_by_name,
     shape_of,
     variable_in,
@@ -86,7 +87,7 @@ def mapping_rows(target: Mapping[str, Any]) -> list[NamedShape]:
     return [
         NamedShape(
             each.name,
-            tuple(-1 if size is None else size for size in shape_of(each.variables[0]) or (-1,)),
+            known_shape(shape_of(each.variables[0])),
             dtype_name(dtype_of(each.variables[0])),
             creation_number(each.variables[0]),
         )

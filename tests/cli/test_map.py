@@ -57,6 +57,16 @@ def test_a_map_is_written_and_applied_by_each_command_with_rules(command, job, t
     assert jobs.snapshot(job) == before
 
 
+def test_a_map_that_an_editor_has_begun_with_a_mark_is_one(command, job, tmp_path):
+    path = tmp_path / "new" / "map.txt"  # as commands make the folder of what they write
+    assert command("map", job, "--like=models_of_test_map:make", "-o", path).code == 0
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert command("rename", job, tmp_path / "out", f"--rename=@{path}").code == 0
+    assert set(EXPECTED.values()) < {row.name for row in describe(tmp_path / "out").variables}
+    again = command("map", job, "--like=models_of_test_map:make", f"--pins={path}", "-o", path)
+    assert again.code == 0
+
+
 def test_without_a_file_the_map_is_printed(command, job):
     ran = command("map", job, "--like=models_of_test_map:by_name", "--accept=likely")
     assert ran.code == 0

@@ -217,6 +217,15 @@ def test_each_kind_of_target(source, tmp_path, of):
             np.testing.assert_array_equal(variables[new], OLD[name])
 
 
+def test_a_scalar_in_a_dictionary_is_mapped(tmp_path):
+    prefix = saved(tmp_path / "source", {"dense/kernel": OLD["a/kernel"], "temperature": 2.0})
+    target = {"dense/kernel": tf.Variable(tf.zeros([2, 3])), "temperature": tf.Variable(0.0)}
+    made = propose_map(prefix, target)
+    assert made.pairs() == {name: name for name in target}
+    restore(target, prefix, rename=made)
+    assert target["temperature"].numpy() == 2
+
+
 def test_slots_follow_in_a_rename_and_what_is_left_out_goes(source, tmp_path):
     made = VariableMap.parse("[pinned]\nb/kernel -> dense/kernel\na/bias -> -\n")
     report = rename(source, tmp_path / "out", made)

@@ -125,6 +125,35 @@ def test_rows_that_both_have_are_copied_if_that_is_asked_for(saved, in_session):
         np.testing.assert_array_equal(session.run(grown), [1, 1, 5, 5])
 
 
+def test_a_part_of_its_own_value_is_no_other_one(saved):
+    net = Net(Block("a", 5, size=4), Block("b", 0))
+    restore(net, saved, on_mismatch="overlap", strict="names")
+    np.testing.assert_array_equal(net.blocks[0].w, [1, 1, 5, 5])
+    net = Net(Block("b", 5, size=4), Block("a", 0))
+    with pytest.raises(VariableMismatchError, match="2 variables would get what was saved from"):
+        restore(net, saved, on_mismatch="overlap", strict="names")
+    report = restore(net, saved, on_mismatch="overlap")
+    (note,) = (row.note for row in report.restored if "only what overlaps" in row.note)
+    assert "was saved from 'a/w" in note
+
+
+def test_what_other_objects_call_weights_is_left_alone(tmp_path):
+    class Own(tf.Module):
+        built = True
+
+        def __init__(self):
+            super().__init__(name="own")
+            self.v = tf.Variable(0.0, name="v")
+
+        def weights(self):
+            return [self.v]
+
+    prefix = tf.train.Checkpoint(v=tf.Variable(3.0, name="v")).write(str(tmp_path / "own"))
+    own = Own()
+    restore(own, prefix)
+    assert own.v.numpy() == 3
+
+
 def test_what_is_excluded_keeps_its_value(saved):
     net = Net(Block("a", 0), Block("b", 7))
     restore(net, saved, exclude="^b/")
