@@ -6,7 +6,7 @@
 
 Each compares its rows with those in the README, or puts them there with --write. `smoke` makes a
 new environment for each version, one at a time, from the Python that runs it: 3.11 has all of them.
-`.ci/run` runs all tests on two versions.
+`.ci/run` runs the tests on two versions.
 """
 
 from __future__ import annotations
