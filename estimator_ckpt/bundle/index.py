@@ -139,6 +139,7 @@ def decode_index(data: bytes, on_damage: Callable[[str], None] | None = None) ->
         raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
 
 
+@many_objects()
 def encode_index(index: BundleIndex) -> bytes:
     """Encodes an index, byte for byte as TensorFlow does.
 

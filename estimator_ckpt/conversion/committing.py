@@ -38,7 +38,6 @@ class ApplyOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-@many_objects()
 def apply(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
@@ -72,10 +71,11 @@ def apply(
     Raises:
       CheckpointError: as `convert`.
     """
-    checkpoint = open_checkpoint(source)
-    prefix = other_prefix(target, source, checkpoint)
-    conversion = planned(Account(checkpoint, names))
-    index, shards = rebuild(checkpoint, conversion)
+    with many_objects():
+        checkpoint = open_checkpoint(source)
+        prefix = other_prefix(target, source, checkpoint)
+        conversion = planned(Account(checkpoint, names))
+        index, shards = rebuild(checkpoint, conversion)
     cost = PublishCost()
     if compact and not dry_run:
         written = rewrite(
@@ -97,18 +97,19 @@ def apply(
             progress=progress,
             siblings=siblings,
         )
-    return ConversionReport(
-        prefix,
-        naming.format_of(index.entries),
-        tuple(KeyChange(key, new) for new, key in sorted(conversion.sources.items())),
-        conversion.dropped,
-        tuple(sorted(conversion.added)),
-        cost.linked,
-        cost.copied,
-        cost.written,
-        conversion.notes,
-        0 if compact else _unused(index, shards),
-    )
+    with many_objects():
+        return ConversionReport(
+            prefix,
+            naming.format_of(index.entries),
+            tuple(KeyChange(key, new) for new, key in sorted(conversion.sources.items())),
+            conversion.dropped,
+            tuple(sorted(conversion.added)),
+            cost.linked,
+            cost.copied,
+            cost.written,
+            conversion.notes,
+            0 if compact else _unused(index, shards),
+        )
 
 
 def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:

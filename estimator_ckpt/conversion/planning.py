@@ -210,7 +210,7 @@ class _Target:
                     f"'{name}' belongs to no object, and '{leaf.key}' is another tensor's key; "
                     "give another container"
                 )
-            self.sources[leaf.key] = self._object_key(edited.names[name])
+            self.sources[leaf.key] = account.origin(edited.names[name], leaf.key)
         if homeless:
             self.notes.append(
                 f"{len(homeless)} tensors that no object of the source holds, such as "
@@ -223,11 +223,6 @@ class _Target:
             )
         del self.sources[OBJECT_GRAPH_KEY]
         self.added[OBJECT_GRAPH_KEY] = graph.without(gone).with_leaves(leaves).data
-
-    def _object_key(self, name: str) -> str:
-        """The key of a tensor among the objects, so that a report says what became of that."""
-        keys = self.account.keys_of[name]
-        return next(filter(is_object_key, keys), keys[0])
 
     def add_objects_like(self, like: object) -> None:
         """Adds the keys of live objects."""

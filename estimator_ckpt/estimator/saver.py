@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
+from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
@@ -38,6 +38,7 @@ from estimator_ckpt.estimator.save_call import (
 from estimator_ckpt.estimator.saver_ops import OpsBuilder
 from estimator_ckpt.estimator.writing import (
     PublishingSession,
+    Written,
     WrittenTensors,
     flush_state,
     write_checkpoint,
@@ -96,8 +97,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._object_keys = ObjectKeys({})
         self._has_recovered = False
         self._graph: Any = None
-        self.written: Checkpoint | None = None
-        """What `write` has written last, with the job's own names."""
+        self.written: Written | None = None
+        """What `write` has written last."""
         self.model_dir: str | None = None
         """Where the job saves. What is saved elsewhere is not announced; None for anywhere."""
         self.sync_data = False

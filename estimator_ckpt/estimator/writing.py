@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator_ckpt.bundle import BundleIndex, TensorEntry
@@ -21,6 +21,21 @@ from estimator_ckpt.estimator.object_keys import ObjectKeys
 from estimator_ckpt.live.tensorflow_internals import SessionInterface
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 from estimator_ckpt.storage import files
+
+
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint that was just written.
+
+    Attributes:
+      prefix: of it.
+      open: returns it, with the job's own names, which a tf2 checkpoint lacks: who emits it goes by
+        them, and no file is read.
+    """
+
+    prefix: str
+    open: Callable[[], Checkpoint]
+
 
 WrittenTensors = tuple[BundleIndex, Sequence[str]]
 """The index by name, and the paths of the data files."""
@@ -33,7 +48,7 @@ def write_checkpoint(
     checkpoint_format: str,
     *,
     sync_data: bool,
-) -> Checkpoint:
+) -> Written:
     """Writes a checkpoint; it appears at once, and replaces one of its prefix.
 
     Args:
@@ -45,8 +60,7 @@ def write_checkpoint(
       sync_data: whether data is flushed to the disk before the checkpoint appears.
 
     Returns:
-      What was written, with the job's own names, which a tf2 checkpoint lacks: who emits it goes
-      by them, and opens nothing.
+      What was written.
 
     Raises:
       CheckpointWriteError: the file system refused.
@@ -70,8 +84,12 @@ def write_checkpoint(
             if found is not None
             else publish(prefix, index, shards, overwrite=True).num_shards
         )
-    named = index_of("dual") if checkpoint_format == "tf2" else index
-    return Checkpoint(prefix, replace(named, num_shards=count))
+
+    def opened() -> Checkpoint:
+        named = index_of("dual") if checkpoint_format == "tf2" else index
+        return Checkpoint(prefix, replace(named, num_shards=count))
+
+    return Written(prefix, opened)
 
 
 def _append_graph(graph: bytes, shards: list[Shard], *, sync_data: bool) -> TensorEntry:

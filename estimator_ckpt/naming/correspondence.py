@@ -12,16 +12,15 @@ Nothing is guessed: a slot whose values mean something else is not taken, and th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from estimator_ckpt.messages import listed, nearest
+from estimator_ckpt.naming.likeness import without_numbers
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import beta_of, power
 
 _SHOWN = 3
-_NUMBERED = re.compile(r"_\d+(?=/|$)")
 
 
 class Match(NamedTuple):
@@ -51,11 +50,6 @@ def correspond(wanted: Mapping[str, Role], offered: Mapping[str, Role]) -> dict[
     """
     matcher = _Matcher(offered)
     return {name: matcher.match(name, role) for name, role in wanted.items()}
-
-
-def without_numbers(name: str) -> str:
-    """Returns a name without the numbers that Keras gives anew in each process: `Adam_2/m`."""
-    return _NUMBERED.sub("", name)
 
 
 def called_alike(

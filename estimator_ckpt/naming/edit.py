@@ -9,7 +9,7 @@ Names in, names out; `estimator_ckpt.conversion` makes a checkpoint of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
@@ -102,29 +102,36 @@ def rename(
         if name in gone
         or ((role := (roles or {}).get(name)) and role.kind in FOLLOWERS and role.of in gone)
     }
-    left = [
-        f"'{name}' of '{role.of}'"
-        for name, role in sorted((roles or {}).items())
-        if role.kind in FOLLOWERS and renamed.get(name) == name
-        if role.of is not None and renamed.get(role.of, role.of) != role.of
-    ]
+    names_left = {new: old for old, new in renamed.items() if old not in dropped}
+    return Edit(names_left, dropped, tuple(_notes_on(renamed, roles or {})))
+
+
+def _notes_on(renamed: Mapping[str, str], roles: Mapping[str, Role]) -> Iterator[str]:
+    """Yields what is to be known of tensors that keep their names although one above them moves."""
     moved = {name for name, new in renamed.items() if new != name}
+    stay = [name for name in sorted(renamed) if name not in moved]
+    followers = {
+        name: role.of
+        for name in stay
+        if (role := roles.get(name, VARIABLE)).kind in FOLLOWERS and role.of in moved
+    }
+    if followers:
+        shown = [f"'{name}' of '{of}'" for name, of in followers.items()]
+        yield (
+            "slots and averages of renamed variables that keep their names: "
+            + listed(shown, _MOST_LISTED)
+        )
     below = [
         f"'{name}'"
-        for name, new in sorted(renamed.items())
-        if new == name and name.rpartition("/")[0] in moved
-        if (roles or {}).get(name, VARIABLE).kind not in FOLLOWERS
+        for name in stay
+        if name.rpartition("/")[0] in moved and roles.get(name, VARIABLE).kind not in FOLLOWERS
     ]
-    notes = {
-        "slots and averages of renamed variables that keep their names: ": left,
-        "below renamed variables, and keep their names, as nothing tells that they are slots (of "
-        "an optimizer with a name of its own, for example; rules can rename them, too): ": below,
-    }
-    return Edit(
-        {new: old for old, new in renamed.items() if old not in dropped},
-        dropped,
-        notes=tuple(note + listed(found, _MOST_LISTED) for note, found in notes.items() if found),
-    )
+    if below:
+        yield (
+            "below renamed variables, and keep their names, as nothing tells that they are slots "
+            "(of an optimizer with a name of its own, for example; rules can rename them, too): "
+            + listed(below, _MOST_LISTED)
+        )
 
 
 def drop(

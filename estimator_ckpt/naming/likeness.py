@@ -25,20 +25,28 @@ def mixed_up(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
       pairs: (name here, name saved) of each value that goes along its path, and of each that does
         not, with "" for the one that is missing.
     """
-    alike = {pair: _alike(*map(_parts, pair)) for pair in pairs}
-    here = {end for pair, count in alike.items() for end in _ends(pair[0], count)}
-    saved = {end for pair, count in alike.items() for end in _ends(pair[1], count)}
+    longer = {}
+    for pair in pairs:
+        one, other = map(_parts, pair)
+        count = _alike(one, other)
+        longer[pair] = list(_ends(one, count)), list(_ends(other, count))
+    here = {end for ends, _ in longer.values() for end in ends}
+    saved = {end for _, ends in longer.values() for end in ends}
     return {
         pair
-        for pair, count in alike.items()
-        if all(pair)
-        and not (saved.isdisjoint(_ends(pair[0], count)) and here.isdisjoint(_ends(pair[1], count)))
+        for pair, (ends, other_ends) in longer.items()
+        if all(pair) and not (saved.isdisjoint(ends) and here.isdisjoint(other_ends))
     }
+
+
+def without_numbers(name: str) -> str:
+    """Returns a name without the numbers that Keras gives anew in each process: `Adam_2/m`."""
+    return _NUMBERED.sub("", name)
 
 
 def _parts(name: str) -> list[str]:
     """Returns the parts of a name without numbers; the first is "", to tell where it begins."""
-    return _NUMBERED.sub("", f"/{name}").split("/") if name else []
+    return without_numbers(f"/{name}").split("/") if name else []
 
 
 def _alike(one: list[str], other: list[str]) -> int:
@@ -49,8 +57,7 @@ def _alike(one: list[str], other: list[str]) -> int:
     return max(count, 1)
 
 
-def _ends(name: str, count: int) -> Iterator[str]:
-    """Yields the ends of a name that have more than so many parts."""
-    parts = _parts(name)
+def _ends(parts: list[str], count: int) -> Iterator[str]:
+    """Yields the ends of a name that have more than so many of its parts."""
     for length in range(count + 1, len(parts) + 1):
         yield "/".join(parts[-length:])

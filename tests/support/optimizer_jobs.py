@@ -94,6 +94,28 @@ def goes_on(name, before, after, reasons):
     return not needed
 
 
+def require_goes_on(first, second, name, before, after, reasons):
+    """Makes sure that a job has the values of another, and trains on as expected without the rest.
+
+    Args:
+      first: the job that was saved.
+      second: the one that was restored.
+      name: of the optimizer in the table.
+      before: the kind of the first one's.
+      after: the kind of the second one's.
+      reasons: why values of the second one have no counterpart.
+    """
+    for key, value in first.values().items():
+        np.testing.assert_array_equal(second.values()[key], value)
+    first.train(4)
+    second.train(4)
+    equal = all(
+        np.allclose(value, second.values()[key], rtol=1e-4, atol=1e-5)
+        for key, value in first.values().items()
+    )
+    assert equal == goes_on(name, before, after, reasons)
+
+
 def has_keras3():
     """Whether `import keras` gives Keras 3."""
     import keras

@@ -286,7 +286,7 @@ class Emitter:
     def _place(self, source: str, base: str, move: bool = False) -> None:
         written = self._saver.written if isinstance(self._saver, CheckpointSaver) else None
         if written is not None and written.prefix == source:
-            checkpoint = written  # just now: nothing has to be read, and it has the job's names
+            checkpoint = written.open()
         else:
             checkpoint = open_checkpoint(source)
         index, shards = rebuild(checkpoint, plan(Account(checkpoint), "tf1"))
