@@ -26,22 +26,27 @@ PLACES = {
 }
 
 
-class WaitsForChief(tf1.train.SessionRunHook):
-    """Has a worker do some steps while there is no chief, and then go on when there is one."""
+class TrainsBesideChiefs(tf1.train.SessionRunHook):
+    """Has a worker do steps beside the first chief, some without one, the rest beside another."""
 
     def __init__(self, folder):
         self._folder = folder
         self._steps = 0
 
+    def after_create_session(self, session, coord):
+        (self._folder / "worker joined").touch()
+
     def before_run(self, run_context):
-        if (self._folder / "killed").exists():
-            self._steps += 1
-            if self._steps > 2:
-                clusters.wait_until((self._folder / "began again").exists)
+        self._steps += 1
+        if self._steps == 10:
+            clusters.wait_until((self._folder / "killed").exists)
+        if self._steps == 13:
+            (self._folder / "worker went on").touch()
+            clusters.wait_until((self._folder / "began again").exists)
 
 
-class Tells(tf1.train.SessionRunHook):
-    """Tells that a chief is there; the second one while it has not saved yet."""
+class WaitsForWorker(tf1.train.SessionRunHook):
+    """Has the first chief train beside a worker, and the second one begin when that has gone on."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -49,10 +54,14 @@ class Tells(tf1.train.SessionRunHook):
 
     def begin(self):
         if self._is_second:
+            clusters.wait_until((self._folder / "worker went on").exists)
             (self._folder / "began again").touch()
 
     def after_create_session(self, session, coord):
         (self._folder / "began").touch()
+
+    def before_run(self, run_context):
+        clusters.wait_until((self._folder / "worker joined").exists)
 
 
 def task(folder, place):
@@ -62,9 +71,9 @@ def task(folder, place):
     hooks = []
     if kind == "worker":
         clusters.wait_until((folder / "began").exists)
-        hooks.append(WaitsForChief(folder))
+        hooks.append(TrainsBesideChiefs(folder))
     elif kind == "chief":
-        hooks.append(Tells(folder))
+        hooks.append(WaitsForWorker(folder))
         if not (folder / "killed").exists():
             kill_at(folder, *PLACES[place])
     estimator = jobs.make_estimator(
