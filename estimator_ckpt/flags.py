@@ -156,6 +156,13 @@ def _define_warm_start_flags(flag_values: flags.FlagValues, prefix: str) -> None
         "Go on from the checkpoint's global step instead of 0.",
         flag_values=flag_values,
     )
+    flags.DEFINE_string(
+        prefix + "warm_start_averages",
+        None,
+        "What averages have behind a variable's name and a slash in the checkpoint, as "
+        "ExponentialMovingAverage: each variable gets its average where there is one.",
+        flag_values=flag_values,
+    )
     flags.DEFINE_enum(
         prefix + "warm_start_on_mismatch",
         "error",
@@ -357,6 +364,7 @@ def warm_start_from_flags(
         rename=parse_renames(_value("warm_start_rename", flag_values, prefix) or ()),
         with_slots=_value("warm_start_with_slots", flag_values, prefix),
         with_step=_value("warm_start_with_step", flag_values, prefix),
+        averages=_value("warm_start_averages", flag_values, prefix) or None,
         on_mismatch=_value("warm_start_on_mismatch", flag_values, prefix),
     )
 

@@ -19,8 +19,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
     ],
 )
 def test_the_scenarios_hold(variable, selection):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    options = ["-q", "-p", "no:cacheprovider", *selection]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }
+    # Two processes: as the longest of the slow tests, this one is often the last that runs.
+    options = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", *selection]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "tests/conformance"],
         cwd=ROOT,

@@ -63,6 +63,13 @@ def _define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     define_filter_flags(values)
+    flags.DEFINE_string(
+        "averages",
+        None,
+        "What averages have behind a variable's name and a '/', as ExponentialMovingAverage: each "
+        "variable that has one gets its bytes. (default: all stays as it is)",
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "all",
         False,
@@ -81,6 +88,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         "step": values.step or None,
         "rename": rename_rules(values),
         "drop": values.drop,
+        "averages": values.averages,
         **filters(values),
     }
 

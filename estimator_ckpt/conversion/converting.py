@@ -30,6 +30,7 @@ def convert(
     drop: Iterable[str] = (),
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
+    averages: str | None = None,
     container: str | None = None,
     step: str | None = "step",
     like: object = None,
@@ -54,6 +55,9 @@ def convert(
       include: regular expressions; a variable is taken if one is found in its name in the source,
         and so is the global step in any case. Slots have names of their own.
       exclude: regular expressions; a variable is not taken if one is found in that name.
+      averages: what averages have behind the variable's name and a `/`, as
+        "ExponentialMovingAverage": each variable that has such an average gets its bytes, the
+        report's `notes` name the others. None for all as it is.
       container: for tf2 and dual, the attribute of the root object that holds the variables by
         name; `Checkpoint(var_list={name: variable})` by default. A source that is object-based
         keeps its own layout unless a container is given.
@@ -88,6 +92,7 @@ def convert(
         drop=drop,
         include=include,
         exclude=exclude,
+        averages=averages,
         container=container,
         step=step,
         like=like,
@@ -112,6 +117,7 @@ def planner(
     drop: Iterable[str] = (),
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
+    averages: str | None = None,
     container: str | None = None,
     step: str | None = "step",
     like: object = None,
@@ -134,7 +140,11 @@ def planner(
     rules = naming.rename_rules(rename)
 
     def edit(account: Account) -> naming.Edit:
-        changed = naming.choose(account.key_of, wanted.checked(account.key_of))
+        changed = naming.Edit.nothing(account.key_of)
+        if averages is not None:
+            changed = naming.averages(account.roles, suffix=averages)
+        chosen = wanted.checked(changed.names)
+        changed = changed.then(lambda names: naming.choose(names, chosen))
         if rules:
             fitted, roles = fitted_rules(rules, account, like), account.roles
             if like is not None and fitted.variable_map is not None:
@@ -150,7 +160,7 @@ def planner(
     return lambda account: plan(
         account,
         to,
-        edit=edit if rules or patterns or not wanted.takes_all else None,
+        edit=edit if averages or rules or patterns or not wanted.takes_all else None,
         layout=layout,
         default=naming.Layout(step=step),
         like=like,

@@ -43,6 +43,7 @@ def warm_start_settings(
     with_slots: bool = False,
     with_step: bool = False,
     vocab_info: Mapping[str, Any] | None = None,
+    averages: str | None = None,
 ) -> Any:
     """Makes settings that initialize the variables of a new model from an old checkpoint.
 
@@ -61,6 +62,9 @@ def warm_start_settings(
         those of another optimizer where they mean the same.
       with_step: also take over the global step.
       vocab_info: `tf.estimator.VocabInfo` by the variables' new names, to remap embeddings.
+      averages: what averages have behind the variable's name and a `/`, as
+        "ExponentialMovingAverage": each variable gets its average where there is one, else its own
+        value, as the table says; None for its own value in any case.
 
     Returns:
       A `tf.estimator.WarmStartSettings`.
@@ -85,14 +89,17 @@ def warm_start_settings(
     if rules.variable_map is not None:
         rules = rules.for_target(variable_rows(account))
     names = rules.offered(account.roles)
-    renamed = {new: account.key_of[old] for new, old in names.items()}
+    averaged = {} if averages is None else naming.average_of(account.roles, suffix=averages)
+    renamed = {new: account.key_of[averaged.get(old, old)] for new, old in names.items()}
     settings = GraphWarmStartSettings(
         ckpt_to_initialize_from=account.checkpoint.prefix,
         vars_to_warm_start=[include],
         var_name_to_vocab_info=dict(vocab_info or {}),
         var_name_to_prev_var_name=renamed,
     )
-    settings.choice = _Choice(account, rules, names, included, with_slots, with_step, on_mismatch)
+    settings.choice = _Choice(
+        account, rules, names, averaged, included, with_slots, with_step, on_mismatch
+    )
     return settings
 
 
@@ -133,6 +140,7 @@ class _Choice:
         account: Account,
         rules: naming.RenameRules,
         names: Mapping[str, str],
+        averages: Mapping[str, str],
         include: re.Pattern[str],
         with_slots: bool,
         with_step: bool,
@@ -141,6 +149,7 @@ class _Choice:
         self._account = account
         self._rules = rules
         self._names = names  # {new name: name in the checkpoint}
+        self._averages = averages  # {name in the checkpoint: that of its average}
         self._include = include
         self._with_slots = with_slots
         self._with_step = with_step
@@ -167,7 +176,7 @@ class _Choice:
             match = matches[name]
             reason = self._reason_kept(name, roles[name], match)
             if reason is None and match.name is not None:
-                old = self._names[match.name]
+                old, note = self._averaged(self._names[match.name], roles[name], match.reason)
                 entry = self._account.entry(old)
                 key = self._account.key_of[old]
                 wrong = misfit(entry, shape_of(parts[0]), dtype_of(parts[0]))
@@ -176,8 +185,7 @@ class _Choice:
                 else:
                     misfits.append(f"'{name}': {wrong}, as '{key}'")
                     reason = f"skipped: {wrong}"
-                note = f" ({match.reason})" if match.reason else ""
-                rows.append((name, reason or f"from {key}{note}"))
+                rows.append((name, reason or " ".join(filter(None, (f"from {key}", note)))))
             else:
                 rows.append((name, reason or ""))
         if misfits and self._on_mismatch == "error":
@@ -187,6 +195,14 @@ class _Choice:
                 "on_mismatch='skip', or vocab_info to remap the rows of an embedding"
             )
         return chosen, rows
+
+    def _averaged(self, old: str, role: Role, reason: str) -> tuple[str, str]:
+        """Returns whose value is taken for that of a variable, and a note on it."""
+        if self._averages and role.kind == "variable":
+            if old in self._averages:
+                return self._averages[old], "(its average)"
+            reason = "; ".join(filter(None, (reason, "it has no average")))
+        return old, f"({reason})" if reason else ""
 
     def _check_map(self, variables: Mapping[str, Any], vocab_info: Mapping[str, Any]) -> None:
         """Raises CheckpointArgumentError where rules are of a map that doesn't fit the graph."""

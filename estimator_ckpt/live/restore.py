@@ -39,6 +39,7 @@ def restore(
     strict: bool | str = True,
     on_mismatch: str = "error",
     exclude: str | Sequence[str] | None = None,
+    averages: str | None = None,
     session: Any = None,
 ) -> RestoreReport:
     """Restores variables from a checkpoint of any format, eagerly or in a Session.
@@ -64,6 +65,9 @@ def restore(
         a value.
       exclude: regular expressions; variables in whose name (or key, among objects) one is found
         keep the value that they have.
+      averages: what averages have behind the variable's name and a `/`, as
+        "ExponentialMovingAverage": each variable gets its average where there is one, else its own
+        value, with a warning; None for its own value in any case.
       session: in a graph, the Session; None for the default one. Where the graph is finalized, as
         in an `init_fn` of a Scaffold, `target` has to be a mapping.
 
@@ -93,6 +97,7 @@ def restore(
     if live is not None:
         plan.tell_unreached(live.unreached)
     plan.leave_out(exclude)
+    plan.take_averages(averages)
     plan.match(_fitted(rules, account, target, live, on_mismatch))
     plan.check(strict)
     report = plan.report()

@@ -59,6 +59,7 @@ class Plan:
     apart: set[int] = field(default_factory=set)
     """Nodes of the live objects that TensorFlow, which loads objects whole, can't be asked for."""
     whole: WholeObjects = NOTHING
+    averages: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._has_optimizers = any(role.is_of_optimizer for role in self.account.roles.values())
@@ -88,6 +89,11 @@ class Plan:
                 self._keep_apart(each.label)
         self.wanted = kept
         self.unmatched = [row for row in self.unmatched if asked(row.name)]
+
+    def take_averages(self, suffix: str | None) -> None:
+        """Has variables get their averages where there are some."""
+        if suffix is not None:
+            self.averages = naming.average_of(self.account.roles, suffix=suffix)
 
     def match(self, rules: naming.RenameRules) -> None:
         """Finds the value for each variable."""
@@ -182,6 +188,12 @@ class Plan:
             self.unmatched.append(Unrestored(each.label, reason))
 
     def _take(self, each: Wanted, key: str, by: str, note: str = "") -> None:
+        name = self.account.name_of.get(key, "")
+        if self.averages and each.role.kind == "variable" and each.variables:
+            if name in self.averages:
+                key, by = self.account.key_like(self.averages[name], key), "average"
+            else:
+                note = "; ".join(filter(None, (note, "it has no average, and gets its own value")))
         entry = self.account.entries.get(key)
         if entry is None and not each.variables:  # a table, whose values have keys of their own
             self.restored.append(RestoredValue(each.label, key, by, note))
@@ -297,6 +309,8 @@ class Plan:
             other = takers.setdefault(row.key, row)
             if other is row or names[other.target] == names[row.target]:
                 continue
+            if "average" in (row.by, other.by):
+                continue  # which both the variable and the average are asked to get
             if "variable" not in (roles[row.target].kind, roles[other.target].kind):
                 continue  # counters may both be the one step that was counted
             raise VariableMismatchError(

@@ -13,6 +13,7 @@ Pure functions on keys; no file is read here. What one checkpoint holds is told 
 from __future__ import annotations
 
 from estimator_ckpt.naming.edit import Edit as Edit
+from estimator_ckpt.naming.edit import average_of as average_of
 from estimator_ckpt.naming.edit import averages as averages
 from estimator_ckpt.naming.edit import choose as choose
 from estimator_ckpt.naming.edit import drop as drop

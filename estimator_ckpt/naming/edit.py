@@ -170,39 +170,84 @@ def drop(
     return _left({name: name for name in names if name not in reasons}, reasons)
 
 
-def averages(roles: Mapping[str, Role], chosen: Callable[[str], bool] = everything) -> Edit:
-    """Takes the moving averages under the names of their variables.
+def average_of(
+    roles: Mapping[str, Role],
+    chosen: Callable[[str], bool] = everything,
+    *,
+    suffix: str = AVERAGE,
+) -> dict[str, str]:
+    """Finds the averages of variables.
 
     Args:
       roles: {name: the part that it plays}, of all variables.
-      chosen: says of a variable's name whether it gets its average.
+      chosen: says of a variable's name whether its average is asked for.
+      suffix: what an average has behind the variable's name and a `/`; of TensorFlow's own suffix,
+        the roles tell.
 
     Returns:
-      The edit: where `w/ExponentialMovingAverage` exists, `w` has its bytes, and both the old ones
-      of `w` and the other name are dropped.
+      {name of the variable: name of its average}.
 
     Raises:
       CheckpointArgumentError: there is no average.
       NameClashError: a variable has more than one.
     """
-    average_of: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, role in sorted(roles.items()):
-        if role.kind == "average" and role.of is not None and chosen(role.of):
-            if role.of in average_of:
-                raise NameClashError(
-                    f"'{role.of}' has two averages, '{average_of[role.of]}' and '{name}'; "
-                    "drop one first"
-                )
-            average_of[role.of] = name
-    if not average_of:
+        of = _averaged(name, role, suffix)
+        if of is None or not chosen(of):
+            continue
+        if of in found:
+            raise NameClashError(
+                f"'{of}' has two averages, '{found[of]}' and '{name}'; drop one first"
+            )
+        found[of] = name
+    if not found:
         raise CheckpointArgumentError(
             "there is no average of a variable that is asked for: no name is that of one with "
-            f"'/{AVERAGE}' behind it"
+            f"'/{suffix}' behind it"
         )
-    taken = set(average_of.values())
-    dropped = {owner: "replaced by its average" for owner in average_of if owner in roles}
+    return found
+
+
+def _averaged(name: str, role: Role, suffix: str) -> str | None:
+    if suffix == AVERAGE:
+        return role.of if role.kind == "average" else None
+    of, found, behind = name.rpartition(f"/{suffix}")
+    return of if found and not behind else None
+
+
+def averages(
+    roles: Mapping[str, Role],
+    chosen: Callable[[str], bool] = everything,
+    *,
+    suffix: str = AVERAGE,
+) -> Edit:
+    """Takes the moving averages under the names of their variables.
+
+    Args:
+      roles: {name: the part that it plays}, of all variables.
+      chosen: says of a variable's name whether it gets its average.
+      suffix: as for `average_of`.
+
+    Returns:
+      The edit: where `w/ExponentialMovingAverage` exists, `w` has its bytes, and both the old ones
+      of `w` and the other name are dropped. Its notes name the variables that have no average.
+
+    Raises:
+      CheckpointArgumentError: there is no average.
+      NameClashError: a variable has more than one.
+    """
+    found = average_of(roles, chosen, suffix=suffix)
+    taken = set(found.values())
+    dropped = {owner: "replaced by its average" for owner in found if owner in roles}
     kept = {name: name for name in roles if name not in taken}
-    return Edit({**kept, **average_of}, dropped)
+    without = [
+        name
+        for name, role in sorted(roles.items())
+        if role.kind == "variable" and chosen(name) and name not in found and name not in taken
+    ]
+    notes = (f"without an average, with their own values: {listed(without)}",) if without else ()
+    return Edit({**kept, **found}, dropped, notes)
 
 
 def _left(kept: Mapping[str, str], dropped: Mapping[str, str]) -> Edit:
