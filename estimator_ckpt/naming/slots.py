@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 AVERAGE = "ExponentialMovingAverage"
@@ -214,6 +214,8 @@ def parse_slot(name: str, *, is_slot: bool = False) -> Iterator[SlotName]:
         for start in range(len(scopes)):
             kind = _TF1_KINDS.get(base) or kind_of_optimizer(scopes[start - 1] if start else "")
             yield SlotName("/".join(scopes[start:]), slot, kind)
+        for variable in _of_part(scopes):
+            yield SlotName(variable, slot, _TF1_KINDS.get(base, ""))
     if not _KERAS_SLOTS.isdisjoint(scopes):  # `Adam/m/dense/kernel`
         for at in range(len(scopes)):
             kind = kind_of_optimizer(scopes[at - 1]) if at else ""
@@ -223,6 +225,21 @@ def parse_slot(name: str, *, is_slot: bool = False) -> Iterator[SlotName]:
     if scopes and stem and (matched := _KERAS3.fullmatch(last)):
         # `adam/net_dense_kernel_momentum`: each `/` of the variable's path has become `_`.
         yield SlotName(matched["variable"], matched["slot"], kind_of_optimizer(scopes[-1]))
+
+
+def _of_part(scopes: Sequence[str]) -> Iterator[str]:
+    """Yields the variables whose part a slot may be of: `w` of `w/part_0/Ftrl`, `w/t_0/Adagrad`.
+
+    tf.compat.v1.train calls the slot of `w/part_0`, made in a scope such as `dnn/` that stands
+    before the variable's own name once more, by what is left of `dnn/w/part_0/Adagrad` behind
+    `len("w/part_0/")` characters (`slot_creator.py`): a tail of `w/part_0/`, as long as the scope.
+    """
+    if not scopes[-1:] or not scopes[-1][-1:].isdecimal():
+        return
+    for at in range(len(scopes) - 1, 0, -1):
+        variable, tail = "/".join(scopes[:at]), "/".join(scopes[at:])
+        if f"{variable}/part_".endswith(tail.rstrip("0123456789")):
+            yield variable
 
 
 def fits_variable(shape: tuple[int, ...], variable: tuple[int, ...]) -> bool:

@@ -108,11 +108,10 @@ def _states(rows: Sequence[NamedShape]) -> dict[str, str]:
     others = {row.name: row.second_name or row.name for row in rows}
     told, found = tell_roles(tensors), {}
     for name, role in told.items():
-        owner = role.of or _owner(name, tensors)
         if role.kind == "average":
             found[name] = f"a moving average of '{role.of}'"
-        elif owner is not None:
-            found[name] = f"a slot of '{owner}': it goes where its variable goes"
+        elif role.of is not None:
+            found[name] = f"a slot of '{role.of}': it goes where its variable goes"
         elif role.kind in _REASONS:
             found[name] = _REASONS[role.kind]
         elif role.kind != "variable" or _is_optimizers(name, others[name]):
@@ -127,17 +126,6 @@ def _is_optimizers(*names: str) -> bool:
         bool(kind_of_optimizer(each[0]) and len(each) > 1) or not _OPTIMIZER_PARTS.isdisjoint(each)
         for each in parts
     )
-
-
-def _owner(name: str, tensors: Mapping[str, Named]) -> str | None:
-    """The variable of a slot that is named by more than one part: `kernel/t_0/Adagrad`."""
-    for slot in parse_slot(name):
-        scope = slot.variable.rpartition("/")[0]
-        while scope:
-            if scope in tensors and fits_variable(tensors[name].shape, tensors[scope].shape):
-                return scope
-            scope = scope.rpartition("/")[0]
-    return None
 
 
 def _placed(row: NamedShape) -> tuple[tuple[str, ...], str, str]:
