@@ -1,4 +1,4 @@
-"""What TensorFlow's own estimators save: each slot is told, whatever their scopes make of its name."""
+"""The slots that TensorFlow's own estimators save, whatever their scopes make of the names."""
 
 import numpy as np
 import pytest

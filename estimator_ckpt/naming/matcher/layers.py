@@ -18,7 +18,7 @@ from estimator_ckpt.naming.matcher.rows import NamedShape
 from estimator_ckpt.naming.matcher.shapes import same_bytes, squeezed
 from estimator_ckpt.naming.matcher.words import Name, parsed, role_of
 from estimator_ckpt.naming.roles import Named, tell_roles
-from estimator_ckpt.naming.slots import fits_variable, kind_of_optimizer, parse_slot
+from estimator_ckpt.naming.slots import kind_of_optimizer
 
 # What Keras and TensorFlow call the attribute that holds an optimizer and its slots.
 _OPTIMIZER_PARTS = frozenset(("optimizer", "_optimizer", ".OPTIMIZER_SLOT"))
