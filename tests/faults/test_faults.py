@@ -79,11 +79,11 @@ def test_jobs_beside_others_lose_nothing_at_some_calls(job, faults, every):
 @pytest.mark.parametrize(
     ("job", "faults", "every"),
     [
-        ("digits job", "kills", 4),
-        ("digits job", "errors", 12),
-        ("digits job, async_save", "kills", 4),
-        ("digits job, async_save", "errors", 12),
-        ("digits job, async_save", "sigterms", 11),
+        ("digits job", "kills", 7),
+        ("digits job", "errors", 21),
+        ("digits job, async_save", "kills", 7),
+        ("digits job, async_save", "errors", 21),
+        ("digits job, async_save", "sigterms", 17),
     ],
 )
 def test_training_loses_nothing_at_some_calls(job, faults, every):
@@ -91,7 +91,7 @@ def test_training_loses_nothing_at_some_calls(job, faults, every):
         f"--scenario={job}", f"--faults={faults}", f"--every={every}"
     )
     assert int(calls) > 150
-    assert int(kills) + int(errors) + int(sigterms) > 30
+    assert int(kills) + int(errors) + int(sigterms) > 15
     assert lost == "0"
 
 
