@@ -18,6 +18,7 @@ from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.objects import LiveObjects
+from estimator_ckpt.live.other_backends import by_path
 from estimator_ckpt.live.wanted import mapping_rows
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.matcher import CERTAIN, NamedShape, propose
@@ -66,6 +67,7 @@ def propose_map(
 def _rows_of(target: Any) -> list[NamedShape]:
     if isinstance(target, (str, os.PathLike)):
         return variable_rows(open_account(target))
+    target = by_path(target)
     if isinstance(target, Mapping):
         return mapping_rows(target)
     live = LiveObjects(target)

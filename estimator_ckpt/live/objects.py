@@ -26,6 +26,7 @@ from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.counted_steps import optimizers_of, with_counts
+from estimator_ckpt.live.other_backends import ForeignVariable, is_foreign
 from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.correspondence import Match, called_alike, correspond
@@ -87,11 +88,16 @@ class FoundSources:
 
 
 def variable_in(held: Any) -> Any:
-    """Returns the `tf.Variable` that an object is or, as one of Keras 3, holds; else None."""
-    if isinstance(held, tf.Variable):
+    """Returns the `tf.Variable` that an object is or, as one of Keras 3, holds; else None.
+
+    A variable of Keras 3 on another backend is one that behaves like it.
+    """
+    if isinstance(held, (tf.Variable, ForeignVariable)):
         return held
     value = getattr(held, "value", None) if type(held).__module__.startswith("keras") else None
-    return value if isinstance(value, tf.Variable) else None
+    if isinstance(value, tf.Variable):
+        return value
+    return ForeignVariable(held) if is_foreign(held) else None
 
 
 def shape_of(variable: Any) -> Shape:

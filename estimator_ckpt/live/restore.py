@@ -19,6 +19,7 @@ from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.assigning import assign, is_finalized
 from estimator_ckpt.live.objects import LiveObjects
+from estimator_ckpt.live.other_backends import by_path
 from estimator_ckpt.live.restore_plan import Plan
 from estimator_ckpt.live.restore_report import RestoreReport
 from estimator_ckpt.live.wanted import mapping_rows, wanted_by_name, wanted_objects
@@ -51,7 +52,7 @@ def restore(
     Args:
       target: a `tf.train.Checkpoint`, `tf.Module` or Keras model (as root, like
         `tf.train.Checkpoint(target)`), or a mapping from names to variables, or to the lists of the
-        parts of partitioned ones.
+        parts of partitioned ones. What is of Keras 3 on JAX or PyTorch, as {path: variable}.
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel.
       rename: old to new names, or scopes, of the checkpoint's variables; or a map (`propose_map`),
         and then nothing else that is a variable is taken.
@@ -89,6 +90,7 @@ def restore(
     if strict not in (True, False, "names"):
         raise CheckpointArgumentError(f"strict={strict!r} must be True, False or 'names'")
     account = open_account(checkpoint)
+    target = by_path(target)
     rules = naming.rename_rules(rename)
     _require_names_if_finalized(target, session)
     live = None if isinstance(target, Mapping) else LiveObjects(target)
