@@ -155,6 +155,7 @@ def test_every_configuration_parses_and_names_no_absolute_path(config):
     assert "=/" not in (CONFIGS / config).read_text().replace("digits/=", "")
 
 
+@pytest.mark.slow
 def test_the_job_as_it_was_writes_tf1_and_the_migrated_one_goes_on_from_it(in_place):
     before, after, folder = in_place
     assert re.findall(r"read back +(\S+)", before) == ["tf1.train.Saver"]
@@ -426,6 +427,7 @@ def test_a_folder_without_checkpoint_has_nothing_to_read(tmp_path):
     assert global_step(str(tmp_path)) == 0
 
 
+@pytest.mark.slow
 def test_a_job_whose_checkpoints_cannot_be_read_back_fails(place):
     # The TF1 folder already holds a later checkpoint, of another model, which stays the latest.
     stale = place / "stale/tf1"

@@ -251,6 +251,7 @@ def test_workers_with_a_graph_each_have_no_single_client(coordinated, tmp_path, 
         getattr(estimator, method)(jobs.same_batch_input_fn, steps=1)
 
 
+@pytest.mark.slow
 def test_a_client_trains_on_plain_servers(coordinated, tmp_path):
     from estimator_ckpt.examples.local_cluster import free_ports
 
