@@ -3,13 +3,16 @@
     propose(variable_rows(open_account("old_job")), variable_rows(open_account("new_job")))
 
 Names, shapes and types are the index's; the order in which a graph made the variables is in the
-`.meta` that a Saver writes beside it. No tensor is read.
+`.meta` that a Saver writes beside it. Of the values, the index has checksums. No tensor is read.
 """
 
 from __future__ import annotations
 
+import struct
+
 from google.protobuf.message import DecodeError
 
+from estimator_ckpt.bundle import TensorEntry, checksums
 from estimator_ckpt.bundle.protos import MetaGraphDef, VariableDef
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.errors import DamagedCheckpointError
@@ -17,6 +20,7 @@ from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.storage import files
 
 _GLOBAL_VARIABLES = "variables"  # what the collection of all of them is called
+_MOST_BYTES = 1 << 20  # of what may be all zeros or ones; what is larger seldom begins so
 
 
 def variable_rows(account: Account) -> list[NamedShape]:
@@ -30,11 +34,30 @@ def variable_rows(account: Account) -> list[NamedShape]:
     """
     created = creation_order(account.checkpoint.prefix)
     return [
-        NamedShape(name, tuple(entry.shape), entry.dtype_name, created.get(name))
+        NamedShape(
+            name,
+            tuple(entry.shape),
+            entry.dtype_name,
+            created.get(name),
+            checksum=_checksum(entry),
+        )
         for name in account.key_of
         if account.roles[name].kind == "variable"
         for entry in (account.entry(name),)
     ]
+
+
+def _checksum(entry: TensorEntry) -> int | None:
+    """Returns the checksum of a value; None of one that many variables begin with."""
+    if entry.parts:
+        return None
+    if entry.size <= _MOST_BYTES:
+        first = [bytes(entry.size)]
+        if entry.dtype_name == "float32":
+            first.append(struct.pack("<f", 1) * (entry.size // 4))
+        if entry.crc32c in map(checksums.masked_crc32c, first):
+            return None
+    return entry.crc32c
 
 
 def creation_order(prefix: str) -> dict[str, int]:

@@ -345,3 +345,29 @@ def test_pins_stay_and_tell_about_the_rest(tmp_path):
     }
     with pytest.raises(CheckpointArgumentError, match="accept='all' must be"):
         propose_map(prefix, target, accept="all")
+
+
+def test_equal_values_of_two_checkpoints_tell_more_than_names(tmp_path):
+    """Zeros and ones, which variables begin with, tell nothing; checksums are in the index."""
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(size=(4, 4)).astype(np.float32) for name in "abcdef"}
+    begun = {"one": np.ones([16], np.float32), "zero": np.zeros([4, 4], np.float32)}
+    called = dict(zip(values, "vqzwxy"))
+    for folder, named in (
+        ("old", {**values, **begun}),
+        ("new", {**{called[name]: value for name, value in values.items()}, "k": begun["zero"]}),
+    ):
+        with tf.Graph().as_default(), tf1.Session() as session:
+            for name in sorted(named):
+                tf1.get_variable(name, initializer=named[name])
+            session.run(tf1.global_variables_initializer())
+            tf1.train.Saver().save(session, str(tmp_path / folder))
+    for path in tmp_path.glob("*.data*"):
+        path.write_bytes(bytes(path.stat().st_size))  # no tensor is read
+    made = propose_map(tmp_path / "old", tmp_path / "new")
+    assert made.pairs("certain").items() >= called.items()
+    assert {pair.reason for pair in made.mapped if pair.source in called} == {
+        "the only ones with these values"
+    }
+    again = propose_map(tmp_path / "old", tmp_path / "new", pins=VariableMap.parse(made.text()))
+    assert again.pairs("certain") == made.pairs("certain")

@@ -17,6 +17,7 @@ from estimator_ckpt.naming.matcher.rows import (
     CERTAIN,
     LIKELY,
     PINNED,
+    SAME_VALUES,
     NamedShape,
     Pair,
     Proposal,
@@ -36,12 +37,14 @@ class Found:
 
     Attributes:
       pins: {source: target} that were given.
+      same_values: {source: target} of those that have the same values, and no other ones do.
       decided: layers of both sides that correspond, how sure that is, and why.
       questions: what is asked.
       recognized: what is refused.
     """
 
     pins: Mapping[str, str]
+    same_values: Mapping[str, str]
     decided: Sequence[tuple[Layer, Layer, str, str]]
     questions: Sequence[Question]
     recognized: Sequence[Recognized]
@@ -56,8 +59,9 @@ def collected(found: Found, sides: Sides, states: States) -> Proposal:
       states: {name: reason} of what is no weight, of both sides.
     """
     source, target = sides
-    pairs = {one: (other, CERTAIN, PINNED) for one, other in found.pins.items()}
-    taken = set(found.pins.values())
+    pairs = {one: (other, CERTAIN, SAME_VALUES) for one, other in found.same_values.items()}
+    pairs.update({one: (other, CERTAIN, PINNED) for one, other in found.pins.items()})
+    taken = {other for other, _, _ in pairs.values()}
     for layer, other_layer, confidence, reason in found.decided:
         for one, other in row_pairs(layer, other_layer):
             if one not in pairs and other not in taken:

@@ -9,6 +9,7 @@ orders are aligned; what is decided translates words for the rest; what is left 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,8 +23,10 @@ from estimator_ckpt.naming.matcher.names import Cell, Findings, by_name
 from estimator_ckpt.naming.matcher.questions import questions
 from estimator_ckpt.naming.matcher.rows import (
     CERTAIN,
+    KNOWN,
     LIKELY,
     PINNED,
+    SAME_LAYER,
     NamedShape,
     Proposal,
 )
@@ -55,11 +58,13 @@ def propose(
     pins = dict(pins or {})
     require_fitting_pins(pins, *sides)
     (left, states), (right, target_states) = (layers_of(side.values()) for side in sides)
-    work = _Work(left, right, pins)
+    same = _of_same_values(sides[0], sides[1], pins)
+    work = _Work(left, right, pins, same)
     work.run()
     assert work.orders is not None
     found = Found(
-        work.pins,
+        pins,
+        same,
         [(layer, *each) for layer, verdict in work.decided.items() for each in [_told(verdict)]],
         questions(work.open_cells, work.orders.best(), work.asked_too),
         work.recognized,
@@ -76,6 +81,31 @@ def _by_name(rows: Iterable[NamedShape], side: str) -> dict[str, NamedShape]:
                 "use object paths"
             )
         found[row.name] = row
+    return found
+
+
+def _of_same_values(
+    source: Mapping[str, NamedShape], target: Mapping[str, NamedShape], pins: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns {source: target} of those whose values no other one of either side has."""
+    sides = [
+        _by_value(row for name, row in rows.items() if name not in pinned)
+        for rows, pinned in ((source, pins.keys()), (target, set(pins.values())))
+    ]
+    return {
+        one.name: other.name
+        for value, (one, *more) in sides[0].items()
+        for other, *others in [sides[1].get(value, [None])]
+        if other is not None and not more and not others and same_bytes(one.shape, other.shape)
+    }
+
+
+def _by_value(rows: Iterable[NamedShape]) -> dict[tuple[object, ...], list[NamedShape]]:
+    found: dict[tuple[object, ...], list[NamedShape]] = {}
+    for row in rows:
+        size = math.prod(row.shape)
+        if row.checksum is not None and size >= _TELLING:
+            found.setdefault((row.checksum, row.dtype, size), []).append(row)
     return found
 
 
@@ -105,6 +135,7 @@ def require_fitting_pins(
 
 # How often what is decided is used for the rest; and how much has to be open for all to be asked.
 _ROUNDS, _MOST = 5, 0.75
+_TELLING = 8  # elements that don't have the same values by chance
 
 
 @dataclass
@@ -114,8 +145,8 @@ class _Work:
     sources: Sequence[Layer]
     targets: Sequence[Layer]
     pins: Mapping[str, str]
+    same_values: Mapping[str, str]
     decided: dict[Layer, Verdict] = field(default_factory=dict)
-    pinned_rows: dict[str, str] = field(default_factory=dict)
     open_cells: list[tuple[Cell, str]] = field(default_factory=list)
     asked_too: dict[Layer, Layer] = field(default_factory=dict)
     recognized: list[refusals.Recognized] = field(default_factory=list)
@@ -142,7 +173,7 @@ class _Work:
             self.asked_too = {
                 layer: verdict.target
                 for layer, verdict in self.decided.items()
-                if verdict.target is not None and verdict.reason != PINNED
+                if verdict.target is not None and verdict.reason not in KNOWN
             }
             for layer in self.asked_too:
                 del self.decided[layer]
@@ -153,22 +184,17 @@ class _Work:
         self._doubt_squares()
 
     def _take_pins(self) -> None:
-        """Layers whose variables are pinned to those of one other layer are decided."""
+        """Layers whose variables are known to be those of one other layer are decided."""
         owner = {row.name: layer for layer in self.targets for row in layer.rows.values()}
+        known = {**self.same_values, **self.pins}
         for layer in self.sources:
-            partners = {
-                owner.get(self.pins[row.name])
-                for row in layer.rows.values()
-                if row.name in self.pins
-            }
-            self.pinned_rows.update(
-                (row.name, self.pins[row.name])
-                for row in layer.rows.values()
-                if row.name in self.pins
-            )
+            names = [row.name for row in layer.rows.values() if row.name in known]
+            partners = {owner.get(known[name]) for name in names}
             partner = next(iter(partners)) if len(partners) == 1 else None
             if partner is not None:
-                self.decided[layer] = Verdict(partner, CERTAIN, PINNED)
+                is_pinned = not self.pins.keys().isdisjoint(names)
+                reason = PINNED if is_pinned else SAME_LAYER
+                self.decided[layer] = Verdict(partner, CERTAIN, reason)
 
     def _take_same_names(self, sources: Sequence[Layer], targets: Sequence[Layer]) -> None:
         """Where both sides have the same names, they are the map, unless an order denies it."""
@@ -250,7 +276,7 @@ class _Work:
         }
         for layer, verdict in list(self.decided.items()):
             target = verdict.target
-            if target is None or verdict.reason == PINNED or not is_square(layer.main.shape):
+            if target is None or verdict.reason in KNOWN or not is_square(layer.main.shape):
                 continue
             if (_leaf(layer.main.name), _leaf(target.main.name)) in leaves:
                 del self.decided[layer]

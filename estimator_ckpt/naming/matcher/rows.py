@@ -14,6 +14,10 @@ from dataclasses import dataclass
 
 CERTAIN, LIKELY = "certain", "likely"
 PINNED = "pinned"
+SAME_VALUES = "the only ones with these values"
+SAME_LAYER = "of one layer with what has the same values"
+KNOWN = (PINNED, SAME_LAYER)
+"""Reasons that no other evidence can deny."""
 """The reason of a pair that was given."""
 
 
@@ -28,6 +32,7 @@ class NamedShape:
       created: its place in the order of creation, where that is known.
       listed: its place in a list such as `model.weights`, which is not the order of creation.
       second_name: another name of the same variable; with an object path, Keras' own.
+      checksum: of its value, where that is known and tells anything: not of one that begins so.
     """
 
     name: str
@@ -36,6 +41,7 @@ class NamedShape:
     created: int | None = None
     listed: int | None = None
     second_name: str | None = None
+    checksum: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -315,3 +316,38 @@ def test_nothing_is_mapped_to_nothing():
     assert propose([], []) == Proposal()
     (unmapped,) = propose([NamedShape("a/kernel", (2, 3))], []).unmapped_source
     assert unmapped.reason == "the target has nothing of its shape [2, 3]"
+
+
+@settings(max_examples=30, deadline=None)
+@given(pairs, seeds)
+def test_equal_values_are_certain_whatever_names_and_orders_say(pair, seed):
+    sizes = {row.name: row for row in pair.target}
+    same = {
+        one.name: other
+        for one in pair.source
+        if math.prod(one.shape) >= 8
+        for other in [sizes.get(pair.truth.get(one.name, ""))]
+        if other is not None and other.dtype == one.dtype and same_bytes(one.shape, other.shape)
+    }
+    checksums = {other.name: number for number, other in enumerate(same.values())}
+    source = [
+        replace(row, checksum=checksums[same[row.name].name]) if row.name in same else row
+        for row in pair.source
+    ]
+    numbers = list(range(len(pair.target)))
+    random.Random(seed).shuffle(numbers)
+    target = [
+        replace(row, checksum=checksums.get(row.name), created=number, listed=None)
+        for row, number in zip(pair.target, numbers)
+    ]
+    certain = propose(source, target).pairs("certain")
+    assert {name: other.name for name, other in same.items()}.items() <= certain.items()
+    assert all(pair.truth.get(one, other) == other for one, other in certain.items())
+
+
+def test_values_that_two_have_tell_nothing():
+    source = [NamedShape("a", (9,), checksum=1), NamedShape("b", (9,), checksum=1)]
+    target = [NamedShape("x", (9,), checksum=1), NamedShape("y", (9,), checksum=2)]
+    assert not propose(source, target).pairs("certain", "likely")
+    few = [NamedShape(name, (3,), checksum=number) for name, number in zip("pqrs", (7, 8, 7, 8))]
+    assert not propose(few[:2], few[:1:-1]).pairs("certain", "likely")
