@@ -54,6 +54,7 @@ def find_sources(
     groups: Sequence[Sequence[Read]],
     object_keys: ObjectKeys,
     *,
+    may_lack: Sequence[bool] = (),
     reshape: bool = False,
     exports: bool = False,
 ) -> list[list[Source]]:
@@ -63,12 +64,13 @@ def find_sources(
       checkpoint: of any format.
       groups: the tensors that each RestoreV2 op reads.
       object_keys: of the layout that this job saves.
+      may_lack: of each group, whether the checkpoint may have nothing of it.
       reshape: whether a tensor may have another shape in the checkpoint.
       exports: whether one that has is only warned of: TensorFlow's own Saver puts it into a
         SavedModel as it is, if the variable is no reference.
 
     Returns:
-      Their keys and slices, group by group.
+      Their keys and slices, group by group; nothing of a group that the checkpoint lacks, and may.
 
     Raises:
       MissingVariablesError: the checkpoint lacks some.
@@ -76,7 +78,10 @@ def find_sources(
     """
     finder = _KeyFinder(checkpoint, object_keys)
     found = [[finder.source(read) for read in group] for group in groups]
-    reads = [read for group in groups for read in group]
+    for at, lacks in enumerate(may_lack):
+        if lacks and not any(found[at]):
+            found[at] = []
+    reads = [read for group, sources in zip(groups, found) if sources for read in group]
     sources = [source for group in found for source in group]
     missing = sorted({read.name for read, source in zip(reads, sources) if source is None})
     if missing:

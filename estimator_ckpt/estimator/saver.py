@@ -332,16 +332,27 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             super().restore(sess, prefix)  # says what is wrong, or reads TensorFlow's V1 files
             return
         checkpoint = open_checkpoint(prefix, require_data=False)
-        groups = [reads for _, _, reads in self._builds.restores]
+        restores = self._builds.restores
         sources = find_sources(
-            checkpoint, groups, self._object_keys, reshape=self._reshape, exports=exports
+            checkpoint,
+            [each.reads for each in restores],
+            self._object_keys,
+            # A job's own tf.train.Checkpoint saves only the tables that it reaches.
+            may_lack=[bool(each.table) and self.checkpoint is not None for each in restores],
+            reshape=self._reshape,
+            exports=exports,
         )
         require_data(checkpoint, {key for group in sources for key, _ in group})
         feed: dict[Any, Any] = {}
-        for (names, slices, _), found in zip(self._builds.restores, sources):
+        for each, found in zip(restores, sources):
+            if each.reads and not found:
+                feed.update(zip(each.table, sess.run(list(each.table.values()))))
+                name = each.reads[0].name.rpartition("-")[0]
+                _log.warning("'%s' lacks the table '%s', which stays as it is", prefix, name)
+                continue
             # By name, as sess may be of another graph with such ops.
-            feed[names.name] = np.array([key for key, _ in found], dtype=object)
-            feed[slices.name] = np.array([slice_spec for _, slice_spec in found], dtype=object)
+            feed[each.names.name] = np.array([key for key, _ in found], dtype=object)
+            feed[each.slices.name] = np.array([slice_spec for _, slice_spec in found], dtype=object)
         _log.info("Restoring parameters from %s", prefix)
         feed[self.saver_def.filename_tensor_name] = prefix
         with told_as_damage(prefix):

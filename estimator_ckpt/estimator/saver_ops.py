@@ -7,8 +7,8 @@ builder.find(saver_def)                         # or from the ops that a SaverDe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -17,14 +17,29 @@ from estimator_ckpt.estimator.restoring import Read, slice_shape, static_shape
 from estimator_ckpt.live import tensorflow_internals as internals
 
 
+class Restore(NamedTuple):
+    """A RestoreV2 op.
+
+    Attributes:
+      names: the tensor of the names of what it reads, which can be fed.
+      slices: likewise.
+      reads: what it reads, if nothing is fed.
+      table: {tensor that a table is given: the one that it has}, by their names; {} for variables.
+    """
+
+    names: Any
+    slices: Any
+    reads: list[Read]
+    table: Mapping[str, str] = {}
+
+
 class OpsBuilder(internals.BulkSaverBuilder):
     """Makes a Saver's ops, and remembers the tensors that say what is restored."""
 
     def __init__(self) -> None:
         super().__init__()
         self.saves: list[list[Saved]] = []  # one for each SaveV2 op, and so for each data file
-        # one for each RestoreV2 op: the tensors that name what it reads, and slices of that
-        self.restores: list[tuple[Any, Any, list[Read]]] = []
+        self.restores: list[Restore] = []
 
     def save_op(self, filename_tensor: Any, saveables: Sequence[Any]) -> Any:
         """Makes the op that writes a data file."""
@@ -39,22 +54,33 @@ class OpsBuilder(internals.BulkSaverBuilder):
     def bulk_restore(
         self, filename_tensor: Any, saveables: Any, preferred_shard: Any, restore_sequentially: Any
     ) -> Any:
-        """Makes the op that reads tensors, whose names and slices can be fed."""
+        """Makes the ops that read tensors, whose names and slices can be fed."""
         del preferred_shard, restore_sequentially
-        specs = [spec for saveable in saveables for spec in saveable.specs]
+        made: dict[int, Any] = {}
+        variables = [each for each in saveables if not _is_table(each)]
+        for group in [variables, *([each] for each in saveables if _is_table(each))]:
+            specs = [spec for saveable in group for spec in saveable.specs]
+            if specs:
+                tensors = self._restore(filename_tensor, specs, is_table=group is not variables)
+                made.update(zip(map(id, specs), tensors))
+        return [made[id(spec)] for saveable in saveables for spec in saveable.specs]
+
+    def _restore(self, filename_tensor: Any, specs: Sequence[Any], *, is_table: bool) -> Any:
         reads = [Read(spec.name, spec.slice_spec, static_shape(spec)) for spec in specs]
         with tf.device("cpu:0"):
             names = tf.constant([read.name for read in reads], tf.string, name="restore_names")
             slices = tf.constant(
                 [read.slice_spec for read in reads], tf.string, name="restore_slices"
             )
-            self.restores.append((names, slices, reads))
-            return tf.raw_ops.RestoreV2(
+            tensors = tf.raw_ops.RestoreV2(
                 prefix=filename_tensor,
                 tensor_names=names,
                 shape_and_slices=slices,
                 dtypes=[spec.dtype for spec in specs],
             )
+        held = {new.name: spec.tensor.name for new, spec in zip(tensors, specs)}
+        self.restores.append(Restore(names, slices, reads, held if is_table else {}))
+        return tensors
 
     def find(self, saver_def: Any) -> None:
         """Finds the ops of a Saver that this graph had before, as an imported graph has them.
@@ -71,7 +97,12 @@ class OpsBuilder(internals.BulkSaverBuilder):
             names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
             shapes = map(_restored_shape, slices, operation.outputs)
             reads = list(map(Read, names, slices, shapes))
-            self.restores.append((operation.inputs[1], operation.inputs[2], reads))
+            self.restores.append(Restore(operation.inputs[1], operation.inputs[2], reads))
+
+
+def _is_table(saveable: Any) -> bool:
+    names = [spec.name for spec in saveable.specs]
+    return len(names) == 2 and names[0].endswith("-keys") and names[1].endswith("-values")
 
 
 def _reached(graph: Any, name: str, kind: str) -> list[tf.Operation]:

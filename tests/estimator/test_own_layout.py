@@ -188,3 +188,33 @@ def test_a_step_that_is_in_the_dictionary_too_is_one_in_each_format(tmp_path):
         found = describe(tmp_path / to / "model")
         assert {row.name for row in found.variables} == names
         assert found.step == 2
+
+
+@pytest.mark.parametrize("default", [-1.0, [-1.0, -2.0]])
+@pytest.mark.parametrize("key_type", [tf.int64, tf.string])
+def test_a_table_that_the_checkpoint_of_a_raw_job_left_out_begins_empty(
+    tmp_path, caplog, default, key_type
+):
+    def model_fn(features, labels, mode):
+        step = tf1.train.get_or_create_global_step()
+        table = tf.lookup.experimental.MutableHashTable(key_type, tf.float32, default, name="seen")
+        key = tf.reshape(step, [1])
+        key = tf.as_string(key) if key_type == tf.string else key
+        insert = table.insert(key, tf.constant([default]))
+        scaffold = tf1.train.Scaffold(saver=tf.train.Checkpoint(step=step))
+        with tf.control_dependencies([insert]):
+            train_op = tf1.assign_add(step, 1).op
+        loss = tf.constant(0.0)
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op, scaffold=scaffold)
+
+    jobs.make_estimator(model_fn, tmp_path).train(jobs.input_fn, steps=3)
+    wrapped = wrap_model_fn(model_fn)
+    jobs.make_estimator(wrapped, tmp_path).train(jobs.input_fn, steps=2)
+    assert "lacks the table 'seen', which stays as it is" in caplog.text
+    caplog.clear()
+    values = jobs.values(tf.train.latest_checkpoint(str(tmp_path)))
+    assert len(values["seen-keys"]) == len(values["seen-values"]) == 2
+    jobs.make_estimator(wrapped, tmp_path).train(jobs.input_fn, steps=1)
+    values = jobs.values(tf.train.latest_checkpoint(str(tmp_path)))
+    assert len(values["seen-keys"]) == 3
+    assert "lacks" not in caplog.text
