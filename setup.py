@@ -23,7 +23,17 @@ def read_readme() -> str:
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
 
 
-EXAMPLES = ["scikit-learn>=1.0"]
+# What jobs need. The rest reads, converts, checks and edits checkpoints: it brings no TensorFlow,
+# and so replaces none.
+ESTIMATOR = [
+    "tensorflow>=2.12,<2.22",
+    # TensorFlow up to 2.15 wants its own one; later ones want none, and run with the last one.
+    "tensorflow-estimator>=2.12,<2.16",
+    # Keras 2 for TensorFlow 2.16 and later: 2.N.x wants TensorFlow 2.N. 2.15.0 wants none, and is
+    # what fits beside an older TensorFlow, which has a Keras 2 and loads its own.
+    "tf-keras>=2.15",
+]
+EXAMPLES = [*ESTIMATOR, "scikit-learn>=1.0"]
 # For those who read or write such files themselves; this package needs no more than their format.
 SAFETENSORS = ["safetensors>=0.4"]
 # Fuzzing guided by coverage, only in tests; where there is no wheel, they are skipped.
@@ -64,14 +74,9 @@ setuptools.setup(
         "numpy>=1.23",
         "protobuf>=3.20,<7",  # 7 lacks an argument that TensorFlow 2.20 gives, and does not forbid
         "rich>=12.0",  # tables and progress on a terminal
-        "tensorflow>=2.12,<2.22",
-        # TensorFlow up to 2.15 wants its own one; later ones want none, and run with the last one.
-        "tensorflow-estimator>=2.12,<2.16",
-        # Keras 2 for TensorFlow 2.16 and later: 2.N.x wants TensorFlow 2.N. 2.15.0 wants none, and
-        # is what fits beside an older TensorFlow, which has a Keras 2 and loads its own.
-        "tf-keras>=2.15",
     ],
     extras_require={
+        "estimator": ESTIMATOR,
         "examples": EXAMPLES,
         "fuzz": FUZZ,
         "safetensors": SAFETENSORS,

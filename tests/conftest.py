@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ hypothesis.settings.register_profile("any load", deadline=None)
 hypothesis.settings.load_profile("any load")
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
-_TENSORFLOW = importlib.metadata.version("tensorflow")
+_HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
+_TENSORFLOW = importlib.metadata.version("tensorflow") if _HAS_TENSORFLOW else "none"
 _PURE = pathlib.Path(__file__).resolve().parent / "pure"
 
 

@@ -17,9 +17,6 @@ from typing import Any
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.live.objects import LiveObjects
-from estimator_ckpt.live.other_backends import by_path
-from estimator_ckpt.live.wanted import mapping_rows
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.matcher import CERTAIN, NamedShape, propose
 from estimator_ckpt.naming.variable_map import VariableMap
@@ -67,6 +64,10 @@ def propose_map(
 def _rows_of(target: Any) -> list[NamedShape]:
     if isinstance(target, (str, os.PathLike)):
         return variable_rows(open_account(target))
+    from estimator_ckpt.live.objects import LiveObjects  # they need TensorFlow
+    from estimator_ckpt.live.other_backends import by_path
+    from estimator_ckpt.live.wanted import mapping_rows
+
     target = by_path(target)
     if isinstance(target, Mapping):
         return mapping_rows(target)
