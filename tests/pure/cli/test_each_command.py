@@ -47,4 +47,4 @@ def test_each_command_works(tmp_path, capsys):
         code = main.main([word.format(folder=tmp_path) for word in line.split()])
         said = capsys.readouterr()
         assert code == 0 and "error" not in said.err, (line, said)
-    assert len(list(tmp_path.glob("*/m.index"))) == 11
+    assert len(list(tmp_path.glob("*/m.index"))) == 10
