@@ -36,6 +36,8 @@ ESTIMATOR = [
 EXAMPLES = [*ESTIMATOR, "scikit-learn>=1.0"]
 # For those who read or write such files themselves; this package needs no more than their format.
 SAFETENSORS = ["safetensors>=0.4"]
+# The files of Keras (.weights.h5, .keras) are HDF5; Keras depends on it, too.
+KERAS = ["h5py>=3.8"]
 # Fuzzing guided by coverage, only in tests; where there is no wheel, they are skipped.
 FUZZ = [
     "atheris>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64' "
@@ -44,6 +46,7 @@ FUZZ = [
 # mypy 2 no longer checks code for Python 3.9, the oldest Python that this package serves.
 TEST = [
     *EXAMPLES,
+    *KERAS,
     *SAFETENSORS,
     *FUZZ,
     "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
@@ -79,6 +82,7 @@ setuptools.setup(
         "estimator": ESTIMATOR,
         "examples": EXAMPLES,
         "fuzz": FUZZ,
+        "keras": KERAS,
         "safetensors": SAFETENSORS,
         "test": TEST,
     },

@@ -66,6 +66,11 @@ class Account:
         """The format: "tf1", "tf2" or "dual"."""
         return naming.format_of(self.entries) if self.has_objects else "tf1"
 
+    @property
+    def stored_as(self) -> str:
+        """The format; "keras" of a file of Keras, whose variables have names as in a tf1 one."""
+        return "keras" if self.checkpoint.is_foreign else self.format
+
     @functools.cached_property
     def graph(self) -> ObjectGraph | None:
         """The object graph, whose checksum and references were checked; None if there is none.

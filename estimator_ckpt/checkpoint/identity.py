@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from typing import Union
 
 from estimator_ckpt.checkpoint.opening import (
-    INDEX_SUFFIX,
     META_SUFFIX,
     STATE_FILE,
     Checkpoint,
@@ -158,8 +157,7 @@ def _files(source: Source) -> tuple[str, ...]:
     """Returns the files that a source is read from."""
     if not isinstance(source, Checkpoint):
         return (os.fsdecode(source),)
-    prefix = source.prefix
-    return (prefix + INDEX_SUFFIX, prefix + META_SUFFIX, *source.shard_paths)
+    return (*source.file_paths, source.prefix + META_SUFFIX)
 
 
 def _stems(path: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from google.protobuf import text_format
 
-from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index
+from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index, encode_index
 from estimator_ckpt.bundle.protos import CheckpointState
 from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
@@ -28,6 +28,8 @@ _log = logger(__name__)
 STATE_FILE = "checkpoint"
 INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
+FOREIGN_SUFFIXES = (".h5", ".hdf5", ".keras")
+"""What the name of a file of Keras ends in."""
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
 _LONGEST_STATE = 16 * 1024 * 1024
@@ -41,18 +43,54 @@ class Checkpoint:
     """A checkpoint whose index is readable; where all data is required, it is complete, too.
 
     Attributes:
-      prefix: the path without `.index`.
+      prefix: the path without `.index`; of a file that others write, such as Keras, its path.
       index: what is in it.
+      data_files: those that such a file's data is in; None for those of the prefix.
+      scratch: a directory for what is made of such a file, which goes with this object.
     """
 
     prefix: str
     index: BundleIndex
+    data_files: tuple[str, ...] | None = None
+    scratch: str = ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a file that others write, maybe again and in place: never link its data."""
+        return self.data_files is not None
 
     @functools.cached_property
     def shard_paths(self) -> tuple[str, ...]:
         """The data files, by shard number."""
+        if self.data_files is not None:
+            return self.data_files
         count = self.index.num_shards
         return tuple(shard_path(self.prefix, number, count) for number in range(count))
+
+    @property
+    def file_paths(self) -> tuple[str, ...]:
+        """All its files."""
+        if self.is_foreign:
+            return tuple({self.prefix: None, **dict.fromkeys(self.shard_paths)})
+        return (index_path(self.prefix), *self.shard_paths)
+
+    @functools.cached_property
+    def tensorflow_prefix(self) -> str:
+        """The prefix by which TensorFlow's own readers read it, for as long as this object lives.
+
+        Of a file that others write, it is that of a temporary index whose data files are links.
+        """
+        if not self.is_foreign:
+            return self.prefix
+        prefix = os.path.join(self.scratch, "model.ckpt")
+        for number, path in enumerate(self.shard_paths):
+            link = shard_path(prefix, number, self.index.num_shards)
+            if files.is_remote(path):
+                files.copy(path, link)
+            else:
+                os.symlink(os.path.abspath(path), link)
+        files.write(index_path(prefix), encode_index(self.index))
+        return prefix
 
     def read_bytes(self, entry: TensorEntry) -> bytes:
         """Returns the stored bytes of a tensor that is not partitioned."""
@@ -95,7 +133,7 @@ def open_checkpoint(checkpoint: str | os.PathLike[str], *, require_data: bool = 
     Args:
       checkpoint: a prefix such as `model_dir/model.ckpt-10`, or the path of its `.index`; or a
         directory, which stands for the checkpoint that its state file names as the latest, or for
-        a SavedModel's variables.
+        a SavedModel's variables; or a file of Keras (`.weights.h5`, `.keras`, `.h5`).
       require_data: whether all of its data has to be there. Without that, `require_data` asks for
         what is needed.
 
@@ -106,6 +144,8 @@ def open_checkpoint(checkpoint: str | os.PathLike[str], *, require_data: bool = 
       CheckpointNotFoundError: there is none, or no longer; the message says what is there instead.
       DamagedCheckpointError: the index can't be decoded, or a shard is missing or too short.
     """
+    if checkpoint is not None and (foreign := _foreign(os.fsdecode(checkpoint))):
+        return foreign
     prefix = find_prefix(checkpoint)
     try:
         return _open(prefix, require_data)
@@ -117,6 +157,14 @@ def open_checkpoint(checkpoint: str | os.PathLike[str], *, require_data: bool = 
                 f"oldest{_what_is_there(prefix)}"
             ) from error
         raise
+
+
+def _foreign(path: str) -> Checkpoint | None:
+    if not path.lower().endswith(FOREIGN_SUFFIXES) or files.exists(index_path(path)):
+        return None
+    from estimator_ckpt.checkpoint.keras_file import open_keras_file  # it needs this module
+
+    return open_keras_file(path)
 
 
 def _open(prefix: str, complete: bool) -> Checkpoint:

@@ -26,8 +26,8 @@ FOR_IMPORT = (NPZ, SAFETENSORS, _NO_NPZ, _NO_SAFETENSORS)
 _IMPORT = "make a checkpoint of it with `estimator-ckpt import FILE TARGET --to=dual`"
 _UNPACK = "unpack it, and give a checkpoint that is in it"
 _KERAS = (
-    "load it with Keras, and save the model with tf.train.Checkpoint(model=model).save(...), or "
-    "its arrays with numpy.savez for `estimator-ckpt import`"
+    "files of Keras are read by what reads checkpoints if their names end in .h5 or .keras, but "
+    "they have no checksums; `estimator-ckpt convert FILE TARGET --to=tf1` makes a checkpoint of it"
 )
 _OTHER = "save its arrays with numpy.savez, and use `estimator-ckpt import`"
 
@@ -54,10 +54,12 @@ LFS_POINTER = Stranger(
 HTML_PAGE = Stranger(
     "an HTML page, not the file", "download the file itself (its raw address; logged in if need be)"
 )
+HDF5 = Stranger("an HDF5 file, as Keras saves", _KERAS)
+KERAS_ARCHIVE = Stranger("a Keras model (.keras)", _KERAS)
 _PYTORCH = Stranger("a file of PyTorch", f"load it there; {_OTHER}")
 _BY_HEAD = (
     (b"version https://git-lfs.github.com/spec/", LFS_POINTER),
-    (b"\x89HDF\r\n\x1a\n", Stranger("an HDF5 file, as Keras saves", _KERAS)),
+    (b"\x89HDF\r\n\x1a\n", HDF5),
     (b"\x1f\x8b", Stranger("a gzip archive (.gz, .tar.gz, .tgz)", _UNPACK)),
     (b"BZh", Stranger("a bzip2 archive", _UNPACK)),
     (b"\xfd7zXZ\0", Stranger("an xz archive", _UNPACK)),
@@ -134,7 +136,7 @@ def _zip(head: bytes) -> Stranger | None:
     if first.endswith(b"/data.pkl"):
         return _PYTORCH
     if first in (b"metadata.json", b"config.json", b"model.weights.h5"):
-        return Stranger("a Keras model (.keras)", _KERAS)
+        return KERAS_ARCHIVE
     return Stranger("a zip archive", _UNPACK)
 
 

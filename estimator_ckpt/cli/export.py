@@ -1,4 +1,4 @@
-"""`estimator-ckpt export SOURCE FILE`: the variables as a .npz or a safetensors file.
+"""`estimator-ckpt export SOURCE FILE`: the variables as a .npz, safetensors or .weights.h5 file.
 
 Synopsis:
 
@@ -17,6 +17,7 @@ from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
+    EXPORTED,
     define_file_flags,
     define_output_flags,
     print_facts,
@@ -30,15 +31,18 @@ if TYPE_CHECKING:
 
 _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. FILE is the new file, \
-whose name says its format: .npz (numpy) or .safetensors.
+whose name says its format: .npz (numpy), .safetensors or .weights.h5 (Keras).
 
 Tensors have their variables' names. What the file can't hold (strings and complex128 in \
 safetensors, bfloat16 in .npz) is an error, or left out with --skip_unsupported; what is left out \
-is always said, with the reason. Tensors are written in pieces: memory doesn't limit their size."""
+is always said, with the reason. In a .weights.h5, variables are called by their places, such as \
+`layers/dense/vars/0`: names have to be such places, as those of a converted .weights.h5 are; \
+else only a model tells them (in Python, `convert(..., like=model)`). Tensors are written in \
+pieces: memory doesn't limit their size."""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    define_file_flags(values)
+    define_file_flags(values, EXPORTED)
     define_filter_flags(values)
     flags.DEFINE_boolean(
         "slots", True, "Export what belongs to optimizers, too.", flag_values=values
@@ -98,7 +102,7 @@ def _print_for_pipes(report: ExportReport) -> None:
 COMMAND = Command(
     name="export",
     operands=("SOURCE", "FILE"),
-    summary="Writes the variables of a checkpoint to a .npz or a safetensors file.",
+    summary="Writes the variables of a checkpoint to a .npz, safetensors or .weights.h5 file.",
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,

@@ -17,6 +17,7 @@ from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, require_choice
 from estimator_ckpt.cli.filters import define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
+    IMPORTED,
     define_file_flags,
     define_output_flags,
     print_facts,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 _DETAILS = """\
 FILE is a .npz (numpy) or .safetensors file; the names in it become the variables' names. TARGET \
-is the prefix of the new checkpoint.
+is the prefix of the new checkpoint. (Files of Keras are read by `convert`, and by all that reads \
+checkpoints.)
 
 What a checkpoint can't hold is an error, or left out with --skip_unsupported; what is left out is \
 always said, with the reason. Arrays are read in pieces: memory doesn't limit their size."""
@@ -58,7 +60,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "container.",
         flag_values=values,
     )
-    define_file_flags(values)
+    define_file_flags(values, IMPORTED)
     define_filter_flags(values, "array")
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
 

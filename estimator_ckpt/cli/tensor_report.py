@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from estimator_ckpt.interchange.tensor_file import TransferredTensor
 
 _Report = TypeVar("_Report")
-FILE_FORMATS = ("npz", "safetensors")
+IMPORTED = ("npz", "safetensors")
+EXPORTED = (*IMPORTED, "weights.h5")
 TENSOR_COLUMNS = (
     output.Column("name"),
     output.Column("key", folds=True),
@@ -31,12 +32,12 @@ TENSOR_COLUMNS = (
 _FILTERED = "not asked for"  # such reasons say what the user has just said: they are counted
 
 
-def define_file_flags(values: flags.FlagValues) -> None:
-    """Defines the flags about an interchange file."""
+def define_file_flags(values: flags.FlagValues, formats: Sequence[str]) -> None:
+    """Defines the flags about an interchange file, of one of these formats."""
     flags.DEFINE_enum(
         "format",
         None,
-        list(FILE_FORMATS),
+        list(formats),
         "Format of the file. (default: what its name ends in)",
         flag_values=values,
     )

@@ -76,6 +76,7 @@ def apply(
         prefix = other_prefix(target, source, checkpoint)
         conversion = planned(Account(checkpoint, names))
         index, shards = rebuild(checkpoint, conversion)
+    compact = compact or checkpoint.is_foreign
     cost = PublishCost()
     if compact and not dry_run:
         written = rewrite(

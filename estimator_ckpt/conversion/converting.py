@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.keras_target import convert_to_keras, is_keras_target
 from estimator_ckpt.conversion.planning import UNMAPPED, Conversion, fitted_rules, plan
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -45,7 +46,8 @@ def convert(
 
     Args:
       source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
-      target: the prefix of the new checkpoint. Directories are made as needed.
+      target: the prefix of the new checkpoint; or, with `like`, a file of Keras, which ends in
+        `.weights.h5` or `.keras`. Directories are made as needed.
       to: "tf1" (name-based), "tf2" (object-based) or "dual" (readable as both); None for the
         format of the source.
       rename: old to new names or scopes, the text of rules (`RenameRules`), or a map
@@ -86,8 +88,13 @@ def convert(
       VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
       CheckpointArgumentError: an argument is unusable, or a pattern or rule matches no variable.
     """
+    if is_keras_target(target) and to not in (None, "tf2"):
+        raise CheckpointArgumentError(
+            f"to='{to}' is a format of checkpoints, and '{os.fsdecode(target)}' a file of Keras; "
+            "leave it out, or give another target"
+        )
     planned = planner(
-        to=to,
+        to="tf2" if is_keras_target(target) else to,
         rename=rename,
         drop=drop,
         include=include,
@@ -97,6 +104,17 @@ def convert(
         step=step,
         like=like,
     )
+    if is_keras_target(target):
+        return convert_to_keras(
+            source,
+            target,
+            planned,
+            like,
+            names=names,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            progress=progress,
+        )
     return apply(
         source,
         target,

@@ -92,7 +92,7 @@ def warm_start_settings(
     averaged = {} if averages is None else naming.average_of(account.roles, suffix=averages)
     renamed = {new: account.key_of[averaged.get(old, old)] for new, old in names.items()}
     settings = GraphWarmStartSettings(
-        ckpt_to_initialize_from=account.checkpoint.prefix,
+        ckpt_to_initialize_from=account.checkpoint.tensorflow_prefix,
         vars_to_warm_start=[include],
         var_name_to_vocab_info=dict(vocab_info or {}),
         var_name_to_prev_var_name=renamed,

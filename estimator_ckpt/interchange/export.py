@@ -1,4 +1,4 @@
-"""Takes the variables of a checkpoint to numpy's .npz or to safetensors.
+"""Takes the variables of a checkpoint to numpy's .npz, to safetensors or to Keras' .weights.h5.
 
     export_checkpoint("job", "weights.npz")
     report = export_checkpoint("job", "weights.safetensors", slots=False)
@@ -7,29 +7,30 @@
 Tensors have the names that they have in a name-based checkpoint, whatever the format of the
 checkpoint. They are read and written in pieces, never all at once. A file that can't hold a tensor
 (strings in safetensors, bfloat16 in .npz) is refused, or the tensor left out and listed.
+In a `.weights.h5` names are places, such as those that converting one has given to a checkpoint.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import Checkpoint, arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import other_file
+from estimator_ckpt.checkpoint.keras_file import ARCHIVE_SUFFIX
+from estimator_ckpt.checkpoint.one_file import require_free_file, write_whole
 from estimator_ckpt.conversion.report import DroppedKey
-from estimator_ckpt.errors import (
-    CheckpointArgumentError,
-    CheckpointError,
-    CheckpointExistsError,
-    CheckpointWriteError,
-)
-from estimator_ckpt.interchange import npz_file, safetensors_file
+from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.interchange import keras_weights, npz_file, safetensors_file
 from estimator_ckpt.interchange.tensor_file import (
+    KERAS,
     NPZ,
+    SAFETENSORS,
     FileTensor,
     TransferredTensor,
     file_format_of,
@@ -39,7 +40,12 @@ from estimator_ckpt.interchange.tensor_file import (
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
-from estimator_ckpt.storage.staging import staging_name
+
+_MODULES: Mapping[str, Any] = {
+    NPZ: npz_file,
+    SAFETENSORS: safetensors_file,
+    KERAS: keras_weights,
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class ExportReport:
 
     Attributes:
       path: the file that was written.
-      file_format: "npz" or "safetensors".
+      file_format: "npz", "safetensors" or "weights.h5".
       source: the prefix of the checkpoint.
       tensors: what is in the file, sorted by name.
       left_out: keys of the checkpoint that are not in the file, and why.
@@ -77,12 +83,12 @@ def export_checkpoint(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Writes the variables of a checkpoint to a .npz or a safetensors file.
+    """Writes the variables of a checkpoint to a .npz, a safetensors or a `.weights.h5` file.
 
     Args:
       source: a checkpoint's prefix, or a model_dir (its latest checkpoint), in any format.
       target: the file.
-      file_format: "npz" or "safetensors"; None to tell it from the file's name.
+      file_format: "npz", "safetensors" or "weights.h5"; None to tell it from the file's name.
       include: regular expressions; a variable is exported if one is found in its name.
       exclude: regular expressions; a variable is not exported if one is found in its name.
       slots: whether what belongs to optimizers is exported, too.
@@ -104,6 +110,11 @@ def export_checkpoint(
       CheckpointExistsError: `target` exists and `overwrite` is false.
       CheckpointWriteError: the file system refused to write the target.
     """
+    if file_format is None and os.fsdecode(target).endswith(ARCHIVE_SUFFIX):
+        raise CheckpointArgumentError(
+            f"'{os.fsdecode(target)}' has a model in it, too, which only the model tells: "
+            "estimator_ckpt.convert(source, target, like=model)"
+        )
     kind = file_format_of(os.fsdecode(target), file_format)
     if compress and kind != NPZ:
         raise CheckpointArgumentError(f"compress is for npz; {kind} has no compression")
@@ -111,7 +122,7 @@ def export_checkpoint(
     account = open_account(source, names)
     checkpoint = account.checkpoint
     path = other_file(target, source, checkpoint)
-    _require_free(path, overwrite)
+    require_free_file(path, overwrite)
     keys = account.key_of
     left_out = _left_out(account, wanted.checked(keys), slots)
     gone = {dropped.key for dropped in left_out}
@@ -130,9 +141,9 @@ def export_checkpoint(
         if kind == NPZ:
             npz_file.write(file, counted, compress=compress)
         else:
-            safetensors_file.write(file, counted)
+            _MODULES[kind].write(file, counted)
 
-    _write_atomically(path, write)
+    write_whole(path, write)
     return ExportReport(
         path,
         kind,
@@ -144,7 +155,7 @@ def export_checkpoint(
 
 
 def _why_not(kind: str) -> Callable[[FileTensor], str | None]:
-    of_format = npz_file.why_not if kind == NPZ else safetensors_file.why_not
+    of_format: Callable[[FileTensor], str | None] = _MODULES[kind].why_not
 
     def why_not(tensor: FileTensor) -> str | None:
         try:
@@ -198,30 +209,3 @@ def _counted(
         return tensor._replace(chunks=chunks)
 
     return [counted(tensor) for tensor in tensors]
-
-
-def _require_free(path: str, overwrite: bool) -> None:
-    if files.is_directory(path):
-        raise CheckpointExistsError(f"'{path}' is a directory; give the name of a file")
-    if files.exists(path) and not overwrite:
-        raise CheckpointExistsError(
-            f"the file '{path}' exists; give another target, or say that it may be overwritten "
-            "(overwrite=True, --overwrite)"
-        )
-
-
-def _write_atomically(path: str, write: Callable[[files.WritableFile], None]) -> None:
-    files.require_writable_directory(os.path.dirname(path))
-    staged = staging_name(path)
-    try:
-        with files.new_file(staged) as file:
-            write(file)
-        files.rename(staged, path)
-        files.sync_directory(os.path.dirname(path))
-    except BaseException as error:
-        files.remove(staged)
-        if files.is_refusal(error) and not isinstance(error, CheckpointError):
-            raise CheckpointWriteError(
-                f"can't write the file '{path}': {error}; nothing was left behind"
-            ) from error
-        raise

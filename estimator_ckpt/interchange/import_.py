@@ -30,6 +30,7 @@ from estimator_ckpt.errors import (
 )
 from estimator_ckpt.interchange import npz_file, safetensors_file
 from estimator_ckpt.interchange.tensor_file import (
+    IMPORTED,
     SAFETENSORS,
     FileTensor,
     TransferredTensor,
@@ -113,7 +114,7 @@ def import_checkpoint(
     found = strangers.stranger(path)
     if found is not None and found.what not in strangers.FOR_IMPORT:
         raise DamagedCheckpointError(f"'{path}' can't be imported: it is {found}")
-    kind = file_format_of(path, file_format)
+    kind = file_format_of(path, file_format, IMPORTED)
     wanted = naming.NameFilter(include, exclude)
     layout = naming.Layout(container or "var_list", step)
     with _damage(path), _opened(path, kind) as held:

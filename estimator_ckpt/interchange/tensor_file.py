@@ -6,7 +6,6 @@ for tensor in read(file):                     # of npz_file or safetensors_file
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,8 +17,11 @@ from estimator_ckpt.messages import listed
 
 NPZ = "npz"
 SAFETENSORS = "safetensors"
-FILE_FORMATS = (NPZ, SAFETENSORS)
-"""The formats of files; a file's name ends in a dot and its format."""
+KERAS = "weights.h5"
+FILE_FORMATS = (NPZ, SAFETENSORS, KERAS)
+"""The formats of files that are written; a file's name ends in a dot and its format."""
+IMPORTED = (NPZ, SAFETENSORS)
+"""The formats of files that are imported; those of Keras are read as checkpoints are."""
 _MOST_LISTED = 5  # names in an error
 _MOST_DIMENSIONS = 254  # of TensorFlow
 _MOST_ELEMENTS = 2**63 - 1
@@ -61,18 +63,19 @@ class TransferredTensor:
     shape: tuple[int, ...]
 
 
-def file_format_of(path: str, given: str | None) -> str:
+def file_format_of(path: str, given: str | None, formats: Sequence[str] = FILE_FORMATS) -> str:
     """Returns the format that is given, or that a file's name says.
 
     Raises:
-      CheckpointArgumentError: it is none of `FILE_FORMATS`.
+      CheckpointArgumentError: it is none of `formats`.
     """
-    kind = given or os.path.splitext(path)[1].lstrip(".")
-    if kind not in FILE_FORMATS:
+    named = (each for each in formats if path.endswith(f".{each}"))
+    kind = given or next(named, "")
+    if kind not in formats:
         what = f"file_format='{given}'" if given else f"the name '{path}'"
         raise CheckpointArgumentError(
-            f"{what} says no format; give a name that ends in .{' or .'.join(FILE_FORMATS)}, or "
-            f"one of the formats {', '.join(FILE_FORMATS)}"
+            f"{what} says no format; give a name that ends in .{' or .'.join(formats)}, or "
+            f"one of the formats {', '.join(formats)}"
         )
     return kind
 

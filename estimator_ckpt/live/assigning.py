@@ -63,7 +63,7 @@ def assign(
         if objects is not None:
             is_root = isinstance(objects, tf.train.Checkpoint)
             root = objects if is_root else tf.train.Checkpoint(objects)
-            status = root.restore(checkpoint.prefix).expect_partial()
+            status = root.restore(checkpoint.tensorflow_prefix).expect_partial()
             if not eager:
                 status.run_restore_ops(session)
         whole = [each for each in assignments if each.value is None and not each.overlaps]
@@ -106,7 +106,7 @@ def _read(batch: Sequence[Assignment], checkpoint: Checkpoint) -> list[Any]:
     """Reads tensors into variables; in a graph, returns the operations that do."""
     reads = [(each.key, variable) for each in batch for variable in each.variables]
     tensors = tf.raw_ops.RestoreV2(
-        prefix=checkpoint.prefix,
+        prefix=checkpoint.tensorflow_prefix,
         tensor_names=[key for key, _ in reads],
         shape_and_slices=[_slice_spec(variable) for _, variable in reads],
         dtypes=[variable.dtype.base_dtype for _, variable in reads],

@@ -43,7 +43,13 @@ def assignment_map(
       VariableMismatchError: a name is in neither the checkpoint nor the graph.
       CheckpointArgumentError: a form is none of these.
     """
-    keys = open_account(checkpoint).key_of
+    account = open_account(checkpoint)
+    if account.checkpoint.is_foreign:
+        raise CheckpointArgumentError(
+            f"init_from_checkpoint reads no file of Keras; make a checkpoint of it first: "
+            f"estimator-ckpt convert '{account.checkpoint.prefix}' TARGET --to=tf1"
+        )
+    keys = account.key_of
     graph = _variables_by_name()
     found: dict[str, Any] = {}
     for old, new in mapping.items():

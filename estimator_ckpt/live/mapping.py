@@ -12,17 +12,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.matcher import CERTAIN, NamedShape, propose
+from estimator_ckpt.naming.paths import is_place
 from estimator_ckpt.naming.variable_map import VariableMap
 from estimator_ckpt.naming.variable_map_text import require_accepted
 
+if TYPE_CHECKING:
+    from estimator_ckpt.live.objects import LiveObjects
+
 _log = logger(__name__)
+_METRICS = "metrics/"
 
 
 def propose_map(
@@ -35,7 +40,8 @@ def propose_map(
     """Proposes a map of the variables of a checkpoint to those of a target.
 
     Told from names, shapes, types and orders of creation: that of a graph is read from the `.meta`
-    beside its checkpoint. No tensor is read.
+    beside its checkpoint. No tensor is read. What is in a `.weights.h5` just as the model would
+    save it is pinned.
 
     Args:
       checkpoint: a prefix, a model_dir (its latest checkpoint) or a SavedModel, in any format.
@@ -55,22 +61,41 @@ def propose_map(
       CheckpointArgumentError: the target has no variables, `accept` is unusable, or a line of
         `pins` can't be followed.
     """
-    source, rows = variable_rows(open_account(checkpoint)), _rows_of(target)
+    source, (rows, live) = variable_rows(open_account(checkpoint)), _rows_of(target)
     if pins is None:
-        return VariableMap.of(propose(source, rows), accept)
+        known = {} if live is None else _by_place(source, live)
+        return VariableMap.of(propose(source, rows, known), accept)
     return replace(pins, accept=require_accepted(accept)).revised(source, rows)
 
 
-def _rows_of(target: Any) -> list[NamedShape]:
+def _by_place(source: list[NamedShape], live: LiveObjects) -> dict[str, str]:
+    """Returns {place: path}, where all of a file of Keras is where this model has it, in shape."""
+    from estimator_ckpt.live.objects import known_shape
+
+    # Keras 2 saves metrics, too, and TensorFlow does not.
+    shapes = {row.name: row.shape for row in source if not row.name.startswith(_METRICS)}
+    if not all(map(is_place, shapes)):
+        return {}
+    here = {
+        place: (live.paths[key], known_shape(live.values[key].shape))
+        for key, place in live.keras.of_key.items()
+        if live.role(key).kind == "variable"
+    }
+    is_same = shapes == {place: shape for place, (_, shape) in here.items()}
+    return {place: path for place, (path, _) in here.items()} if is_same else {}
+
+
+def _rows_of(target: Any) -> tuple[list[NamedShape], LiveObjects | None]:
+    """Returns the variables of a target; and, if it is live, its objects."""
     if isinstance(target, (str, os.PathLike)):
-        return variable_rows(open_account(target))
+        return variable_rows(open_account(target)), None
     from estimator_ckpt.live.objects import LiveObjects  # they need TensorFlow
     from estimator_ckpt.live.other_backends import by_path
     from estimator_ckpt.live.wanted import mapping_rows
 
     target = by_path(target)
     if isinstance(target, Mapping):
-        return mapping_rows(target)
+        return mapping_rows(target), None
     live = LiveObjects(target)
     if not live.rows:
         built = f": not built yet are {listed(live.unbuilt)}" if live.unbuilt else ""
@@ -80,4 +105,4 @@ def _rows_of(target: Any) -> list[NamedShape]:
         )
     if live.unbuilt:
         _log.warning("Not built yet, and without variables to map to: %s", listed(live.unbuilt))
-    return list(live.rows)
+    return list(live.rows), live

@@ -26,6 +26,7 @@ from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.counted_steps import optimizers_of, with_counts
+from estimator_ckpt.live.keras_places import KerasPlaces
 from estimator_ckpt.live.other_backends import ForeignVariable, is_foreign
 from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
@@ -247,6 +248,20 @@ class LiveObjects:
         )
 
     @functools.cached_property
+    def keras(self) -> KerasPlaces:
+        """Where the variables of the Keras model among the objects are in Keras' own files."""
+        keys = {
+            id(value.variable): key
+            for key, value in self.values.items()
+            if value.variable is not None
+        }
+        return KerasPlaces(
+            self.objects.values(),
+            lambda variable: keys.get(id(variable_in(variable))),
+            lambda key: self.role(key).is_of_optimizer,
+        )
+
+    @functools.cached_property
     def unbuilt(self) -> list[str]:
         """Paths of the Keras layers and models that may have no variables yet, as not built."""
         return [
@@ -306,7 +321,8 @@ class LiveObjects:
             if self.values[key].dtype in (_INT32, _INT64)
         }
         optimizers = optimizers_of(counters, self.graph, self.objects)
-        return {**matches, **with_counts(matches, optimizers, offered, names, account)}
+        counts = with_counts(matches, optimizers, offered, names, account)
+        return {**matches, **counts, **self.keras.matches(offered)}
 
     def _called(self, offered: Collection[str]) -> dict[str, str]:
         """Returns what each value is called in a checkpoint, else what it would be; {key: name}."""

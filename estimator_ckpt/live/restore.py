@@ -95,9 +95,12 @@ def restore(
     _require_names_if_finalized(target, session)
     live = None if isinstance(target, Mapping) else LiveObjects(target)
     wanted = list(wanted_by_name(target) if live is None else wanted_objects(live))
+    beyond = {} if live is None else live.keras.matches_beyond(account.key_of)
+    wanted += wanted_by_name(beyond)
     plan = Plan(account, live, wanted, on_mismatch)
     if live is not None:
-        plan.tell_unreached(live.unreached)
+        reached = {getattr(each, "path", None) for each in beyond.values()}
+        plan.tell_unreached([path for path in live.unreached if path not in reached])
     plan.leave_out(exclude)
     plan.take_averages(averages)
     plan.match(_fitted(rules, account, target, live, on_mismatch))

@@ -28,7 +28,7 @@ from estimator_ckpt.live.whole_objects import (
 )
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
-from estimator_ckpt.naming.paths import path_name
+from estimator_ckpt.naming.paths import is_place, path_name
 from estimator_ckpt.naming.roles import Role
 
 _UNREACHED = (
@@ -66,7 +66,7 @@ class Plan:
         self._is_excluding = self._by_name_only = False
 
     def _keep_apart(self, label: str) -> None:
-        if self.live is not None:
+        if self.live is not None and label in self.live.graph.node_of:
             self.apart.add(self.live.graph.node_of[label])
 
     def tell_unreached(self, paths: Sequence[str]) -> None:
@@ -120,7 +120,8 @@ class Plan:
         if live is None:
             matches = correspond({each.label: each.role for each in self.wanted}, offered)
         else:
-            matches = live.correspondences(offered, names, account)
+            beyond = {each.label: Match(each.name) for each in self.wanted}
+            matches = {**beyond, **live.correspondences(offered, names, account)}
         for each in self.wanted:
             if each.label in by_object:
                 self._take(each, by_object[each.label], "object")
@@ -174,7 +175,7 @@ class Plan:
             key = self.account.key_of[names[match.name]]
             self.restored.append(RestoredValue(each.label, key, "role", match.reason))
         elif match.name is not None and each.variables:
-            is_called_so = match.name in (each.name, path_name(each.label))
+            is_called_so = match.name in (each.name, path_name(each.label)) or is_place(match.name)
             by = "name" if is_called_so else "role"
             self._take(each, self.account.key_of[names[match.name]], by, match.reason)
         elif not each.is_save_counter:

@@ -8,6 +8,7 @@ Source: TensorFlow's `python/trackable/trackable_utils.py`.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
@@ -15,6 +16,9 @@ _ATTRIBUTES = "/.ATTRIBUTES/"
 _VARIABLE = _ATTRIBUTES + VARIABLE_VALUE
 _SLOT = ".OPTIMIZER_SLOT"
 _BELOW_SLOT = f"/{_SLOT}/"
+_PLACE = re.compile(r"(?:[^/]+/)*vars/[^/]+")
+OPTIMIZER_PLACE = "optimizer/vars/"
+"""What begins the place of an optimizer's value in Keras' own files."""
 
 
 class ObjectKey(NamedTuple):
@@ -51,6 +55,11 @@ def variable_key(*path: str) -> str:
 def is_object_key(key: str) -> bool:
     """Returns whether a key has the form of an object path with an attribute."""
     return _ATTRIBUTES in key
+
+
+def is_place(name: str) -> bool:
+    """Returns whether a name is a place in Keras' own files, such as `layers/dense/vars/0`."""
+    return _PLACE.fullmatch(name) is not None
 
 
 def is_variable_key(key: str) -> bool:

@@ -17,7 +17,12 @@ from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.naming.layout import GLOBAL_STEP
 from estimator_ckpt.naming.object_graph import ObjectGraph
 from estimator_ckpt.naming.optimizers import OptimizerValue, optimizer_state
-from estimator_ckpt.naming.paths import attribute_of, is_object_key, is_variable_key
+from estimator_ckpt.naming.paths import (
+    OPTIMIZER_PLACE,
+    attribute_of,
+    is_object_key,
+    is_variable_key,
+)
 from estimator_ckpt.naming.slots import (
     AVERAGE,
     SlotName,
@@ -153,6 +158,10 @@ class _Teller:
         if name == GLOBAL_STEP:
             return Role("global_step")
         shape = tensor.shape
+        if name.startswith(OPTIMIZER_PLACE):
+            # All that a place tells; a slot's variable is only known to the model.
+            is_count = not shape and "int" in dtype_name(tensor.dtype)
+            return Role("counter" if is_count else "slot", slot=name.rpartition("/")[2])
         if not shape and (scalar := _scalar_role(name, tensor)):
             return scalar
         parent, _, last = name.rpartition("/")

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.identity import other_prefix
-from estimator_ckpt.checkpoint.opening import index_path
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.conversion.rewriting import rewrite
@@ -89,7 +88,7 @@ def compact(
         conversion = plan(
             account, edit=lambda held: naming.choose(held.key_of, wanted.checked(held.key_of))
         )
-    before = sum(map(files.size, (index_path(checkpoint.prefix), *checkpoint.shard_paths)))
+    before = sum(map(files.size, checkpoint.file_paths))
     written = rewrite(
         checkpoint, prefix, conversion=conversion, overwrite=overwrite, progress=progress
     )

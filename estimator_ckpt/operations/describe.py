@@ -57,7 +57,7 @@ class CheckpointDescription:
 
     Attributes:
       prefix: its path, without `.index`.
-      format: "tf1", "tf2" or "dual".
+      format: "tf1", "tf2" or "dual"; "keras" of a file of Keras.
       step: the global step, or None where it has none.
       num_shards: number of its data files.
       bytes: of all variables.
@@ -106,7 +106,7 @@ def describe(
         rows = _with_values(opened, rows, values if callable(values) else None, progress)
     return CheckpointDescription(
         opened.prefix,
-        account.format,
+        account.stored_as,
         account.global_step,
         opened.index.num_shards,
         sum(row.bytes for row in rows),

@@ -167,7 +167,7 @@ class _Side:
     ):
         account = open_account(checkpoint, names)
         self.checkpoint: Checkpoint = account.checkpoint
-        self.format = account.format
+        self.format = account.stored_as
         self.keys: Mapping[str, str] = account.key_of
         if rename:
             rules = fitted_rules(naming.rename_rules(rename), account)

@@ -1,0 +1,55 @@
+"""A file that is written whole or not at all: under a temporary name, then renamed.
+
+require_free_file("weights.npz", overwrite=False)
+write_whole("weights.npz", lambda file: file.write(data))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from estimator_ckpt.errors import CheckpointError, CheckpointExistsError, CheckpointWriteError
+from estimator_ckpt.storage import files
+from estimator_ckpt.storage.staging import staging_name
+
+
+def require_free_file(path: str, overwrite: bool) -> None:
+    """Makes sure, before any work, that a file can be written.
+
+    Raises:
+      CheckpointExistsError: it exists, and may not be replaced; or it is a directory.
+    """
+    if files.is_directory(path):
+        raise CheckpointExistsError(f"'{path}' is a directory; give the name of a file")
+    if files.exists(path) and not overwrite:
+        raise CheckpointExistsError(
+            f"the file '{path}' exists; give another target, or say that it may be overwritten "
+            "(overwrite=True, --overwrite)"
+        )
+
+
+def write_whole(path: str, write: Callable[[files.WritableFile], object]) -> None:
+    """Writes a file, whose directory is made as needed.
+
+    Args:
+      path: of the file; one that is there is replaced.
+      write: writes it, given the file under its temporary name.
+
+    Raises:
+      CheckpointWriteError: the file system refused; what existed is unchanged.
+    """
+    files.require_writable_directory(os.path.dirname(path))
+    staged = staging_name(path)
+    try:
+        with files.new_file(staged) as file:
+            write(file)
+        files.rename(staged, path)
+        files.sync_directory(os.path.dirname(path))
+    except BaseException as error:
+        files.remove(staged)
+        if files.is_refusal(error) and not isinstance(error, CheckpointError):
+            raise CheckpointWriteError(
+                f"can't write the file '{path}': {error}; nothing was left behind"
+            ) from error
+        raise
