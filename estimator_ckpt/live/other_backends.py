@@ -8,13 +8,14 @@ TensorFlow tracks none of their objects, so that all goes by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.live.keras_places import KerasPlaces
 
 
 class ForeignVariable:
@@ -39,12 +40,14 @@ def is_foreign(held: Any) -> bool:
     return _is_untracked(held) and hasattr(held, "path") and hasattr(held, "assign")
 
 
-def by_path(target: Any) -> Any:
+def by_path(target: Any, offered: Collection[str] = ()) -> Any:
     """Returns {path: variable} of a model, layer or optimizer of Keras that no TensorFlow tracks.
 
     Args:
       target: whatever is to be restored; what is none of these is returned as it is. Of a model
         that is compiled, the variables of its optimizer are among them.
+      offered: names in a checkpoint. What is called there by its place in Keras' own files is
+        called so instead.
 
     Raises:
       CheckpointArgumentError: it has no variables yet, or two have the same path.
@@ -64,7 +67,17 @@ def by_path(target: Any) -> Any:
             f"the {type(target).__name__} has no variables yet: build it first, by calling it on "
             "an input"
         )
-    return found
+    optimizer = getattr(target, "optimizer", None)
+    paths = {id(variable): path for path, variable in found.items()}
+    slots = {id(each) for each in getattr(optimizer, "variables", ())}
+    places = KerasPlaces(
+        [target, optimizer],
+        lambda variable: paths.get(id(variable)),
+        lambda path: id(found[path]) in slots,
+    ).matches(offered)
+    return {
+        places[path].name if path in places else path: variable for path, variable in found.items()
+    }
 
 
 def _is_untracked(held: Any) -> bool:

@@ -90,7 +90,7 @@ def restore(
     if strict not in (True, False, "names"):
         raise CheckpointArgumentError(f"strict={strict!r} must be True, False or 'names'")
     account = open_account(checkpoint)
-    target = by_path(target)
+    target = by_path(target, () if rename else account.key_of)
     rules = naming.rename_rules(rename)
     _require_names_if_finalized(target, session)
     live = None if isinstance(target, Mapping) else LiveObjects(target)

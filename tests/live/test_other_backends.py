@@ -35,6 +35,14 @@ np.testing.assert_allclose(model.predict(x, verbose=0), np.load(sys.argv[3]), rt
 assert int(model.optimizer.iterations) == 2
 assert any(row.by == "role" for row in report.restored), report
 
+model.save_weights(sys.argv[3] + ".weights.h5")
+other = make()
+restore(other, sys.argv[3] + ".weights.h5")
+for one, two in zip(model.variables, other.variables):
+    np.testing.assert_array_equal(one, two)
+for one, two in zip(model.optimizer.variables, other.optimizer.variables):
+    np.testing.assert_array_equal(one, two)
+
 kernel = model.layers[0].kernel
 try:
     restore({"fc2/weights": kernel}, sys.argv[2])
