@@ -32,6 +32,7 @@ from estimator_ckpt.live.objects import LiveObjects
 tf1 = tf.compat.v1
 KINDS = (".weights.h5", ".keras", ".h5")
 WRITTEN = (".weights.h5", ".keras")
+TO = ("dual", *(pytest.param(each, marks=pytest.mark.slow) for each in ("tf1", "tf2")))
 
 
 @pytest.fixture(params=KERAS)
@@ -104,7 +105,7 @@ def test_restore_into_a_checkpoint_that_holds_the_model(keras, saved):
     assert_equal(other, values(model))
 
 
-@pytest.mark.parametrize("to", ["tf1", "tf2", "dual"])
+@pytest.mark.parametrize("to", TO)
 def test_converted_and_back_it_is_what_keras_wrote(keras, saved, to, tmp_path):
     model, path = saved
     before = pathlib.Path(path).read_bytes()
@@ -126,7 +127,7 @@ def test_converted_and_back_it_is_what_keras_wrote(keras, saved, to, tmp_path):
     assert pathlib.Path(path).read_bytes() == before
 
 
-@pytest.mark.parametrize("to", ["tf1", "tf2", "dual"])
+@pytest.mark.parametrize("to", TO)
 def test_export_writes_the_places_that_a_converted_file_has_for_names(keras, to, tmp_path):
     model = make(keras, seed=1)
     path = save(model, tmp_path / "m.weights.h5")
@@ -196,7 +197,14 @@ def test_a_map_gives_what_was_saved_of_a_model_like_this_its_names(keras, tmp_pa
     assert "pinned" not in {pair.confidence for pair in narrow.mapped}
 
 
-@pytest.mark.parametrize("model", STRANGERS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(each, marks=pytest.mark.slow) if each is keras_models.attention else each
+        for each in STRANGERS
+    ],
+    ids=lambda each: each.__name__,
+)
 @pytest.mark.parametrize("kind", [".weights.h5", pytest.param(".keras", marks=pytest.mark.slow)])
 def test_models_as_users_have_them(keras, model, kind, tmp_path):
     if model is keras_models.bfloat16 and keras.__version__.startswith("2"):
