@@ -83,6 +83,13 @@ _BY_NAME = (
     (".pth", _PYTORCH),
     (".h5", Stranger("called an HDF5 file, but is none", "download it again")),
     (".keras", Stranger("called a Keras file, but is none", "download it again")),
+    (
+        ".weights.json",
+        Stranger(
+            "the list of the files that Keras has saved the weights of one model in",
+            "load it with Keras, and save it without max_shard_size",
+        ),
+    ),
     (".npz", Stranger(_NO_NPZ, "download it again")),
     (".safetensors", Stranger(_NO_SAFETENSORS, "download it again")),
 )

@@ -60,6 +60,7 @@ STRANGERS = {
     "h5": ("weights.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 90, "HDF5"),
     "keras": ("model.keras", packed("metadata.json"), "Keras model"),
     "no keras": ("model.keras", b"abc", "but is none"),
+    "shards of keras": ("m.weights.json", b'{"weight_map": {}}', "without max_shard_size"),
     "tar.gz": ("model.tar.gz", tar("w:gz"), "gzip archive"),
     "tar": ("model.tar", tar("w"), "tar archive"),
     "tar.xz": ("model.tar.xz", tar("w:xz"), "xz archive"),
