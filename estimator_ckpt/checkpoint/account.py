@@ -51,6 +51,8 @@ class Account:
                 f"names='{names}' must be {' or '.join(map(repr, NAMES))}"
             )
         self.checkpoint = checkpoint
+        self.notes: tuple[str, ...] = ()
+        """What there is to know of tensors that are made of others."""
         self.entries: Mapping[str, TensorEntry] = checkpoint.index.entries
         """{key: entry}, of all keys."""
         self._by_path = names == "path"

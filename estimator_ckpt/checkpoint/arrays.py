@@ -83,6 +83,10 @@ def byte_chunks(checkpoint: Checkpoint, entry: TensorEntry) -> Iterator[bytes]:
       DamagedCheckpointError: after the last piece, that the checksum is wrong. (Variants have one
         that their bytes don't tell; it is not checked.)
     """
+    if entry in checkpoint.made:
+        for piece in checkpoint.made[entry]():
+            yield piece.tobytes()
+        return
     if entry.dtype == dtypes.STRING:
         data = checkpoint.read_bytes(entry)
         _decode_strings(checkpoint, entry, data)
@@ -114,6 +118,9 @@ def array_chunks(checkpoint: Checkpoint, entry: TensorEntry) -> Iterator[Array]:
       CheckpointArgumentError: numpy has no such type.
       DamagedCheckpointError: as `byte_chunks`; or parts of it are missing.
     """
+    if entry in checkpoint.made:
+        yield from checkpoint.made[entry]()
+        return
     dtype = _require_numpy(checkpoint, entry)
     if not entry.parts:
         for data in byte_chunks(checkpoint, entry):

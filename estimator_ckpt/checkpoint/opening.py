@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf import text_format
 
@@ -47,12 +48,21 @@ class Checkpoint:
       index: what is in it.
       data_files: those that such a file's data is in; None for those of the prefix.
       scratch: a directory for what is made of such a file, which goes with this object.
+      made: {entry: what reads its values in pieces}, of tensors that are in no data file, but made
+        of others.
+      changed: keys whose entries are others than in the file.
+      base: the one as it lies there, where tensors are made of others.
     """
 
     prefix: str
     index: BundleIndex
     data_files: tuple[str, ...] | None = None
     scratch: str = ""
+    made: Mapping[TensorEntry, Callable[[], Iterator[Any]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    changed: frozenset[str] = frozenset()
+    base: Checkpoint | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_foreign(self) -> bool:
@@ -80,6 +90,8 @@ class Checkpoint:
 
         Of a file that others write, it is that of a temporary index whose data files are links.
         """
+        if self.base is not None:
+            return self.base.tensorflow_prefix
         if not self.is_foreign:
             return self.prefix
         prefix = os.path.join(self.scratch, "model.ckpt")

@@ -18,8 +18,10 @@ from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.publishing import require_free
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import encode_added
+from estimator_ckpt.conversion.making import written_anew
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport, KeyChange
 from estimator_ckpt.conversion.rewriting import rewrite
@@ -75,10 +77,11 @@ def apply(
         checkpoint = open_checkpoint(source)
         prefix = other_prefix(target, source, checkpoint)
         conversion = planned(Account(checkpoint, names))
-        index, shards = rebuild(checkpoint, conversion)
+        checkpoint = conversion.checkpoint or checkpoint
     compact = compact or checkpoint.is_foreign
-    cost = PublishCost()
+    cost, unused = PublishCost(), 0
     if compact and not dry_run:
+        index, _ = rebuild(checkpoint, conversion)
         written = rewrite(
             checkpoint,
             prefix,
@@ -88,16 +91,26 @@ def apply(
             siblings=siblings,
         )
         cost = PublishCost(written=written)
-    elif not dry_run:
-        cost = publish(
-            prefix,
-            index,
-            shards,
-            overwrite=overwrite,
-            copy=copy,
-            progress=progress,
-            siblings=siblings,
-        )
+    elif dry_run:
+        index, shards = rebuild(checkpoint, conversion)
+        unused = _unused(index, shards)
+    else:
+        if checkpoint.made and not overwrite:
+            require_free(prefix, siblings)
+        with written_anew(checkpoint, conversion, prefix, progress) as found:
+            index, shards = rebuild(found, conversion)
+            unused = _unused(index, shards)
+            made = sum(files.size(shard.path) for shard in shards if shard.path and shard.move)
+            cost = publish(
+                prefix,
+                index,
+                shards,
+                overwrite=overwrite,
+                copy=copy,
+                progress=progress,
+                siblings=siblings,
+            )
+            cost = replace(cost, linked=cost.linked - made, written=cost.written + made)
     with many_objects():
         return ConversionReport(
             prefix,
@@ -109,7 +122,7 @@ def apply(
             cost.copied,
             cost.written,
             conversion.notes,
-            0 if compact else _unused(index, shards),
+            0 if compact else unused,
         )
 
 
@@ -121,12 +134,15 @@ def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:
             used[stored.shard_id, stored.offset] = max(
                 stored.size, used.get((stored.shard_id, stored.offset), 0)
             )
-    taken = {number: shard.path for number, shard in enumerate(shards) if shard.path is not None}
+    taken = {
+        number: shard.path for number, shard in enumerate(shards) if shard.path and not shard.move
+    }
     return sum(map(files.size, taken.values())) - sum(
         size for (number, _), size in used.items() if number in taken
     )
 
 
+@many_objects()
 def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex, list[Shard]]:
     """Makes the index of the target and names the shards that it needs.
 
@@ -135,8 +151,8 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
       conversion: what is wanted of it.
 
     Returns:
-      The index, and the data files for its shard numbers: those of the source that it uses, then
-      a small new one with what was added.
+      The index, and the data files for its shard numbers: those of the source that it uses, one
+      with what is made of others, and a small new one with what was added.
     """
     entries = {key: checkpoint.index.entries[old] for key, old in conversion.sources.items()}
     used = sorted({stored.shard_id for entry in entries.values() for stored in entry.stored})
@@ -146,7 +162,12 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
         key: entry.in_shards(numbers) if moved or entry.parts else entry
         for key, entry in entries.items()
     }
-    shards = [Shard(path=checkpoint.shard_paths[number]) for number in used]
+    count, paths = checkpoint.index.num_shards, checkpoint.shard_paths
+    # In a dry run, what is made of other tensors has no file yet; else one that is moved.
+    shards = [
+        Shard(path=paths[number], move=number == count) if number < len(paths) else Shard()
+        for number in used
+    ]
     if conversion.added:
         data, new_entries = encode_added(conversion.added, len(shards))
         entries.update(new_entries)

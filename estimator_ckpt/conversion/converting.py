@@ -16,7 +16,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.conversion.committing import apply
 from estimator_ckpt.conversion.keras_target import convert_to_keras, is_keras_target
-from estimator_ckpt.conversion.planning import UNMAPPED, Conversion, fitted_rules, plan
+from estimator_ckpt.conversion.planning import UNMAPPED, Conversion, fitted, plan
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage.files import Progress
@@ -157,29 +157,36 @@ def planner(
 
     rules = naming.rename_rules(rename)
 
-    def edit(account: Account) -> naming.Edit:
+    def edit(account: Account, rules: naming.RenameRules) -> naming.Edit:
         changed = naming.Edit.nothing(account.key_of)
         if averages is not None:
             changed = naming.averages(account.roles, suffix=averages)
         chosen = wanted.checked(changed.names)
         changed = changed.then(lambda names: naming.choose(names, chosen))
         if rules:
-            fitted, roles = fitted_rules(rules, account, like), account.roles
-            if like is not None and fitted.variable_map is not None:
+            roles = account.roles
+            if like is not None and rules.variable_map is not None:
                 changed = changed.then(
                     lambda names: naming.choose(
-                        names, lambda name: fitted.offers(name, roles[name]), UNMAPPED
+                        names,
+                        lambda name: rules.offers(name, roles[name]) or name in rules.dropped,
+                        UNMAPPED,
                     )
                 )
-            changed = changed.then(lambda names: naming.rename(names, fitted, roles=roles))
+            changed = changed.then(lambda names: naming.rename(names, rules, roles=roles))
         return changed.then(lambda names: naming.drop(names, patterns)) if patterns else changed
 
+    def planned(account: Account) -> Conversion:
+        account, left = fitted(rules, account, like)
+        return plan(
+            account,
+            to,
+            edit=(lambda held: edit(held, left)) if edits else None,
+            layout=layout,
+            default=naming.Layout(step=step),
+            like=like,
+        )
+
+    edits = averages or rules or patterns or not wanted.takes_all
     layout = None if container is None else naming.Layout(container, step)
-    return lambda account: plan(
-        account,
-        to,
-        edit=edit if averages or rules or patterns or not wanted.takes_all else None,
-        layout=layout,
-        default=naming.Layout(step=step),
-        like=like,
-    )
+    return planned

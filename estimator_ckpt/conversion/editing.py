@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.conversion.committing import ApplyOptions, apply
-from estimator_ckpt.conversion.planning import fitted_rules, plan
+from estimator_ckpt.conversion.planning import Conversion, fitted, plan
 from estimator_ckpt.conversion.report import ConversionReport
 
 if TYPE_CHECKING:
@@ -60,21 +61,18 @@ def rename(
     wanted = naming.NameFilter(include, exclude)
     ordered = naming.rename_rules(rules)
     layout = None if container is None else naming.Layout(container)
-    return apply(
-        source,
-        target,
-        lambda account: plan(
+
+    def planned(account: Account) -> Conversion:
+        account, left = fitted(ordered, account)
+        return plan(
             account,
             edit=lambda held: naming.rename(
-                held.key_of,
-                fitted_rules(ordered, held),
-                wanted.checked(held.key_of),
-                held.roles,
+                held.key_of, left, wanted.checked(held.key_of), held.roles
             ),
             layout=layout,
-        ),
-        **options,
-    )
+        )
+
+    return apply(source, target, planned, **options)
 
 
 def drop(

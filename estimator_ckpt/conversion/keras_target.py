@@ -80,6 +80,9 @@ def convert_to_keras(
     require_free_file(path, overwrite)
     account = Account(checkpoint, names)
     conversion = planned(account)
+    if conversion.checkpoint is not None:  # one with changed values
+        checkpoint = conversion.checkpoint
+        account = Account(checkpoint, names)
     model, places, beyond = _places(like, account)
     sources = {places[key]: old for key, old in conversion.sources.items() if key in places}
     sources.update(beyond)

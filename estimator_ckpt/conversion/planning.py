@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.derived import derived
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
@@ -49,32 +51,36 @@ class Conversion:
       dropped: what is left out of the target.
       added: tensors that the source doesn't have: {key: its value}.
       notes: what else there is to know of it.
+      checkpoint: the source as a map changes it, where one does.
     """
 
     sources: Mapping[str, str]
     dropped: tuple[DroppedKey, ...]
     added: Mapping[str, bytes | int]
     notes: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = None
 
 
-def fitted_rules(
+def fitted(
     rules: naming.RenameRules, account: Account, like: object = None
-) -> naming.RenameRules:
-    """Returns rules for a source; those of a map are checked against it, and against the objects.
+) -> tuple[Account, naming.RenameRules]:
+    """Returns a source as a map changes it, and the rules that are left to be applied to it.
 
     Args:
-      rules: for its variables.
+      rules: for its variables; those of a map are checked against it, and against the objects.
       account: of the source.
       like: the live object whose keys the target has, or None.
 
     Raises:
       CheckpointArgumentError: a map can't be followed; the message says the line.
     """
-    if like is None or rules.variable_map is None:
-        return rules.for_target(variable_rows(account) if rules.variable_map else ())
+    if rules.variable_map is None:
+        return account, rules
+    if like is None:
+        return derived(account, rules.for_target(variable_rows(account)))
     from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
 
-    return LiveObjects(like).fitted(rules, account)
+    return derived(account, LiveObjects(like).fitted(rules, account))
 
 
 def plan(
@@ -289,7 +295,8 @@ class _Target:
                     )
                 reason = _OTHER_NAMES.format(self.to)
             dropped.append(DroppedKey(key, reason))
-        return Conversion(self.sources, tuple(dropped), self.added, tuple(self.notes))
+        notes = (*account.notes, *self.notes)
+        return Conversion(self.sources, tuple(dropped), self.added, notes, account.checkpoint)
 
     def _reason_of_format(self, key: str) -> str | None:
         if key == OBJECT_GRAPH_KEY and not self.account.has_objects:

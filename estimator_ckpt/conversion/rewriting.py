@@ -129,7 +129,8 @@ def rewrite(
 
 def _copied(writer: BundleWriter, checkpoint: Checkpoint, stored: TensorEntry) -> TensorEntry:
     chunks = arrays.byte_chunks(checkpoint, stored)
-    return writer.append(stored.dtype, stored.shape, chunks, stored.crc32c)
+    crc32c = None if stored in checkpoint.made else stored.crc32c
+    return writer.append(stored.dtype, stored.shape, chunks, crc32c)
 
 
 def _in_parts(entry: TensorEntry, written: list[TensorEntry]) -> TensorEntry:

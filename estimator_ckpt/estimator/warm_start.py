@@ -30,6 +30,7 @@ from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.rules import same_shape_and_type
+from estimator_ckpt.naming.variable_map import VariableMap
 
 _log = logger(__name__)
 
@@ -73,7 +74,7 @@ def warm_start_settings(
       CheckpointNotFoundError: there is no checkpoint.
       DamagedCheckpointError: it is damaged or incomplete.
       CheckpointArgumentError: `include` is no regular expression, or a rule of `rename` is unusable
-        or matches nothing in the checkpoint.
+        or matches nothing in the checkpoint, or a map changes values: convert by it first.
       NameClashError: two variables of the checkpoint have, or would get, the same name.
     """
     try:
@@ -87,6 +88,7 @@ def warm_start_settings(
     account = open_account(checkpoint)
     rules = naming.rename_rules(rename)
     if rules.variable_map is not None:
+        _require_no_changes(rules.variable_map)
         rules = rules.for_target(variable_rows(account))
     names = rules.offered(account.roles)
     averaged = {} if averages is None else naming.average_of(account.roles, suffix=averages)
@@ -226,6 +228,18 @@ class _Choice:
         if match.name is None:
             return f"kept: the checkpoint lacks it: {match.reason}"
         return None
+
+
+def _require_no_changes(variable_map: VariableMap) -> None:
+    """A warm start has TensorFlow read the checkpoint itself, as it is."""
+    changes = variable_map.applied_changes()
+    if changes:
+        shown = [f"'{change.target}' ({change.transformation})" for change in changes]
+        raise CheckpointArgumentError(
+            f"a warm start takes values as they are stored, and the map changes {len(changes)}: "
+            f"{listed(shown)}; make a checkpoint by the map first (convert(rename=map), "
+            "estimator-ckpt convert --rename=@map.txt), and start from that, without rename"
+        )
 
 
 def _require_known(vocab_info: Mapping[str, Any], variables: Mapping[str, Any]) -> None:

@@ -66,7 +66,8 @@ def assign(
             status = root.restore(checkpoint.tensorflow_prefix).expect_partial()
             if not eager:
                 status.run_restore_ops(session)
-        whole = [each for each in assignments if each.value is None and not each.overlaps]
+        apart = [each for each in assignments if _is_apart(each, checkpoint)]
+        whole = [each for each in assignments if not _is_apart(each, checkpoint)]
         if is_finalized(session):
             for each in whole:
                 _load(each, checkpoint, session)
@@ -76,9 +77,13 @@ def assign(
             operations += _read(batch, checkpoint)
         if operations and session is not None:
             session.run(operations)
-    for each in assignments:
-        if each.value is not None or each.overlaps:
-            _set(each, checkpoint, session)
+    for each in apart:
+        _set(each, checkpoint, session)
+
+
+def _is_apart(each: Assignment, checkpoint: Checkpoint) -> bool:
+    """Whether a variable gets something else than what TensorFlow would read."""
+    return each.value is not None or each.overlaps or each.key in checkpoint.changed
 
 
 def is_finalized(session: Any) -> bool:
@@ -91,7 +96,10 @@ def is_finalized(session: Any) -> bool:
 
 
 def _load(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:
-    """Gives variables their values through their initializers, which are in the graph already."""
+    """Gives variables their values through numpy, and without new operations.
+
+    In a graph that takes no more of them, variables have initializers.
+    """
     stored = arrays.read_array(checkpoint, checkpoint.index.entries[each.key])
     for variable in each.variables:
         info = internals.slice_info(variable)
@@ -99,6 +107,13 @@ def _load(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:
         if info is not None:
             ends = zip(info.var_offset, info.var_shape)
             value = stored[tuple(slice(start, start + size) for start, size in ends)]
+        _assign(variable, value, session)
+
+
+def _assign(variable: Any, value: Any, session: Any) -> None:
+    if session is None:
+        variable.assign(value)
+    else:
         variable.load(value, session)
 
 
@@ -117,6 +132,9 @@ def _read(batch: Sequence[Assignment], checkpoint: Checkpoint) -> list[Any]:
 
 def _set(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:
     """Sets a variable to a value that is not the tensor as it is stored."""
+    if each.value is None and not each.overlaps:
+        _load(each, checkpoint, session)
+        return
     (variable,) = each.variables
     if each.value is not None:
         value = np.asarray(each.value, variable.dtype.base_dtype.as_numpy_dtype)
@@ -126,10 +144,7 @@ def _set(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:
         common = tuple(slice(0, min(sizes)) for sizes in zip(value.shape, stored.shape))
         value = np.array(value)
         value[common] = stored[common]
-    if session is None:
-        variable.assign(value)
-    else:
-        variable.load(value, session)
+    _assign(variable, value, session)
 
 
 def _batches(rows: Sequence[Assignment], checkpoint: Checkpoint) -> Iterator[list[Assignment]]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
-from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.matcher import CERTAIN, NamedShape, propose
 from estimator_ckpt.naming.paths import is_place
@@ -97,12 +96,7 @@ def _rows_of(target: Any) -> tuple[list[NamedShape], LiveObjects | None]:
     if isinstance(target, Mapping):
         return mapping_rows(target), None
     live = LiveObjects(target)
-    if not live.rows:
-        built = f": not built yet are {listed(live.unbuilt)}" if live.unbuilt else ""
-        raise CheckpointArgumentError(
-            f"the {type(target).__name__} has no variables to map to{built}; build it first, by "
-            "calling it on an input"
-        )
+    rows = live.require_rows()
     if live.unbuilt:
         _log.warning("Not built yet, and without variables to map to: %s", listed(live.unbuilt))
-    return list(live.rows), live
+    return rows, live

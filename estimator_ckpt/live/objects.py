@@ -159,6 +159,7 @@ class LiveObjects:
         self.values: dict[str, LiveValue] = {}
         """{key: what would be saved under it}."""
         objects = dict(enumerate(tf.train.TrackableView(root).descendants()))
+        self._kind = type(root).__name__
         self.objects: Mapping[int, Any] = objects
         """{node of the graph: the object that it is}."""
         self.kinds = {
@@ -218,6 +219,20 @@ class LiveObjects:
             if value.variable is not None and self.role(key).kind == "variable"
         ]
 
+    def require_rows(self) -> list[NamedShape]:
+        """Returns the variables, as `rows`.
+
+        Raises:
+          CheckpointArgumentError: there are none, as where a model is not built.
+        """
+        if not self.rows:
+            built = f": not built yet are {listed(self.unbuilt)}" if self.unbuilt else ""
+            raise CheckpointArgumentError(
+                f"the {self._kind} has no variables to map to{built}; build it first, by calling "
+                "it on an input"
+            )
+        return list(self.rows)
+
     def fitted(
         self,
         rules: naming.RenameRules,
@@ -232,7 +247,8 @@ class LiveObjects:
         if rules.variable_map is None:
             return rules
         called = {self.paths[key]: name for key, name in self.names.items()}
-        return rules.for_target(variable_rows(account), self.rows, fits=fits, called=called)
+        rows = self.require_rows()
+        return rules.for_target(variable_rows(account), rows, fits=fits, called=called)
 
     @functools.cached_property
     def roles(self) -> Mapping[str, Role]:

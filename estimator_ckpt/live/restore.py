@@ -15,6 +15,7 @@ from typing import Any
 
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.derived import derived
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.assigning import assign, is_finalized
@@ -97,13 +98,14 @@ def restore(
     wanted = list(wanted_by_name(target) if live is None else wanted_objects(live))
     beyond = {} if live is None else live.keras.matches_beyond(account.key_of)
     wanted += wanted_by_name(beyond)
+    account, left = derived(account, _fitted(rules, account, target, live, on_mismatch))
     plan = Plan(account, live, wanted, on_mismatch)
     if live is not None:
         reached = {getattr(each, "path", None) for each in beyond.values()}
         plan.tell_unreached([path for path in live.unreached if path not in reached])
     plan.leave_out(exclude)
     plan.take_averages(averages)
-    plan.match(_fitted(rules, account, target, live, on_mismatch))
+    plan.match(left)
     plan.check(strict)
     report = plan.report()
     by_object = any(row.by == "object" for row in report.restored) or report.deferred

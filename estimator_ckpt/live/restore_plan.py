@@ -62,6 +62,7 @@ class Plan:
     averages: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._dropped: Mapping[str, str] = {}
         self._has_optimizers = any(role.is_of_optimizer for role in self.account.roles.values())
         self._is_excluding = self._by_name_only = False
 
@@ -98,7 +99,7 @@ class Plan:
     def match(self, rules: naming.RenameRules) -> None:
         """Finds the value for each variable."""
         account, live = self.account, self.live
-        self._by_name_only = bool(rules)
+        self._by_name_only, self._dropped = bool(rules), rules.dropped
         names = rules.offered(account.roles)
         by_object: dict[str, str] = {}
         pairs: dict[int, int] = {}
@@ -345,8 +346,8 @@ class Plan:
         )
 
     def _left(self) -> list[Unrestored]:
-        entries = self.account.entries
-        graph = self.account.graph
+        account = self.account
+        entries, graph = account.entries, account.graph
         taken = {entries[row.key] for row in self.restored if row.key in entries}
         states = tuple(row.key for row in self.restored if row.key not in entries)
         waiting = {entries[key] for key in self.whole.waiting if key in entries}
@@ -357,7 +358,9 @@ class Plan:
                 continue
             if key.startswith(states):  # a table has its keys and its values
                 continue
-            if entry in waiting:
+            if account.name_of.get(key) in self._dropped:
+                reason = self._dropped[account.name_of[key]]
+            elif entry in waiting:
                 reason = _WAITS
             else:
                 reason = _CAN_NOT_WAIT if key in placed else "no variable takes it"

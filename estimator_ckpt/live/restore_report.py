@@ -15,7 +15,7 @@ class RestoredValue:
 
     Attributes:
       target: its key among the objects, or its name in the mapping.
-      key: of the value in the checkpoint.
+      key: of the value in the checkpoint; or what a map makes of values, in the words of its line.
       by: "object", if it was found along the same path of objects, "name", "role", if it is the
         corresponding value of another optimizer, or "average", if it is that of the variable.
       note: what there is to know of it: that it was saved from a variable that is elsewhere here,

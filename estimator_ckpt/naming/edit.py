@@ -95,13 +95,12 @@ def rename(
     """
     made = rename_rules(rules)
     renamed = made.apply_all(names, chosen, roles)
-    gone = () if made.variable_map is None else made.variable_map.left_out
-    dropped = {
-        name: "left out by the map"
-        for name in names
-        if name in gone
-        or ((role := (roles or {}).get(name)) and role.kind in FOLLOWERS and role.of in gone)
-    }
+    gone = made.dropped
+    dropped = {name: gone[name] for name in names if name in gone}
+    for name, role in (roles or {}).items():
+        owner = role.of if role.kind in FOLLOWERS and name in names else None
+        if owner is not None and owner in gone:
+            dropped.setdefault(name, gone[owner])
     names_left = {new: old for old, new in renamed.items() if old not in dropped}
     return Edit(names_left, dropped, tuple(_notes_on(renamed, roles or {})))
 

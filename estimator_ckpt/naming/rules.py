@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Union
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
@@ -95,6 +95,7 @@ class RenameRules:
     Attributes:
       rules: the rules.
       variable_map: the map of which they are made, if they are.
+      dropped: {name: why}, of what is not renamed, but left out.
 
     Raises:
       CheckpointArgumentError: two rules give one old name different new ones.
@@ -102,12 +103,15 @@ class RenameRules:
 
     rules: tuple[Rule, ...] = ()
     variable_map: VariableMap | None = None
+    dropped: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of_map(cls, variable_map: VariableMap) -> RenameRules:
-        """Makes rules of what is applied of a map."""
-        rules = (Rule(old, new) for old, new in variable_map.pairs().items())
-        return cls(tuple(rules), variable_map)
+        """Makes rules of what is applied of a map; `checkpoint.derived` has what it changes."""
+        rules = [Rule(old, new) for old, new in variable_map.pairs().items()]
+        rules += [Rule(change.name, change.target) for change in variable_map.changes]
+        dropped = dict.fromkeys(variable_map.left_out, "left out by the map")
+        return cls(tuple(rules), variable_map, dropped)
 
     def __post_init__(self) -> None:
         news: dict[str, str] = {}
@@ -146,7 +150,7 @@ class RenameRules:
         if self.variable_map is None:
             return self
         if target is None:
-            self.variable_map.require_sources({row.name for row in source})
+            self.variable_map.require_changes(source)
             return self
         self.variable_map.checked(source, target, fits=fits)
         names = called or {}
@@ -162,6 +166,8 @@ class RenameRules:
         """
         if self.variable_map is None or role.kind not in ("variable", *FOLLOWERS):
             return True
+        if name in self.dropped:
+            return False
         return name in self._olds or (role.kind in FOLLOWERS and role.of in self._olds)
 
     @functools.cached_property

@@ -7,7 +7,8 @@
     read.revised(source_rows, target_rows)       # proposes the rest around what was edited
 
 One line a variable, `source -> target  # why`, below headings that say how sure it is. Whoever
-edits a line, or chooses an answer, has pinned it.
+edits a line, or chooses an answer, has pinned it. `source -> target : transpose(1, 0)` changes
+values, as `transformations` says.
 """
 
 from __future__ import annotations
@@ -30,21 +31,32 @@ from estimator_ckpt.naming.matcher import (
     propose,
     same_bytes,
 )
+from estimator_ckpt.naming.transformations import (
+    Cast,
+    Change,
+    Kind,
+    Reshape,
+    Step,
+    Transformation,
+)
 from estimator_ckpt.naming.variable_map_text import (
     ACCEPT,
     ACCEPTED,
-    ANSWERS,
     ARROW,
     ASKED,
+    COLON,
     HEADINGS,
     NOTE,
     NOTHING,
     REFUSED,
-    RESHAPED,
     SOURCE,
     TARGET,
     Asked,
+    asked_lines,
+    change_line,
+    pair_line,
     read_map,
+    refused_lines,
     require_accepted,
 )
 
@@ -52,10 +64,7 @@ _HEAD = """\
 # A map of variables: source -> target. Lines below [pinned], and lines that were edited, are kept
 # when the map is proposed again. `name -> -` leaves a variable of the source out.
 # What is [certain] is applied; [likely] only with `accept: likely` in place of the line below.
-"""
-_ASKED_HELP = """\
-# Replace the `?` behind `answer:` with the letter of the right answer, or write lines of your own
-# below [pinned].
+# `source -> target : transpose(1, 0)` changes values; so do split, concat, gates, cast, reshape.
 """
 
 
@@ -77,6 +86,7 @@ class VariableMap:
       lines: {source: number of its line}, of a map that was read.
       accept: what is applied besides what is pinned: `certain`, or `likely` for both.
       origin: of which file the lines are.
+      changes: lines that change values; they are pinned.
     """
 
     mapped: tuple[Pair, ...] = ()
@@ -88,6 +98,7 @@ class VariableMap:
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     accept: str = CERTAIN
     origin: str = field(default="", compare=False)
+    changes: tuple[Change, ...] = ()
 
     @classmethod
     def of(cls, proposal: Proposal, accept: str = CERTAIN) -> VariableMap:
@@ -106,7 +117,7 @@ class VariableMap:
         )
 
     def pairs(self, *confidences: str) -> dict[str, str]:
-        """Returns {source: target} of what is this confident, pinned or answered.
+        """Returns {source: target} of what is this confident, pinned or answered; no `changes`.
 
         Args:
           *confidences: `certain`, `likely`; without any, what the map accepts.
@@ -121,15 +132,25 @@ class VariableMap:
     def counts(self) -> dict[str, int]:
         """Returns how many variables are in each class, and how many on either side in none."""
         mapped = Counter(pair.confidence for pair in self.mapped)
+        mapped[PINNED] += len(_sources_of(self.changes))
         asked = [len(each.question.sources) for each in self.asked]
-        refused = [len(each.sources) for each in self.refused]
         return {
             **{confidence: mapped[confidence] for confidence in (PINNED, CERTAIN, LIKELY)},
             ASKED: sum(asked),
-            REFUSED: sum(refused),
+            REFUSED: len(_sources_of(self.refused)),
             SOURCE: len(self.unmapped_source),
             TARGET: len(self.unmapped_target),
         }
+
+    def applied_changes(self) -> tuple[Change, ...]:
+        """Returns what changes values or shapes, of what the map accepts."""
+        applied = self.pairs()
+        reshaped = [
+            replace(_reshaping(pair), line=self.lines.get(pair.source, 0))
+            for pair in self.mapped
+            if pair.reshaped is not None and applied.get(pair.source) == pair.target
+        ]
+        return (*reshaped, *self.changes)
 
     def _answered(self) -> dict[str, str]:
         return {
@@ -150,20 +171,16 @@ class VariableMap:
 
     def _lines_below(self, heading: str) -> Iterator[str]:
         if heading == ASKED:
-            for number, asked in enumerate(self.asked, 1):
-                yield from _asked_lines(number, asked)
+            yield from asked_lines(self.asked)
         elif heading == REFUSED:
-            for each in self.refused:
-                names = ", ".join(each.sources), ", ".join(each.targets)
-                yield f"{ARROW.join(names)}{NOTE}{each.transformation}: {each.reason}"
+            yield from refused_lines(self.refused)
         elif heading in (SOURCE, TARGET):
             rows = self.unmapped_source if heading == SOURCE else self.unmapped_target
             yield from (f"{row.name}{NOTE}{row.reason}" for row in rows)
         else:
-            for pair in self.mapped:
-                if pair.confidence == heading:
-                    yield f"{pair.source}{ARROW}{pair.target}" + _note_of(pair)
+            yield from (pair_line(pair) for pair in self.mapped if pair.confidence == heading)
             if heading == PINNED:
+                yield from map(change_line, self.changes)
                 yield from (f"{name}{ARROW}{NOTHING}" for name in self.left_out)
 
     @classmethod
@@ -188,6 +205,7 @@ class VariableMap:
             read.lines,
             read.accept,
             origin,
+            read.changes,
         )
 
     def checked(
@@ -209,52 +227,78 @@ class VariableMap:
           CheckpointArgumentError: a line names what does not exist, two lines have the same
             target, or shapes don't hold the same bytes. The message says the line.
         """
-        applied = self.pairs()
-        rows = {row.name: row for row in source}, _by_any_name(target)
-        self.require_sources(rows[0])
+        pairs, applied = self.pairs(CERTAIN, LIKELY), self.pairs()
+        sources, targets = {row.name: row for row in source}, _by_any_name(target)
+        self.require_sources(sources)
+        reshaped = {pair.source: pair for pair in self.mapped if pair.reshaped is not None}
+        lines = [
+            _reshaping(reshaped[one]) if one in reshaped else (one, other)
+            for one, other in pairs.items()
+        ]
         taken: dict[str, str] = {}
-        for one, other in self.pairs(CERTAIN, LIKELY).items():
-            where = self._where(one)
-            if other not in rows[1]:
+        for line in (*lines, *self.changes):
+            if isinstance(line, Change):
+                one, other, row = line.sources[0], line.target, self._result(line, sources)
+            else:
+                one, other, row = *line, sources[line[0]]
+            where = self._where(one, line)
+            if other not in targets:
                 raise CheckpointArgumentError(
-                    f"{where}the target has no '{other}'{near(other, rows[1])}; "
+                    f"{where}the target has no '{other}'{near(other, targets)}; "
                     "correct the name, or remove the line"
                 )
-            row = rows[1][other]
-            if row.name in taken:
+            wanted = targets[other]
+            if wanted.name in taken:
                 raise CheckpointArgumentError(
-                    f"{where}'{other}' already gets '{taken[row.name]}'"
-                    f"{self._also(taken[row.name])}; remove one of the two lines"
+                    f"{where}'{other}' already gets '{taken[wanted.name]}'"
+                    f"{self._also(taken[wanted.name])}; remove one of the two lines"
                 )
-            taken[row.name] = one
-            may_take = fits if fits and one in applied else _holds_same_bytes
-            if not may_take(rows[0][one], row):
-                pair = rows[0][one], row
-                types = [f"{each.dtype} " * (pair[0].dtype != pair[1].dtype) for each in pair]
-                shown = [f"{type_}{list(each.shape)}" for type_, each in zip(types, pair)]
-                remedy = (
-                    "give the target the source's shape and type, or remove the line"
-                    if _holds_same_bytes(*pair)
-                    else "choose a target of the same elements in the same order, or change the "
-                    "values first"
-                )
-                raise CheckpointArgumentError(
-                    f"{where}'{one}' {shown[0]} does not fit '{other}' {shown[1]}; {remedy}"
-                )
+            taken[wanted.name] = one
+            may_take: Callable[[NamedShape, NamedShape], bool] = _holds_same_bytes
+            if isinstance(line, Change) or one in applied:
+                may_take = fits or (_same_kind if isinstance(line, Change) else may_take)
+            if not may_take(row, wanted):
+                raise CheckpointArgumentError(f"{where}{_unfit(row, wanted, other)}")
         return self
+
+    def require_changes(self, source: Iterable[NamedShape]) -> None:
+        """Raises CheckpointArgumentError for a line whose changes can't be made of the source."""
+        sources = {row.name: row for row in source}
+        self.require_sources(sources)
+        for change in self.applied_changes():
+            self._result(change, sources)
+
+    def where(self, change: Change) -> str:
+        """Returns the file and the line of a change, to begin a message; "" where it has none."""
+        return self._where(change.sources[0], change)
+
+    def _result(self, change: Change, sources: Mapping[str, NamedShape]) -> NamedShape:
+        """What becomes of the variables of a line that changes them."""
+        rows = [sources[name] for name in change.sources]
+        try:
+            kind = change.transformation.result([Kind(row.shape, row.dtype) for row in rows])
+        except CheckpointArgumentError as error:
+            raise CheckpointArgumentError(
+                f"{self.where(change)}'{', '.join(change.sources)}': {error}; "
+                "correct the line, or remove it"
+            ) from error
+        return NamedShape(change.name, kind.shape, kind.dtype)
 
     def require_sources(self, names: Collection[str]) -> None:
         """Raises CheckpointArgumentError for a line that names none of the source's variables."""
-        for name in (*self.pairs(CERTAIN, LIKELY), *self.left_out):
+        asked = [(name, None) for name in (*self.pairs(CERTAIN, LIKELY), *self.left_out)]
+        changed = [(name, change) for change in self.changes for name in change.sources]
+        for name, change in (*asked, *changed):
             if name not in names:
                 raise CheckpointArgumentError(
-                    f"{self._where(name)}the source has no '{name}'{near(name, names)}; "
+                    f"{self._where(name, change)}the source has no '{name}'{near(name, names)}; "
                     "correct the name, or remove the line"
                 )
 
-    def _where(self, name: str) -> str:
+    def _where(self, name: str, line: object = None) -> str:
         file = f"'{self.origin}', " if self.origin else ""
-        return f"{file}line {self.lines[name]}: " if name in self.lines else ""
+        number = (line.line if isinstance(line, Change) else 0) or self.lines.get(name, 0)
+        return f"{file}line {number}: " if number else ""
 
     def _also(self, name: str) -> str:
         return f" (line {self.lines[name]})" if name in self.lines else ""
@@ -275,7 +319,10 @@ class VariableMap:
         sources, targets = list(source), list(target)
         self.checked(sources, targets)
         called = {name: row.name for name, row in _by_any_name(targets).items()}
-        used = [row for row in sources if row.name not in self.left_out]
+        gone = {*self.left_out, *_sources_of(self.changes)}
+        reached = {called[change.target] for change in self.changes}
+        used = [row for row in sources if row.name not in gone]
+        targets = [row for row in targets if row.name not in reached]
         fresh = propose(used, targets)
         proposed = {pair.source: (pair.target, pair.confidence) for pair in fresh.mapped}
         pins = {
@@ -287,7 +334,7 @@ class VariableMap:
         pins.update(self._answered())
         pins = {source: called[target] for source, target in pins.items()}
         revised = VariableMap.of(propose(used, targets, pins), self.accept)
-        return replace(revised, left_out=self.left_out)
+        return replace(revised, left_out=self.left_out, changes=self.changes)
 
 
 def _by_any_name(rows: Iterable[NamedShape]) -> dict[str, NamedShape]:
@@ -300,22 +347,32 @@ def _by_any_name(rows: Iterable[NamedShape]) -> dict[str, NamedShape]:
     return {**also, **{row.name: row for row in rows}}
 
 
-def _note_of(pair: Pair) -> str:
-    """What stands behind a pair: the second name of its target, whether it is reshaped, and why."""
-    also = f"({pair.also}) " if pair.also else ""
-    note = f"{also}{RESHAPED if pair.reshaped else ''}{pair.reason}"
-    return NOTE + note if note else ""
+def _reshaping(pair: Pair) -> Change:
+    """A pair that is reshaped, as a change."""
+    assert pair.reshaped is not None
+    return Change((pair.source,), pair.target, Transformation((Reshape(pair.reshaped),)))
 
 
-def _asked_lines(number: int, asked: Asked) -> Iterator[str]:
-    question = asked.question
-    if number == 1:
-        yield from _ASKED_HELP.splitlines()
-    yield f"question {number}: {question.reason}"
-    yield f"sources: {', '.join(question.sources)}"
-    yield f"targets: {', '.join(question.targets)}"
-    if question.answers:
-        yield f"answer: {'?' if asked.answer is None else ANSWERS[asked.answer]}"
-    for letter, (title, rows) in zip(ANSWERS, question.answers):
-        yield f"{letter}: {title}"
-        yield from (f"{letter}  {source}{ARROW}{target}" for source, target in rows)
+def _sources_of(lines: Iterable[Change | Refusal]) -> set[str]:
+    return {name for line in lines for name in line.sources}
+
+
+def _same_kind(one: NamedShape, other: NamedShape) -> bool:
+    """Returns whether shapes and types are the same."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _unfit(one: NamedShape, other: NamedShape, name: str) -> str:
+    """Says why a variable can't have the value of another one, and what to do."""
+    types = [f"{each.dtype} " * (one.dtype != other.dtype) for each in (one, other)]
+    shown = [f"{type_}{list(each.shape)}" for type_, each in zip(types, (one, other))]
+    steps: list[Step] = [Cast(other.dtype)] if one.dtype != other.dtype else []
+    if one.shape != other.shape and _holds_same_bytes(one, other):
+        steps.append(Reshape(other.shape))
+    remedy = (
+        f"put '{COLON}{', '.join(map(str, steps))}' behind the line"
+        if steps and _holds_same_bytes(one, other)
+        else "choose a target of the same elements in the same order, or put what changes the "
+        f"values behind the line, as '{COLON}transpose(1, 0)'"
+    )
+    return f"'{one.name}' {shown[0]} does not fit '{name}' {shown[1]}; {remedy}, or remove the line"

@@ -1,13 +1,14 @@
-r"""Reads the text of a map of variables, line by line.
+r"""Reads and writes the text of a map of variables, line by line.
 
     read_map("[certain]\na -> b  # why").mapped
+    read_map("[pinned]\na -> b : transpose(1, 0)").changes
 
 What is wrong with a line is said with its number. `VariableMap` is what the text is of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -20,15 +21,25 @@ from estimator_ckpt.naming.matcher import (
     Refusal,
     Unmapped,
 )
+from estimator_ckpt.naming.transformations import Change, Reshape, Transformation
 
 ASKED, REFUSED = "asked", "refused"
 SOURCE, TARGET = "unmapped in the source", "unmapped in the target"
 HEADINGS = (PINNED, CERTAIN, LIKELY, ASKED, REFUSED, SOURCE, TARGET)
-ARROW, NOTE, NOTHING, RESHAPED = " -> ", "  # ", "-", "reshaped; "
+ARROW, NOTE, NOTHING, COLON = " -> ", "  # ", "-", " : "
 ANSWERS = "ab"
 ACCEPT = "accept: "
 ACCEPTED = (CERTAIN, LIKELY)
 """What is applied of a map besides what is pinned: what is certain, or also what is likely."""
+
+_ASKED_HELP = """\
+# Replace the `?` behind `answer:` with the letter of the right answer, or write lines of your own
+# below [pinned].
+"""
+_REFUSED_HELP = """\
+# Put a line below [pinned] to have it applied; check order and axes first. What has no ` : ` behind
+# its names can't be told from names and shapes.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class Read:
     unmapped_target: tuple[Unmapped, ...]
     lines: Mapping[str, int]
     accept: str
+    changes: tuple[Change, ...] = ()
 
 
 def is_map(text: str) -> bool:
@@ -94,9 +106,7 @@ def _noted(pair: Pair, note: str) -> Pair:
     if note.startswith("(") and ")" in note:
         also, _, note = note[1:].partition(")")
         note = note.strip()
-    reshaped = note.startswith(RESHAPED)
-    reason = note[len(RESHAPED) :] if reshaped else note
-    return replace(pair, reason=reason, reshaped=reshaped, also=also)
+    return replace(pair, reason=note, also=also)
 
 
 class _Reader:
@@ -110,6 +120,7 @@ class _Reader:
         self._unmapped: dict[str, list[Unmapped]] = {SOURCE: [], TARGET: []}
         self._lines: dict[str, int] = {}
         self._targets: dict[str, int] = {}
+        self._changes: list[Change] = []
 
     def read(self, text: str) -> Read:
         heading = None
@@ -146,6 +157,7 @@ class _Reader:
             tuple(self._unmapped[TARGET]),
             self._lines,
             accept,
+            tuple(self._changes),
         )
 
     def _take(self, heading: str, number: int, line: str) -> None:
@@ -157,34 +169,57 @@ class _Reader:
         if heading in (SOURCE, TARGET) and ARROW not in body:
             self._unmapped[heading].append(Unmapped(body, note))
             return
-        source, target = _arrow(number, body)
+        arrow = body.find(ARROW)
+        colon = body.find(COLON, arrow + len(ARROW)) if arrow >= 0 else -1
+        text = body[colon + len(COLON) :].strip() if colon >= 0 else ""
+        source, target = _arrow(number, body[:colon] if text else body)
+        sources = tuple(source.split(", "))
         if heading == REFUSED:
-            transformation, _, reason = note.partition(": ")
-            names = tuple(source.split(", ")), tuple(target.split(", "))
-            self._refused.append(Refusal(*names, transformation, reason))
+            word, _, reason = ("", "", note) if text else note.partition(": ")
+            self._refused.append(Refusal(sources, tuple(target.split(", ")), text or word, reason))
             return
         if target == NOTHING:
             self._claim(source, None, number)
             self._left_out.append(source)
             return
-        self._claim(source, target, number)
+        made = _transformation(number, text) if text else None
         confidence = heading if heading in (PINNED, CERTAIN, LIKELY) else PINNED
-        self._mapped.append(_noted(Pair(source, target, confidence, ""), note))
+        pair = _noted(Pair(source, target, confidence, ""), note)
+        if made is None or (made.keeps_bytes and len(made.steps) == len(sources) == 1):
+            self._claim(source, target, number)
+            shape = None if made is None else made.result_shape
+            self._mapped.append(replace(pair, reshaped=shape))
+        else:
+            self._take_change(Change(sources, target, made, note, number))
+
+    def _take_change(self, change: Change) -> None:
+        """Several lines may take parts of one source; otherwise a source goes to one target."""
+        for source in change.sources:
+            if any(source in each.sources for each in self._changes if each.splits) and (
+                change.splits
+            ):
+                del self._lines[source]
+            self._claim(source, None, change.line)
+        self._claim_target(change.target, change.line)
+        self._changes.append(change)
 
     def _claim(self, source: str, target: str | None, number: int) -> None:
         if source in self._lines:
             raise _error(
                 number, f"'{source}' is mapped in line {self._lines[source]} already; remove one"
             )
-        if target is not None and target in self._targets:
+        if target is not None:
+            self._claim_target(target, number)
+        self._lines[source] = number
+
+    def _claim_target(self, target: str, number: int) -> None:
+        if target in self._targets:
             raise _error(
                 number,
                 f"'{target}' already gets the variable of line {self._targets[target]}; "
                 "remove one of the two lines",
             )
-        self._lines[source] = number
-        if target is not None:
-            self._targets[target] = number
+        self._targets[target] = number
 
     def _take_asked(self, number: int, line: str) -> None:
         word, _, rest = line.partition(":")
@@ -235,6 +270,13 @@ class _Open:
         return Asked(question, list(self.titles).index(self.answer))
 
 
+def _transformation(number: int, text: str) -> Transformation:
+    try:
+        return Transformation.parse(text)
+    except CheckpointArgumentError as error:
+        raise _error(number, str(error)) from error
+
+
 def _arrow(number: int, body: str) -> tuple[str, str]:
     sides: Sequence[str] = [side.strip() for side in body.split(ARROW)]
     if len(sides) != 2 or not all(sides):
@@ -244,3 +286,42 @@ def _arrow(number: int, body: str) -> tuple[str, str]:
 
 def _error(number: int, message: str) -> CheckpointArgumentError:
     return CheckpointArgumentError(f"line {number}: {message}")
+
+
+def pair_line(pair: Pair) -> str:
+    """Writes a pair, with the second name of its target, and why."""
+    change = "" if pair.reshaped is None else f"{COLON}{Reshape(pair.reshaped)}"
+    note = (f"({pair.also}) " if pair.also else "") + pair.reason
+    return f"{pair.source}{ARROW}{pair.target}{change}{NOTE + note if note else ''}"
+
+
+def change_line(change: Change) -> str:
+    """Writes a line that changes values."""
+    note = NOTE + change.reason if change.reason else ""
+    return f"{', '.join(change.sources)}{ARROW}{change.target}{COLON}{change.transformation}{note}"
+
+
+def refused_lines(refused: Sequence[Refusal]) -> Iterator[str]:
+    """Writes what is refused, as lines to be pinned where that can be told."""
+    yield from _REFUSED_HELP.splitlines() if refused else ()
+    for each in refused:
+        names = ARROW.join((", ".join(each.sources), ", ".join(each.targets)))
+        if "(" in each.transformation:
+            yield f"{names}{COLON}{each.transformation}{NOTE}{each.reason}"
+        else:
+            yield f"{names}{NOTE}{each.transformation}: {each.reason}"
+
+
+def asked_lines(every: Sequence[Asked]) -> Iterator[str]:
+    """Writes questions, with their answers."""
+    yield from _ASKED_HELP.splitlines() if every else ()
+    for number, asked in enumerate(every, 1):
+        question = asked.question
+        yield f"question {number}: {question.reason}"
+        yield f"sources: {', '.join(question.sources)}"
+        yield f"targets: {', '.join(question.targets)}"
+        if question.answers:
+            yield f"answer: {'?' if asked.answer is None else ANSWERS[asked.answer]}"
+        for letter, (title, rows) in zip(ANSWERS, question.answers):
+            yield f"{letter}: {title}"
+            yield from (f"{letter}  {source}{ARROW}{target}" for source, target in rows)

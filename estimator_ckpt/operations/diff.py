@@ -19,7 +19,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import open_account
-from estimator_ckpt.conversion.planning import fitted_rules
+from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.operations.describe import by_scope
 from estimator_ckpt.storage.files import Progress
@@ -38,7 +38,7 @@ class VariableChange:
     Attributes:
       kind: one of `KINDS`: only the first has it, or only the second; it has the same bytes under
         another name; its shape, its type (of equal shape) or its values (of equal shape and type)
-        differ; or it is partitioned in another way, and only its values would tell.
+        differ; or it is partitioned in another way or made by a map: only its values would tell.
       name: in the first checkpoint, by the names of the second if it was renamed by a rule; in the
         second, if the first hasn't got it.
       new_name: in the second checkpoint, if it is another one.
@@ -128,7 +128,7 @@ def diff(
     equal = 0
     for name in sorted(first.keys.keys() & second.keys.keys(), key=by_scope):
         if wanted is None or wanted(name):
-            kind = _kind(first.entry(name), second.entry(name))
+            kind = _kind(first, second, name)
             if kind is None:
                 equal += 1
             elif kind == "shape" or not (values or tolerance):
@@ -142,7 +142,7 @@ def diff(
     changes += [_change("added", name, None, entry) for name, entry in added.items()]
     within = 0
     for name, distance in _distances(first, second, suspects, progress):
-        kind = _kind(first.entry(name), second.entry(name))
+        kind = _kind(first, second, name)
         if kind != "dtype" and distance is not None and distance.max <= tolerance:
             equal += 1
             within += distance.differing
@@ -166,13 +166,13 @@ class _Side:
         names: str,
     ):
         account = open_account(checkpoint, names)
+        account, rules = fitted(naming.rename_rules(rename), account)
         self.checkpoint: Checkpoint = account.checkpoint
         self.format = account.stored_as
         self.keys: Mapping[str, str] = account.key_of
-        if rename:
-            rules = fitted_rules(naming.rename_rules(rename), account)
-            new_names = rules.apply_all(self.keys, roles=account.roles)
-            self.keys = {new_names[name]: key for name, key in self.keys.items()}
+        if rules:
+            edited = naming.rename(self.keys, rules, roles=account.roles)
+            self.keys = {new: self.keys[old] for new, old in edited.names.items()}
 
     def entry(self, name: str) -> TensorEntry:
         return self.checkpoint.index.entries[self.keys[name]]
@@ -183,12 +183,14 @@ class _Side:
         return {name: self.entry(name) for name in names if wanted is None or wanted(name)}
 
 
-def _kind(first: TensorEntry, second: TensorEntry) -> str | None:
+def _kind(one: _Side, other: _Side, name: str) -> str | None:
+    first, second = one.entry(name), other.entry(name)
     if first.shape != second.shape:
         return "shape"
     if first.dtype != second.dtype:
         return "dtype"
-    if _extents(first) != _extents(second):
+    is_made = first in one.checkpoint.made  # of others, by a map, so that it has no checksum
+    if is_made or _extents(first) != _extents(second):
         return "unknown"
     return None if _checksums(first) == _checksums(second) else "values"
 

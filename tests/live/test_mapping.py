@@ -262,7 +262,10 @@ BAD = {
     "no target": ("a/kernel -> net/w", r"line 2: the target has no 'net/w'.*correct the name"),
     "a shape": ("a/kernel -> net/z", r"line 2: 'a/kernel' .*\[2, 3\] does not fit .*\[3, 2\]"),
     "a type": ("a/bias -> net/n", r"'a/bias' float32 \[3\] does not fit 'net/n' int32 \[3\]"),
-    "a reshape": ("a/kernel -> net/r", r"line 2: .*\[2, 3\] does not fit .*\[6\]; give the target"),
+    "a reshape": (
+        "a/kernel -> net/r",
+        r"line 2: .*\[2, 3\] does not fit .*\[6\]; put ' : reshape\(6\)'",
+    ),
     "the step": ("global_step -> net/x", r"line 2: the source has no 'global_step'"),
     "two lines": ("a/kernel -> net/x\nb/kernel -> net/x", r"line 3: .* of line 2; remove one"),
 }

@@ -26,6 +26,7 @@ from estimator_ckpt.naming.matcher.rows import (
     Unmapped,
 )
 from estimator_ckpt.naming.matcher.shapes import same_bytes
+from estimator_ckpt.naming.transformations import Reshape
 
 Sides = tuple[Mapping[str, NamedShape], Mapping[str, NamedShape]]
 States = tuple[Mapping[str, str], Mapping[str, str]]
@@ -70,13 +71,17 @@ def collected(found: Found, sides: Sides, states: States) -> Proposal:
         for mine, theirs in each.others:
             one, other = each.sources[0].rows[mine].name, each.targets[0].rows[theirs].name
             if one not in pairs and other not in taken:
-                pairs[one] = (other, LIKELY, "of the same layer as what has to be transposed")
-    refused = [each.refusal for each in found.recognized]
+                pairs[one] = (other, LIKELY, "of the same layer as what has to be changed")
+    refused = [refusal for each in found.recognized for refusal in each.refusals]
     for one, (other, _, _) in list(pairs.items()):
         dtypes = source[one].dtype, target[other].dtype
         if dtypes[0] != dtypes[1] and one not in found.pins:
             del pairs[one]
-            refused.append(Refusal((one,), (other,), "cast", f"{dtypes[0]} is not {dtypes[1]}"))
+            made = [f"cast({dtypes[1]})"]
+            if reshaped := _reshaped(source[one], target[other]):
+                made.append(str(Reshape(reshaped)))
+            why = f"{dtypes[0]} is not {dtypes[1]}"
+            refused.append(Refusal((one,), (other,), ", ".join(made), why))
     return _sorted(pairs, found.questions, refused, sides, states)
 
 
@@ -98,7 +103,7 @@ def _sorted(
             other,
             confidence,
             reason,
-            reshaped=tuple(source[one].shape) != tuple(target[other].shape),
+            reshaped=_reshaped(source[one], target[other]),
             also=target[other].second_name or "",
         )
         for one, (other, confidence, reason) in sorted(
@@ -119,6 +124,10 @@ def _sorted(
         unmapped_source=_unmapped(source, target, used, states[0], "target"),
         unmapped_target=_unmapped(target, source, reached, states[1], "source"),
     )
+
+
+def _reshaped(one: NamedShape, other: NamedShape) -> tuple[int, ...] | None:
+    return None if tuple(one.shape) == tuple(other.shape) else tuple(other.shape)
 
 
 def _unmapped(

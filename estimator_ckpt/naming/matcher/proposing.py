@@ -265,11 +265,11 @@ class _Work:
 
     def _doubt_squares(self) -> None:
         """A square matrix beside transposed ones may be transposed, too, and no shape tells."""
-        turned = [r for r in self.recognized if r.refusal.transformation == "transpose"]
+        turned = [r for r in self.recognized if r.kind == "transpose"]
         if not turned:
             return
         leaves = {
-            (_leaf(one.main.name), _leaf(other.main.name))
+            (_leaf(one.main.name), _leaf(other.main.name)): each.refusals[0].transformation
             for each in turned
             for one in each.sources
             for other in each.targets
@@ -278,9 +278,13 @@ class _Work:
             target = verdict.target
             if target is None or verdict.reason in KNOWN or not is_square(layer.main.shape):
                 continue
-            if (_leaf(layer.main.name), _leaf(target.main.name)) in leaves:
+            turning = leaves.get((_leaf(layer.main.name), _leaf(target.main.name)))
+            if turning is not None:
                 del self.decided[layer]
-                reason = "it is square, and others of its kind are transposed: is this one, too?"
+                reason = (
+                    "it is square, and others of its kind are transposed: is this one, too? "
+                    f"If so, pin the line with ' : {turning}' behind it"
+                )
                 self.open_cells.append((Cell([layer], [target]), reason))
             else:
                 reason = f"{verdict.reason}; square, while others have to be transposed"

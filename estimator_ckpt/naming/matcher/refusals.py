@@ -9,24 +9,37 @@ Each function returns what it recognized; the layers in it must not be mapped ot
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from estimator_ckpt.naming.matcher.layers import Layer, fit
 from estimator_ckpt.naming.matcher.names import by_name
-from estimator_ckpt.naming.matcher.rows import Refusal
+from estimator_ckpt.naming.matcher.rows import NamedShape, Refusal
 from estimator_ckpt.naming.matcher.shapes import is_transposed, parts_of, same_bytes, squeezed
+from estimator_ckpt.naming.transformations import Transpose
 
 _CELL = re.compile(r"lstm|gru|rnn|cell", re.IGNORECASE)
+_PART = re.compile(r"(?P<whole>.+?)[/_]part_(?P<number>\d+)")
 _MOST_PARTS = 64
+_MOST_DIMENSIONS = 5
 
 
 @dataclass(frozen=True)
 class Recognized:
-    """A refusal, the layers that it is about, and roles of them that can be mapped all the same."""
+    """What is refused of some layers, and roles of them that can be mapped all the same.
 
-    refusal: Refusal
+    Attributes:
+      kind: of the transformation that it takes, in a word.
+      refusals: the lines of a map that would do it; one without lines, where that can't be told.
+      sources: the layers that it is about.
+      targets: the same on the other side.
+      others: roles of the first of both that can be mapped.
+    """
+
+    kind: str
+    refusals: tuple[Refusal, ...]
     sources: tuple[Layer, ...]
     targets: tuple[Layer, ...]
     others: tuple[tuple[str, str], ...] = ()
@@ -34,15 +47,11 @@ class Recognized:
 
 def recurrent(sources: Sequence[Layer], targets: Sequence[Layer]) -> list[Recognized]:
     """Finds cells that hold one matrix on one side, and an input's and a state's on the other."""
-    found = _recurrent(sources, targets, _refused)
-    return found + _recurrent(targets, sources, lambda s, t, *why: _refused(t, s, *why))
+    found = _recurrent(sources, targets, is_split=True)
+    return found + _recurrent(targets, sources, is_split=False)
 
 
-def _recurrent(
-    fused: Sequence[Layer],
-    parted: Sequence[Layer],
-    make: Callable[..., Recognized],
-) -> list[Recognized]:
+def _recurrent(fused: Sequence[Layer], parted: Sequence[Layer], is_split: bool) -> list[Recognized]:
     wanted: dict[tuple[int, int, int], list[Layer]] = {}
     for layer in parted:
         if {"kernel", "recurrent"} <= layer.rows.keys():
@@ -64,10 +73,105 @@ def _recurrent(
             why = f"one matrix for {inputs} inputs and {units} units on one side, two on the other"
             gate = {
                 4: "; gates i, j, f, o become i, f, c, o, and forget_bias is added to the bias",
-                3: "; gates r, u and the candidate become z, r, h",
+                3: "; gates r, u and the candidate become z, r, h; with reset_after=False",
             }.get(gates, "")
-            found.append(make(others, layers, "split, gates" if gate else "split", why + gate))
+            kind = "split, gates" if gate else "split"
+            sides = (others, layers) if is_split else (layers, others)
+            lines: tuple[Refusal, ...] = ()
+            if len(layers) == 1:
+                make = _lines_of_gru if gates == 3 else _lines_of_cell
+                lines = make(others, layers[0], (inputs, units), is_split, why + gate)
+            plain = (("bias", "bias"),) if lines and gates == 1 and _have_bias(sides) else ()
+            found.append(replace(_refused(*sides, kind, why + gate, lines), others=plain))
     return found
+
+
+def _have_bias(sides: Iterable[Sequence[Layer]]) -> bool:
+    return all("bias" in layer.rows for layers in sides for layer in layers)
+
+
+# The steps behind the split of a cell's matrix, those of its bias, and both on the way back. What
+# cells of TensorFlow 1 add to the forget gate at each step, 1 by default, is in Keras' bias.
+_CELL_GATES = {
+    4: (
+        ", gates(i c f o -> i f c o)",
+        "gates(i c f+1 o -> i f c o)",
+        ", gates(i f c o -> i c f o)",
+        "gates(i f-1 c o -> i c f o)",
+    ),
+}
+
+
+def _lines_of_cell(
+    wholes: Sequence[Layer], parted: Layer, sizes: tuple[int, int], is_split: bool, reason: str
+) -> tuple[Refusal, ...]:
+    if len(wholes) != 1:
+        return ()
+    (whole,), (inputs, units) = wholes, sizes
+    width = parted.rows["recurrent"].shape[-1] // units
+    matrix, vector, joined, back = _CELL_GATES.get(width, ("", "", "", ""))
+    one = whole.main.name
+    kernel, recurrent = parted.rows["kernel"].name, parted.rows["recurrent"].name
+    lines: list[Refusal] = []
+    if is_split:
+        lines = [
+            Refusal((one,), (kernel,), f"split(0, 0:{inputs}){matrix}", reason),
+            Refusal((one,), (recurrent,), f"split(0, {inputs}:{inputs + units}){matrix}", reason),
+        ]
+    else:
+        lines = [Refusal((kernel, recurrent), (one,), f"concat(0){joined}", reason)]
+    biases = [each.rows["bias"] for each in (whole, parted) if "bias" in each.rows]
+    plain = [each.name for each in biases] if len(biases) == 2 and not vector else []
+    if len(biases) == 2 and biases[0].shape == biases[1].shape and vector:
+        names = [each.name for each in biases]
+        how = (names[:1], names[1:], vector) if is_split else (names[1:], names[:1], back)
+        lines.append(Refusal(tuple(how[0]), tuple(how[1]), how[2], reason))
+    return _if_all(lines, (whole, parted), plain)
+
+
+def _lines_of_gru(
+    wholes: Sequence[Layer], parted: Layer, sizes: tuple[int, int], is_split: bool, reason: str
+) -> tuple[Refusal, ...]:
+    """Two matrices, each for inputs and state, are what Keras has with `reset_after=False`."""
+    inputs, units = sizes
+    # The gates, then the candidate.
+    ordered = sorted(wholes, key=lambda layer: -layer.main.shape[-1])
+    if [layer.main.shape[-1] for layer in ordered] != [2 * units, units]:
+        return ()
+    kernel, recurrent = parted.rows["kernel"].name, parted.rows["recurrent"].name
+    mains = tuple(layer.main.name for layer in ordered)
+    biases = tuple(layer.rows["bias"].name for layer in ordered if "bias" in layer.rows)
+    bias = parted.rows.get("bias")
+    lines: list[Refusal] = []
+    if is_split:
+        for target, place in ((kernel, f"0:{inputs}"), (recurrent, f"{inputs}:{inputs + units}")):
+            how = f"concat(1), split(0, {place}), gates(r z h -> z r h)"
+            lines.append(Refusal(mains, (target,), how, reason))
+        if len(biases) == 2 and bias is not None and tuple(bias.shape) == (3 * units,):
+            how = "concat(0), gates(r z h -> z r h)"
+            lines.append(Refusal(biases, (bias.name,), how, reason))
+    else:
+        places = (f"0:{2 * units}", f"{2 * units}:{3 * units}")
+        for target, place in zip(mains, places):
+            how = f"concat(0), gates(z r h -> r z h), split(1, {place})"
+            lines.append(Refusal((kernel, recurrent), (target,), how, reason))
+        if len(biases) == 2 and bias is not None and tuple(bias.shape) == (3 * units,):
+            lines += [
+                Refusal(
+                    (bias.name,), (target,), f"gates(z r h -> r z h), split(0, {place})", reason
+                )
+                for target, place in zip(biases, places)
+            ]
+    return _if_all(lines, (*wholes, parted))
+
+
+def _if_all(
+    lines: Sequence[Refusal], layers: Iterable[Layer], others: Iterable[str] = ()
+) -> tuple[Refusal, ...]:
+    """The lines, if they are about each variable of the layers but these others; else none."""
+    covered = {name for each in lines for name in (*each.sources, *each.targets)}.union(others)
+    every = {row.name for layer in layers for row in layer.rows.values()}
+    return tuple(lines) if covered == every else ()
 
 
 def _is_cell(layer: Layer, gates: int, others: Iterable[Layer]) -> bool:
@@ -77,10 +181,14 @@ def _is_cell(layer: Layer, gates: int, others: Iterable[Layer]) -> bool:
 
 
 def _refused(
-    sources: Sequence[Layer], targets: Sequence[Layer], transformation: str, reason: str
+    sources: Sequence[Layer],
+    targets: Sequence[Layer],
+    kind: str,
+    reason: str,
+    lines: tuple[Refusal, ...] = (),
 ) -> Recognized:
-    refusal = Refusal(_names(sources), _names(targets), transformation, reason)
-    return Recognized(refusal, tuple(sources), tuple(targets))
+    whole = (Refusal(_names(sources), _names(targets), kind, reason),)
+    return Recognized(kind, lines or whole, tuple(sources), tuple(targets))
 
 
 def _names(layers: Iterable[Layer]) -> tuple[str, ...]:
@@ -116,22 +224,103 @@ def _transposed(sources: list[Layer], targets: list[Layer]) -> Iterator[Recogniz
         if role in targets[0].rows and row is not one
         if same_bytes(row.shape, targets[0].rows[role].shape)
     )
-    refusal = Refusal((one.name,), (other.name,), "transpose", reason)
-    yield Recognized(refusal, (sources[0],), (targets[0],), others)
+    refusal = Refusal((one.name,), (other.name,), _transpose(one.shape, other.shape), reason)
+    yield Recognized("transpose", (refusal,), (sources[0],), (targets[0],), others)
+
+
+# How PyTorch has the kernels of convolutions, and the way back; where sizes are equal, these are
+# meant.
+_KNOWN_ORDERS = ((1, 0), (2, 3, 1, 0), (3, 2, 0, 1), (2, 1, 0))
+
+
+def _transpose(one: Sequence[int], other: Sequence[int]) -> str:
+    """The step that gives a shape the other's; in a word, where several do and none is usual."""
+    if len(one) != len(other) or len(one) > _MOST_DIMENSIONS:
+        return "transpose"
+    orders = [
+        axes
+        for axes in itertools.permutations(range(len(one)))
+        if all(one[axis] == size for axis, size in zip(axes, other))
+    ]
+    usual = [axes for axes in orders if axes in _KNOWN_ORDERS] or orders
+    return str(Transpose(usual[0])) if len(usual) == 1 else "transpose"
 
 
 def split_or_joined(sources: Sequence[Layer], targets: Sequence[Layer]) -> list[Recognized]:
     """Finds what is one on one side and several on the other: fused query, key and value."""
-    found = []
+    found = _numbered_parts(sources, targets)
+    used = {layer for each in found for layer in (*each.sources, *each.targets)}
+    sources, targets = (
+        [layer for layer in side if layer not in used] for side in (sources, targets)
+    )
     for whole, parts in _wholes(sources, targets):
         reason = f"{list(whole.main.shape)} holds {len(parts)} of {list(parts[0].main.shape)}"
-        found.append(_refused([whole], parts, "split", reason))
+        found.append(_refused([whole], parts, "split", reason, _lines_of_parts(whole, parts, True)))
     used = {layer for each in found for layer in (*each.sources, *each.targets)}
     left, right = ([layer for layer in side if layer not in used] for side in (sources, targets))
     for whole, parts in _wholes(right, left):
         reason = f"{list(whole.main.shape)} is {len(parts)} of {list(parts[0].main.shape)}"
-        found.append(_refused(parts, [whole], "concat", reason))
+        lines = _lines_of_parts(whole, parts, False)
+        found.append(_refused(parts, [whole], "concat", reason, lines))
     return found
+
+
+def _numbered_parts(sources: Sequence[Layer], targets: Sequence[Layer]) -> list[Recognized]:
+    """Finds what is saved as `emb/part_0`, `emb/part_1` and is one on the other side."""
+    groups: dict[str, dict[int, Layer]] = {}
+    for layer in sources:
+        if len(layer.rows) == 1 and (part := _PART.fullmatch(layer.main.name)):
+            groups.setdefault(part["whole"], {})[int(part["number"])] = layer
+    found: list[Recognized] = []
+    for whole, numbered in groups.items():
+        parts = [numbered[number] for number in sorted(numbered)]
+        shapes = [layer.main.shape for layer in parts]
+        first = shapes[0][:1], {shape[1:] for shape in shapes}
+        if sorted(numbered) != list(range(len(parts))) or not first[0] or len(first[1]) > 1:
+            continue
+        merged = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        fitting = [layer for layer in targets if tuple(layer.main.shape) == merged]
+        named = [layer for layer in fitting if layer.main.name == whole] or fitting
+        if len(named) == 1 and len(named[0].rows) == 1 and len(parts) > 1:
+            names, one = tuple(layer.main.name for layer in parts), named[0]
+            reason = f"{list(merged)} is saved in {len(parts)} parts"
+            line = Refusal(names, (one.main.name,), "concat(0)", reason)
+            found.append(Recognized("concat", (line,), tuple(parts), (one,)))
+    return found
+
+
+def _lines_of_parts(whole: Layer, parts: Sequence[Layer], is_split: bool) -> tuple[Refusal, ...]:
+    """The lines of a map that split one layer into others, or make one of them; or nothing."""
+    lines: list[Refusal] = []
+    for role, row in _roles_of_parts(whole, parts):
+        rows = [part.rows.get(role, part.main) for part in parts]
+        shapes = {tuple(each.shape) for each in rows}
+        axes = [
+            axis
+            for axis, (size, part) in enumerate(zip(row.shape, rows[0].shape))
+            if size != part and size == part * len(parts)
+        ]
+        if len(shapes) > 1 or len(axes) != 1 or len(row.shape) != len(rows[0].shape):
+            return ()
+        (axis,), size = axes, rows[0].shape[axes[0]]
+        reason = f"{list(row.shape)} holds {len(parts)} of {list(rows[0].shape)}; check their order"
+        names = tuple(each.name for each in rows)
+        if is_split:
+            lines += [
+                Refusal(
+                    (row.name,), (name,), f"split({axis}, {at * size}:{(at + 1) * size})", reason
+                )
+                for at, name in enumerate(names)
+            ]
+        else:
+            lines.append(Refusal(names, (row.name,), f"concat({axis})", reason))
+    return _if_all(lines, (whole, *parts))
+
+
+def _roles_of_parts(whole: Layer, parts: Sequence[Layer]) -> Iterator[tuple[str, NamedShape]]:
+    for role, row in whole.rows.items():
+        if row is whole.main or all(role in part.rows for part in parts):
+            yield role, row
 
 
 def _wholes(wholes: Sequence[Layer], parts: Sequence[Layer]) -> Iterator[tuple[Layer, list[Layer]]]:

@@ -53,7 +53,7 @@ class Pair:
       target: a name.
       confidence: `certain` or `likely`.
       reason: what speaks for it.
-      reshaped: whether the shapes differ; the bytes and their order are the same.
+      reshaped: the shape that it gets, where that is another one for the same bytes; else None.
       also: the second name of the target.
     """
 
@@ -61,7 +61,7 @@ class Pair:
     target: str
     confidence: str
     reason: str
-    reshaped: bool = False
+    reshaped: tuple[int, ...] | None = None
     also: str = ""
 
 
@@ -89,7 +89,8 @@ class Refusal:
     Attributes:
       sources: names.
       targets: names.
-      transformation: what has to be done: `transpose`, `split`, `concat`, `gates`, `cast`.
+      transformation: what has to be done, as a line of a map has it, `transpose(1, 0)`; where that
+        can't be told, in a word: `transpose`, `split`, `concat`, `gates`, `cast`.
       reason: the same in a sentence.
     """
 

@@ -167,7 +167,7 @@ def test_a_transposed_kernel_is_refused_and_its_bias_mapped():
     target = [NamedShape("classifier/kernel", (8, 2)), NamedShape("classifier/bias", (2,))]
     proposal = propose(source, target)
     (refusal,) = proposal.refusals
-    assert refusal.transformation == "transpose" and refusal.sources == ("output_weights",)
+    assert refusal.transformation == "transpose(1, 0)" and refusal.sources == ("output_weights",)
     assert proposal.pairs("likely") == {"output_bias": "classifier/bias"}
 
 
@@ -195,9 +195,19 @@ def test_the_cell_of_an_lstm_is_refused_with_its_gates():
         NamedShape("lstm/lstm_cell/bias", (32,)),
     ]
     proposal = propose(source, target)
-    (refusal,) = proposal.refusals
-    assert refusal.transformation == "split, gates" and "i, j, f, o" in refusal.reason
-    assert set(refusal.sources) == {row.name for row in source} and not proposal.mapped
+    lines = [(each.sources, each.targets, each.transformation) for each in proposal.refusals]
+    cell, lstm, gates = "rnn/basic_lstm_cell", "lstm/lstm_cell", "gates(i c f o -> i f c o)"
+    assert lines == [
+        ((f"{cell}/kernel",), (f"{lstm}/kernel",), f"split(0, 0:4), {gates}"),
+        ((f"{cell}/kernel",), (f"{lstm}/recurrent_kernel",), f"split(0, 4:12), {gates}"),
+        ((f"{cell}/bias",), (f"{lstm}/bias",), "gates(i c f+1 o -> i f c o)"),
+    ]
+    assert "i, j, f, o" in proposal.refusals[0].reason and not proposal.mapped
+    back = propose(target, source).refusals
+    assert [(len(each.sources), each.transformation) for each in back] == [
+        (2, "concat(0), gates(i f c o -> i c f o)"),
+        (1, "gates(i f-1 c o -> i c f o)"),
+    ]
 
 
 def test_the_two_matrices_of_a_gru_are_refused():
@@ -215,8 +225,16 @@ def test_the_two_matrices_of_a_gru_are_refused():
         NamedShape("dense/bias", (8,)),
     ]
     proposal = propose(source, target)
-    (refusal,) = proposal.refusals
-    assert refusal.transformation == "split, gates" and not proposal.mapped
+    assert not proposal.mapped
+    assert [(each.targets[0], each.transformation) for each in proposal.refusals] == [
+        ("gru/gru_cell/kernel", "concat(1), split(0, 0:4), gates(r z h -> z r h)"),
+        ("gru/gru_cell/recurrent_kernel", "concat(1), split(0, 4:12), gates(r z h -> z r h)"),
+        ("gru/gru_cell/bias", "concat(0), gates(r z h -> z r h)"),
+    ]
+    after = [row for row in target if row.name != "gru/gru_cell/bias"]
+    after.append(NamedShape("gru/gru_cell/bias", (2, 24)))
+    (refusal,) = propose(source, after).refusals
+    assert refusal.transformation == "split, gates" and "reset_after=False" in refusal.reason
 
 
 @pytest.mark.parametrize("fused_first", [True, False])
@@ -228,10 +246,36 @@ def test_fused_attention_is_refused_as_to_be_split_or_joined(fused_first):
         for place, name in enumerate(("query", "key", "value"))
     ]
     proposal = propose(fused, parts) if fused_first else propose(parts, fused)
-    assert {each.transformation for each in proposal.refusals} == {
-        "split" if fused_first else "concat"
-    }
+    assert {each.transformation for each in proposal.refusals} == (
+        {f"split(1, {at}:{at + 8})" for at in (0, 8, 16)} if fused_first else {"concat(1)"}
+    )
     assert not proposal.mapped and not proposal.questions
+
+
+def test_parts_that_were_saved_as_variables_are_to_be_merged():
+    sizes = (4, 3, 3)
+    source = [NamedShape(f"emb/part_{at}", (size, 5)) for at, size in enumerate(sizes)]
+    target = [NamedShape("table/embeddings", (10, 5)), NamedShape("dense/kernel", (5, 2))]
+    (refusal,) = propose(source, target).refusals
+    assert refusal.sources == ("emb/part_0", "emb/part_1", "emb/part_2")
+    assert (refusal.targets, refusal.transformation) == (("table/embeddings",), "concat(0)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ((5, 3), (3, 5), "transpose(1, 0)"),
+        ((8, 4, 3, 3), (3, 3, 4, 8), "transpose(2, 3, 1, 0)"),  # as of PyTorch
+        ((3, 3, 4, 8), (8, 4, 3, 3), "transpose(3, 2, 0, 1)"),
+        ((2, 3, 4), (3, 4, 2), "transpose(1, 2, 0)"),
+        ((3, 3, 4), (4, 3, 3), "transpose(2, 1, 0)"),
+        ((3, 2, 3, 5), (2, 5, 3, 3), "transpose"),  # 0 and 2 could be either
+    ],
+)
+def test_the_order_of_the_dimensions_is_said_where_it_can_be_told(one, other, expected):
+    proposal = propose([NamedShape("a/kernel", one)], [NamedShape("b/kernel", other)])
+    (refusal,) = proposal.refusals
+    assert refusal.transformation == expected
 
 
 def test_another_dtype_is_refused_as_to_be_cast():
@@ -239,7 +283,7 @@ def test_another_dtype_is_refused_as_to_be_cast():
         [NamedShape("a/kernel", (2, 3))], [NamedShape("a/kernel", (2, 3), "float16")]
     )
     (refusal,) = proposal.refusals
-    assert refusal.transformation == "cast"
+    assert refusal.transformation == "cast(float16)"
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,9 @@ def test_the_text_says_why_and_what_is_reshaped():
     source = [NamedShape("fc/weights", (1, 1, 8, 4)), NamedShape("global_step", (), "int64")]
     target = [NamedShape("model/layer-0/kernel", (8, 4), second_name="dense/kernel")]
     text = VariableMap.of(propose(source, target)).text()
-    assert "fc/weights -> model/layer-0/kernel  # (dense/kernel) reshaped; the only ones" in text
+    assert (
+        "fc/weights -> model/layer-0/kernel : reshape(8, 4)  # (dense/kernel) the only ones" in text
+    )
     assert "[unmapped in the source]\nglobal_step  # the step of training, not a weight" in text
 
 
