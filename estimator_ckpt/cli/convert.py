@@ -6,6 +6,7 @@ Synopsis:
     estimator-ckpt convert model_dir both/ckpt --to=dual --verbose
     estimator-ckpt convert tf2/ckpt-500 tf1/model.ckpt-500 --to=tf1 --copy --json
     estimator-ckpt convert model_dir tf2_dir --to=tf2 --all --exclude=Adam
+    estimator-ckpt convert old_job new/ckpt --to=tf2 --like=my.model:make_model --map=map.txt
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from absl import flags
 
 from estimator_ckpt.cli.command import Command, require_choice
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
@@ -27,8 +29,9 @@ _DETAILS = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
 the new checkpoint.
 
-No tensor is read: the files that hold them are linked into place, or copied where the file \
-system cannot link. What is left out of the new checkpoint is always listed, with the reason.
+No tensor is read, but what a map changes: the files that hold them are linked into place, or \
+copied where the file system cannot link. What is left out of the new checkpoint is always \
+listed, with the reason.
 
 {TAKEN} --rename and --drop then see what was chosen."""
 
@@ -53,6 +56,13 @@ def _define_flags(values: flags.FlagValues) -> None:
         "step",
         "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
         "container.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "like",
+        None,
+        "For tf2 and dual: package.module:function, which returns a built Keras model, a tf.Module "
+        "or a tf.train.Checkpoint; the new checkpoint has exactly the keys that it would save.",
         flag_values=values,
     )
     define_rename_flag(values)
@@ -91,6 +101,8 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         "averages": values.averages,
         **filters(values),
     }
+    if values.like is not None:
+        settings["like"] = like_objects(values.like)
 
     from estimator_ckpt.conversion.converting import convert
     from estimator_ckpt.conversion.model_dir import convert_all

@@ -4,6 +4,7 @@ Synopsis:
 
     estimator-ckpt export model_dir weights.npz
     estimator-ckpt export model_dir weights.safetensors --noslots --skip_unsupported
+    estimator-ckpt export model_dir model.safetensors --noslots --map=map.txt
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from absl import flags
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
+from estimator_ckpt.cli.report import define_rename_flag, rename_rules
 from estimator_ckpt.cli.tensor_report import (
     EXPORTED,
     define_file_flags,
@@ -43,6 +45,7 @@ pieces: memory doesn't limit their size."""
 
 def _define_flags(values: flags.FlagValues) -> None:
     define_file_flags(values, EXPORTED)
+    define_rename_flag(values)
     define_filter_flags(values)
     flags.DEFINE_boolean(
         "slots", True, "Export what belongs to optimizers, too.", flag_values=values
@@ -53,6 +56,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
+    rules = rename_rules(values)
 
     from estimator_ckpt.interchange.export import export_checkpoint
 
@@ -64,6 +68,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             target,
             file_format=values.format,
             **filters(values),
+            rename=rules,
             slots=values.slots,
             skip_unsupported=values.skip_unsupported,
             compress=values.compress,

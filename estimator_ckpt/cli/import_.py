@@ -4,6 +4,7 @@ Synopsis:
 
     estimator-ckpt import weights.npz job/model.ckpt-0 --to=tf1
     estimator-ckpt import weights.safetensors job/model.ckpt-0 --to=dual --container=vars
+    estimator-ckpt import model.safetensors job/model.ckpt-0 --to=tf1 --map=map.txt
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from absl import flags
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, require_choice
 from estimator_ckpt.cli.filters import define_filter_flags, filters
+from estimator_ckpt.cli.report import define_rename_flag, rename_rules
 from estimator_ckpt.cli.tensor_report import (
     IMPORTED,
     define_file_flags,
@@ -61,6 +63,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     define_file_flags(values, IMPORTED)
+    define_rename_flag(values)
     define_filter_flags(values, "array")
     define_output_flags(values, "Replace a checkpoint that is at TARGET.")
 
@@ -68,6 +71,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
     to = require_choice(values, "to")
+    rules = rename_rules(values)
 
     from estimator_ckpt.interchange.import_ import import_checkpoint
 
@@ -82,6 +86,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             container=values.container,
             step=values.step or None,
             **filters(values),
+            rename=rules,
             skip_unsupported=values.skip_unsupported,
             **options,
         ),

@@ -10,17 +10,15 @@ Synopsis:
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import Command, UsageError
 from estimator_ckpt.cli.filters import CHECKPOINT
+from estimator_ckpt.cli.like import like_target
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.functions import REFERENCE, load_function
 from estimator_ckpt.storage import files
 
 _DETAILS = f"""\
@@ -74,7 +72,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.checkpoint.rules_file import load_map
 
     pins = None if values.pins is None else load_map(values.pins)
-    target = _target(values.like)
+    target = like_target(values.like)
     from estimator_ckpt.live.mapping import propose_map
 
     accept = values.accept or ("certain" if pins is None else pins.accept)
@@ -103,19 +101,6 @@ def _require_free(path: str | None, pins: str | None) -> None:
         raise CheckpointArgumentError(
             f"'{path}' exists; give --pins={path} to keep what was edited in it, or another name"
         )
-
-
-def _target(like: str) -> Any:
-    """Returns what `--like` names: what its function returns, or the path that it is."""
-    if files.exists(like) or not REFERENCE.fullmatch(like):
-        return like
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a console script looks in its own folder only
-    try:
-        function = load_function("like", like)
-    except flags.Error as error:
-        raise UsageError(str(error)) from error
-    return function()
 
 
 COMMAND = Command(

@@ -57,7 +57,7 @@ def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:
 
 
 def define_rename_flag(values: flags.FlagValues) -> None:
-    """Defines `--rename=FROM=TO`, which may be repeated."""
+    """Defines `--rename=FROM=TO`, which may be repeated, and `--map=FILE`."""
     flags.DEFINE_multi_string(
         "rename",
         [],
@@ -69,17 +69,24 @@ def define_rename_flag(values: flags.FlagValues) -> None:
         "its name unless a rule names it.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "map",
+        None,
+        "File with a map of variables, which can also change values: the same as --rename=@FILE.",
+        flag_values=values,
+    )
 
 
 def rename_rules(values: flags.FlagValues) -> RenameRules:
-    """Returns the rules of `--rename` in order.
+    """Returns the rules of `--rename` in order, or those of `--map`.
 
     Raises:
       CheckpointArgumentError: one is unusable, or a file can't be read.
     """
     from estimator_ckpt.checkpoint.rules_file import load_rules  # here: `--help` need not wait
 
-    return load_rules(values.rename)
+    of_map = [] if values.map is None else [f"@{values.map}"]
+    return load_rules([*values.rename, *of_map])
 
 
 def with_report(

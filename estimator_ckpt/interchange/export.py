@@ -24,6 +24,7 @@ from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import other_file
 from estimator_ckpt.checkpoint.keras_file import ARCHIVE_SUFFIX
 from estimator_ckpt.checkpoint.one_file import require_free_file, write_whole
+from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.interchange import keras_weights, npz_file, safetensors_file
@@ -77,6 +78,7 @@ def export_checkpoint(
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
     slots: bool = True,
+    rename: naming.Rules = None,
     names: str = "auto",
     skip_unsupported: bool = False,
     compress: bool = False,
@@ -92,6 +94,7 @@ def export_checkpoint(
       include: regular expressions; a variable is exported if one is found in its name.
       exclude: regular expressions; a variable is not exported if one is found in its name.
       slots: whether what belongs to optimizers is exported, too.
+      rename: old to new names, their text, or a map, which can also change values.
       names: "auto", by name, and by the path among the objects (`model/dense/kernel`) where a
         tensor has no name of its own; or "path", all by their paths.
       skip_unsupported: leave out what the file can't hold, instead of refusing.
@@ -120,11 +123,14 @@ def export_checkpoint(
         raise CheckpointArgumentError(f"compress is for npz; {kind} has no compression")
     wanted = naming.NameFilter(include, exclude)
     account = open_account(source, names)
+    wanted.checked(account.key_of)
+    account, rules = fitted(naming.rename_rules(rename), account)
     checkpoint = account.checkpoint
     path = other_file(target, source, checkpoint)
     require_free_file(path, overwrite)
-    keys = account.key_of
-    left_out = _left_out(account, wanted.checked(keys), slots)
+    edited = naming.rename(account.key_of, rules, roles=account.roles)
+    keys = {new: account.key_of[old] for new, old in edited.names.items()}
+    left_out = _left_out(account, wanted, slots, edited.dropped)
     gone = {dropped.key for dropped in left_out}
     tensors = [
         _outgoing(checkpoint, name, key) for name, key in sorted(keys.items()) if key not in gone
@@ -167,11 +173,15 @@ def _why_not(kind: str) -> Callable[[FileTensor], str | None]:
     return why_not
 
 
-def _left_out(account: Account, wanted: naming.NameFilter, slots: bool) -> list[DroppedKey]:
+def _left_out(
+    account: Account, wanted: naming.NameFilter, slots: bool, unused: Mapping[str, str]
+) -> list[DroppedKey]:
     left_out = [DroppedKey(key, reason_without_name(key) or "") for key in account.others]
     roles = {} if slots else account.roles
     for name, key in account.key_of.items():
-        if not wanted(name):
+        if name in unused:
+            left_out.append(DroppedKey(key, unused[name]))
+        elif not wanted(name):
             left_out.append(DroppedKey(key, naming.UNWANTED))
         elif not slots and roles[name].is_training_state:
             left_out.append(DroppedKey(key, f"it {roles[name].use_in_training} (slots=False)"))

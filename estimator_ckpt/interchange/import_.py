@@ -10,6 +10,7 @@ The names in the file become the variables' names, and in `tf2` and `dual` also 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +18,11 @@ from dataclasses import dataclass
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry, dtypes
-from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, strangers
+from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, arrays, strangers
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.added import added_size, put_added
-from estimator_ckpt.conversion.planning import FORMATS, Conversion, plan
+from estimator_ckpt.conversion.planning import FORMATS, Conversion, fitted, plan
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
@@ -76,11 +77,12 @@ def import_checkpoint(
     step: str | None = "step",
     include: str | Sequence[str] = ".*",
     exclude: str | Sequence[str] | None = None,
+    rename: naming.Rules = None,
     skip_unsupported: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Writes a checkpoint from the arrays of a .npz or a safetensors file.
+    r"""Writes a checkpoint from the arrays of a .npz or a safetensors file.
 
     Args:
       source: the file; the names in it become the variables' names.
@@ -93,6 +95,8 @@ def import_checkpoint(
         leaves it in the container.
       include: regular expressions; an array is imported if one is found in its name.
       exclude: regular expressions; an array is not imported if one is found in its name.
+      rename: old to new names, their text, or a map, which can also change values, as those of
+        PyTorch have to be: `[pinned]\nfc.weight -> fc/kernel : transpose(1, 0)`.
       skip_unsupported: leave out what a checkpoint can't hold, instead of refusing.
       overwrite: whether `target` may be replaced.
       progress: called with (target, bytes written, bytes in all).
@@ -117,6 +121,7 @@ def import_checkpoint(
     kind = file_format_of(path, file_format, IMPORTED)
     wanted = naming.NameFilter(include, exclude)
     layout = naming.Layout(container or "var_list", step)
+    rules = naming.rename_rules(rename)
     with _damage(path), _opened(path, kind) as held:
         wanted.checked([tensor.name for tensor in held])
         asked = [tensor for tensor in held if wanted(tensor.name)]
@@ -129,19 +134,21 @@ def import_checkpoint(
         left_out += [DroppedKey(name, reason) for name, reason in unsupported]
         if not tensors:
             raise CheckpointArgumentError(f"there is nothing to import from '{path}'")
-        conversion = _plan(prefix, tensors, to, layout)
-        total = sum(map(_size, tensors)) + added_size(conversion.added)
+        conversion, source_ = _plan(path, tensors, to, layout, rules)
+        left_out += conversion.dropped
+        taken = _taken(source_, conversion)
+        total = sum(map(_size, taken)) + added_size(conversion.added)
         with BundleWriter(prefix, overwrite=overwrite, progress=progress, total=total) as writer:
-            _write_checkpoint(writer, tensors, conversion)
+            _write_checkpoint(writer, taken, conversion)
             written = writer.commit()
-    key_of = {name: key for key, name in reversed(list(conversion.sources.items()))}
-    if to != "tf2":
-        key_of = {name: name for name in key_of}
+    ordered = sorted(conversion.sources.items(), key=lambda row: not naming.is_object_key(row[0]))
+    key_of = {name: key for key, name in ordered}
+    key_of.update((name, key) for key, name in ordered if not naming.is_object_key(key))
     return ImportReport(
         prefix,
         to,
         path,
-        rows(tensors, key_of),
+        rows(taken, key_of),
         tuple(sorted(left_out, key=lambda dropped: dropped.key)),
         tuple(sorted(conversion.added)),
         written,
@@ -183,10 +190,43 @@ def _why_not_in_checkpoint(tensor: FileTensor) -> str | None:
     return None
 
 
-def _plan(prefix: str, tensors: Sequence[FileTensor], to: str, layout: naming.Layout) -> Conversion:
-    """Plans the keys, as for a conversion from a name-based checkpoint of these tensors."""
-    entries = {tensor.name: TensorEntry(tensor.dtype or 0, tensor.shape) for tensor in tensors}
-    return plan(Account(Checkpoint(prefix, BundleIndex(entries))), to, layout=layout)
+def _plan(
+    path: str,
+    tensors: Sequence[FileTensor],
+    to: str,
+    layout: naming.Layout,
+    rules: naming.RenameRules,
+) -> tuple[Conversion, Checkpoint]:
+    """Plans the keys, as for a conversion from a name-based checkpoint of these tensors.
+
+    Returns:
+      The plan, and that checkpoint, of which no tensor is in a data file.
+    """
+    entries = {
+        tensor.name: TensorEntry(tensor.dtype or 0, tensor.shape, 0, number, _size(tensor))
+        for number, tensor in enumerate(tensors)
+    }
+    made = {entries[tensor.name]: tensor.chunks for tensor in tensors}
+    account, left = fitted(rules, Account(Checkpoint(path, BundleIndex(entries), made=made)))
+
+    def edit(held: Account) -> naming.Edit:
+        return naming.rename(held.key_of, left, roles=held.roles)
+
+    return plan(account, to, layout=layout, edit=edit if left else None), account.checkpoint
+
+
+def _taken(source: Checkpoint, conversion: Conversion) -> list[FileTensor]:
+    """Returns the tensors that are to be in the checkpoint."""
+    used = set(conversion.sources.values())
+    return [
+        FileTensor(name, entry.dtype, entry.shape, functools.partial(_chunks, source, entry))
+        for name, entry in source.index.entries.items()
+        if name in used
+    ]
+
+
+def _chunks(source: Checkpoint, entry: TensorEntry) -> Iterator[arrays.Array]:
+    return arrays.array_chunks(source, entry)
 
 
 def _write_checkpoint(

@@ -143,3 +143,73 @@ def test_a_bad_map_names_its_line_and_nothing_is_written(
     ran = command(verb, job, other, *rules, *(["--to=tf2"] if verb == "convert" else []))
     assert (ran.code, ran.out) == (2, "") and message in ran.err
     assert not list(tmp_path.glob("out*"))
+
+
+CHANGED = """
+import tensorflow as tf
+
+def make():
+    layer = tf.Module()
+    layer.net = tf.Module()
+    layer.net.kernel, layer.net.bias = tf.Variable(tf.zeros([4, 3])), tf.Variable(tf.zeros([4]))
+    return layer
+"""
+
+
+def test_what_is_refused_is_put_below_pinned_and_applied(command, job, work):
+    (work / "changed_models.py").write_text(CHANGED)
+    out = work / "map.txt"
+    assert command("map", job, "--like=changed_models:make", "-o", out).code == 0
+    text = out.read_text()
+    head, refused = text.split("[refused]\n")
+    assert "dnn/kernel -> net/kernel : transpose(1, 0)  # " in refused
+    out.write_text(f"{head}[pinned]\n{refused}".replace("accept: certain", "accept: likely"))
+    arguments = ("--to=tf2", "--like=changed_models:make", f"--map={out}")
+    ran = command("convert", job, work / "new", *arguments)
+    assert (ran.code, ran.err) == (0, "") and "values of 3 tensors" in ran.out
+    value = tf.train.load_checkpoint(str(work / "new"))
+    key = "net/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    old = tf.train.load_checkpoint(str(job))
+    np.testing.assert_array_equal(value.get_tensor(key), old.get_tensor("dnn/kernel").T)
+    again = command("map", job, "--like=changed_models:make", f"--pins={out}")
+    assert (
+        "dnn/kernel -> net/kernel : transpose(1, 0)" in again.out and "[refused]" not in again.out
+    )
+    sys.modules.pop("changed_models", None)
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ("some_folder", "--like=some_folder should be package.module:function"),
+        ("models_of_test_map:other", "has no 'other'"),
+    ],
+)
+def test_what_is_no_function_is_nothing_to_convert_like(command, job, tmp_path, like, message):
+    ran = command("convert", job, tmp_path / "new", "--to=tf2", f"--like={like}")
+    assert ran.code == 2 and message in ran.err
+    assert not list(tmp_path.glob("new*"))
+
+
+def test_files_are_imported_and_exported_by_a_map(command, tmp_path):
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.savez(tmp_path / "torch.npz", **{"fc.weight": weight, "step": np.int64(3)})
+    (tmp_path / "map.txt").write_text(
+        "[pinned]\nfc.weight -> fc/kernel : transpose(1, 0)\nstep -> -\n"
+    )
+    arguments = (tmp_path / "torch.npz", tmp_path / "new", "--to=tf1")
+    ran = command("import", *arguments, f"--map={tmp_path / 'map.txt'}")
+    assert (ran.code, ran.err) == (0, "") and "step\tleft out by the map" in ran.out
+    kernel = tf.train.load_checkpoint(str(tmp_path / "new")).get_tensor("fc/kernel")
+    np.testing.assert_array_equal(kernel, weight.T)
+    (tmp_path / "back.txt").write_text("[pinned]\nfc/kernel -> fc.weight : transpose(1, 0)\n")
+    back = tmp_path / "back.npz"
+    ran = command("export", tmp_path / "new", back, f"--rename=@{tmp_path / 'back.txt'}")
+    assert (ran.code, ran.err) == (0, "")
+    with np.load(back) as archive:
+        np.testing.assert_array_equal(archive["fc.weight"], weight)
+    (tmp_path / "bad.txt").write_text("[pinned]\nfc.weight -> k : transpose(0, 1, 2)\n")
+    arguments = (tmp_path / "torch.npz", tmp_path / "bad", "--to=tf1")
+    ran = command("import", *arguments, f"--map={tmp_path / 'bad.txt'}")
+    assert ran.code != 0 and "bad.txt', line 2: 'fc.weight': transpose(0, 1, 2)" in ran.err
+    assert not list(tmp_path.glob("bad.[!t]*"))
