@@ -9,7 +9,9 @@ reshaped are the same bytes. Slots and averages are changed with their variable.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -80,7 +82,7 @@ class _Derived(Account):
     def graph(self) -> ObjectGraph | None:
         return self._base.graph
 
-    @property
+    @functools.cached_property
     def roles(self) -> dict[str, Role]:
         return {**self._base.roles, **self._roles}
 
@@ -88,7 +90,7 @@ class _Derived(Account):
     def step_name(self) -> str | None:
         return self._base.step_name
 
-    @property
+    @functools.cached_property
     def _named(self) -> tuple[dict[str, str], dict[str, str]]:
         names = {**self._base.name_of, **{name: name for name in self._roles}}
         return names, self._base.by_path
@@ -100,6 +102,7 @@ class _Making:
     def __init__(self, account: Account):
         self._account = account
         self._entries = dict(account.entries)
+        self._keys = Counter(account.name_of.values())  # with those of parts
         self._made: dict[TensorEntry, Callable[[], Iterator[Any]]] = {}
         self._changed: set[str] = set()
         self._roles: dict[str, Role] = {}
@@ -233,8 +236,7 @@ class _Making:
         for key in account.keys_of[new]:
             self._entries[key] = entry
             self._changed.add(key)
-        parts = [key for key, name in account.name_of.items() if name == new]
-        if len(parts) > len(account.keys_of[new]):
+        if self._keys[new] > len(account.keys_of[new]):
             raise CheckpointArgumentError(
                 f"'{new}' is in parts that are objects of their own, and can't be changed there; "
                 "convert it without its objects first (to='tf1')"

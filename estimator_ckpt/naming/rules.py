@@ -174,6 +174,10 @@ class RenameRules:
     def _olds(self) -> frozenset[str]:
         return frozenset(rule.old for rule in self.rules)
 
+    @functools.cached_property
+    def _of_name(self) -> dict[str, tuple[Rule, ...]]:
+        return {rule.old: (rule,) for rule in self.rules}
+
     def offered(self, roles: Mapping[str, Role]) -> dict[str, str]:
         """Returns {new name: old one} of what live variables may get.
 
@@ -195,7 +199,9 @@ class RenameRules:
           used: is given the rules that said something.
         """
         decided = False
-        for rule in self.rules:
+        # Those of a map are of whole names, and there may be thousands.
+        of_name = self._of_name.get(name, ()) if self.variable_map is not None else self.rules
+        for rule in of_name:
             if decided and not rule.chained:
                 continue
             new = rule.apply(name)
@@ -249,7 +255,7 @@ class RenameRules:
     def _following(self, name: str, role: Role, renamed: Mapping[str, str]) -> str:
         """Returns the name of a slot or an average whose variable may have a new one."""
         owner = role.of
-        if any(rule.old == name for rule in self.rules) or owner is None:
+        if name in self._olds or owner is None:
             return renamed[name]
         new = renamed.get(owner)
         if new is None or new == owner:

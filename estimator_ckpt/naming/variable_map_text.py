@@ -121,6 +121,7 @@ class _Reader:
         self._lines: dict[str, int] = {}
         self._targets: dict[str, int] = {}
         self._changes: list[Change] = []
+        self._split: set[str] = set()
 
     def read(self, text: str) -> Read:
         heading = None
@@ -195,11 +196,11 @@ class _Reader:
     def _take_change(self, change: Change) -> None:
         """Several lines may take parts of one source; otherwise a source goes to one target."""
         for source in change.sources:
-            if any(source in each.sources for each in self._changes if each.splits) and (
-                change.splits
-            ):
+            if change.splits and source in self._split:
                 del self._lines[source]
             self._claim(source, None, change.line)
+        if change.splits:
+            self._split.update(change.sources)
         self._claim_target(change.target, change.line)
         self._changes.append(change)
 
