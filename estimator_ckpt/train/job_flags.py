@@ -8,13 +8,12 @@ Importing this module defines no flag and doesn't import TensorFlow.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
 
-from estimator_ckpt.functions import REFERENCE
+from estimator_ckpt.functions import define_function_flag, define_params_flag
 
 MODES = ("train", "evaluate", "train_and_evaluate", "predict", "export")
 TRAIN_MODES = ("train", "train_and_evaluate")
@@ -39,8 +38,6 @@ def define_job_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """
     _define_model_flags(flag_values)
     _define_run_flags(flag_values)
-    for name in FUNCTION_FLAGS:
-        flags.register_validator(name, _is_reference, flag_values=flag_values)
     for name in NEEDED_BY:
         _need(name, flag_values)
 
@@ -53,15 +50,8 @@ def _define_model_flags(flag_values: flags.FlagValues) -> None:
         "serving_input_fn": "The serving_input_receiver_fn to export with, as "
         "package.module:function.",
     }.items():
-        flags.DEFINE_string(name, None, text, flag_values=flag_values)
-    flags.DEFINE(
-        _ParamsParser(),
-        "params",
-        None,
-        "The model_fn's params: a JSON object, or name=value,name=value.",
-        flag_values=flag_values,
-        serializer=_ParamsSerializer(),
-    )
+        define_function_flag(name, text, flag_values)
+    define_params_flag(flag_values)
     flags.DEFINE_string(
         "model_dir",
         None,
@@ -117,59 +107,3 @@ def _need(name: str, flag_values: flags.FlagValues) -> None:
         return True
 
     flags.register_multi_flags_validator(["mode", name], check, flag_values=flag_values)
-
-
-def _is_reference(value: str | None) -> bool:
-    if value is None or REFERENCE.fullmatch(value):
-        return True
-    message = "expected package.module:function"
-    module, _, function = value.rpartition(".")
-    if module and ":" not in value and REFERENCE.fullmatch(f"{module}:{function}"):
-        message += f"; did you mean {module}:{function}?"
-    raise flags.ValidationError(message)
-
-
-class _ParamsParser(flags.ArgumentParser):  # type: ignore[type-arg]  # none in absl 1.0
-    """Parses a JSON object, or name=value pairs whose values may be JSON, into a dict."""
-
-    syntactic_help = "a JSON object, or name=value,name=value"
-
-    def parse(self, argument: Any) -> dict[str, Any] | None:
-        if argument is None or isinstance(argument, dict):
-            return argument
-        text = str(argument).strip()
-        return self._parse_object(text) if text.startswith("{") else self._parse_pairs(text)
-
-    def flag_type(self) -> str:
-        return "params"
-
-    def _parse_object(self, text: str) -> dict[str, Any]:
-        try:
-            params: dict[str, Any] = json.loads(text)
-            return params
-        except ValueError as error:
-            raise ValueError(f"expected {self.syntactic_help}; as JSON: {error}") from None
-
-    def _parse_pairs(self, text: str) -> dict[str, Any]:
-        params: dict[str, Any] = {}
-        for pair in filter(None, (part.strip() for part in text.split(","))):
-            name, equals, value = pair.partition("=")
-            if not name or not equals:
-                raise ValueError(
-                    f"expected {self.syntactic_help}; {pair!r} is no name=value "
-                    "(a value with a comma in it needs the JSON form)"
-                )
-            params[name.strip()] = _json_or_text(value.strip())
-        return params
-
-
-class _ParamsSerializer(flags.ArgumentSerializer):  # type: ignore[type-arg]
-    def serialize(self, value: Any) -> str:
-        return json.dumps(value, sort_keys=True)
-
-
-def _json_or_text(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

@@ -1,0 +1,71 @@
+"""The flags of `python -m estimator_ckpt.prove`.
+
+Importing this module defines no flag and doesn't import TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags
+
+from estimator_ckpt import flags as checkpoint_flags
+from estimator_ckpt.estimator.options import options_with_flags
+from estimator_ckpt.functions import define_function_flag, define_params_flag
+
+_FORMATS = ("dual", "tf2")
+
+
+def make_flags() -> flags.FlagValues:
+    """Returns the flags, not parsed yet; they may stand behind operands, too."""
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    _define_job_flags(values)
+    checkpoint_flags.define_wrapping_flags(values, formats=_FORMATS)
+    flags.DEFINE_bool("json", False, "Print the proof as JSON.", flag_values=values)
+    flags.DEFINE_bool("help", False, "Print this help.", short_name="h", flag_values=values)
+    return values
+
+
+def _define_job_flags(values: flags.FlagValues) -> None:
+    for name, text in {
+        "model_fn": "The job's model_fn, as package.module:function.",
+        "input_fn": "What it is trained on, as package.module:function; it is begun anew when the "
+        "job is resumed.",
+        "eval_input_fn": "What it is evaluated and predicts on; by default the --input_fn.",
+        "config_fn": "A function without arguments that returns a RunConfig, whose folder, seed "
+        "and pace of saving are replaced.",
+    }.items():
+        define_function_flag(name, text, values)
+    define_params_flag(values)
+    for name, default, at_least, text in (
+        ("steps", 20, 2, "Train up to this global step, in two halves."),
+        ("eval_steps", 5, 1, "Evaluate on so many batches."),
+        ("seed", 1, 0, "Of TensorFlow, random, numpy.random and the hashes of strings."),
+    ):
+        flags.DEFINE_integer(name, default, text, lower_bound=at_least, flag_values=values)
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "Have TensorFlow's operations be deterministic, which are slower then.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "work_dir",
+        None,
+        "A new folder for all that is written, which stays. By default a temporary one.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "timeout",
+        3600.0,
+        "How many seconds each process may take.",
+        lower_bound=0.1,
+        flag_values=values,
+    )
+
+
+def wrapping_options(values: flags.FlagValues) -> dict[str, Any]:
+    """Returns the options of `wrap_model_fn` that were given."""
+    names = [option.name for option in options_with_flags()]
+    return {name: values[name].value for name in names if values[name].present}
