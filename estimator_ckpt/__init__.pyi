@@ -52,3 +52,5 @@ from estimator_ckpt.operations.verify import Verification as Verification
 from estimator_ckpt.operations.verify import verify as verify
 from estimator_ckpt.prove.job import prove_job as prove_job
 from estimator_ckpt.prove.job_proof import JobProof as JobProof
+from estimator_ckpt.prove.outputs import OutputProof as OutputProof
+from estimator_ckpt.prove.outputs import prove_outputs as prove_outputs
