@@ -50,6 +50,8 @@ from estimator_ckpt.operations.doctor import Diagnosis as Diagnosis
 from estimator_ckpt.operations.doctor import doctor as doctor
 from estimator_ckpt.operations.verify import Verification as Verification
 from estimator_ckpt.operations.verify import verify as verify
+from estimator_ckpt.prove.answers import AnswersProof as AnswersProof
+from estimator_ckpt.prove.answers import prove_answers as prove_answers
 from estimator_ckpt.prove.job import prove_job as prove_job
 from estimator_ckpt.prove.job_proof import JobProof as JobProof
 from estimator_ckpt.prove.outputs import OutputProof as OutputProof

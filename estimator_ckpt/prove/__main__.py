@@ -1,7 +1,12 @@
-r"""Proves by running: your own job, raw and wrapped.
+r"""Proves by running: your own job, raw and wrapped; or two models on the same inputs.
 
     python -m estimator_ckpt.prove --model_fn=my.model:model_fn --input_fn=my.data:input_fn \
         --steps=20 --tf1_dir={model_dir}/tf1
+    python -m estimator_ckpt.prove my.model:model_fn@old_job my.keras_model:make_model@new_job \
+        --inputs=inputs.npz
+
+A model is package.module:model_fn@CHECKPOINT, package.module:make_model[@CHECKPOINT], where the
+checkpoint is restored into what the function returns, or the path of a SavedModel[@SIGNATURE].
 
 Exit codes: 0, equal; 1, different; 2, it could not be done, or the job is not repeatable; 130,
 interrupted.
@@ -21,7 +26,10 @@ from estimator_ckpt.prove.prove_flags import make_flags, wrapping_options
 
 _USAGE = (
     "usage: python -m estimator_ckpt.prove --model_fn=package.module:function "
-    "--input_fn=package.module:function [FLAG ...]"
+    "--input_fn=package.module:function [FLAG ...]\n"
+    "       python -m estimator_ckpt.prove LEFT RIGHT [FLAG ...]\n"
+    "LEFT, RIGHT: package.module:model_fn@CHECKPOINT, package.module:make_model[@CHECKPOINT], or "
+    "SAVED_MODEL[@SIGNATURE]"
 )
 _TROUBLE, _INTERRUPTED = 2, 130
 
@@ -34,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         if values.help:
             print(f"{_USAGE}\n{values.get_help()}")
             return 0
-        return _prove_job(operands, values)
+        return _prove_models(operands, values) if operands else _prove_job(values)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except flags.Error as error:
@@ -44,9 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     return _TROUBLE
 
 
-def _prove_job(operands: Sequence[str], values: flags.FlagValues) -> int:
-    if operands:
-        raise flags.Error(f"unexpected argument {operands[0]!r}; all is told by --flag=value")
+def _prove_job(values: flags.FlagValues) -> int:
     for name in ("model_fn", "input_fn"):
         if values[name].value is None:
             raise flags.Error(f"--{name}=package.module:function is required")
@@ -70,6 +76,26 @@ def _prove_job(operands: Sequence[str], values: flags.FlagValues) -> int:
     )
     print(json_text(proof.as_dict()) if values.json else proof)
     return {EQUAL: 0, DIFFERENT: 1}.get(proof.verdict, _TROUBLE)
+
+
+def _prove_models(operands: Sequence[str], values: flags.FlagValues) -> int:
+    if len(operands) != 2:
+        raise flags.Error(f"expected LEFT and RIGHT, not {len(operands)} models")
+    from estimator_ckpt.prove.models import prove_models
+
+    proof = prove_models(
+        operands[0],
+        operands[1],
+        inputs=values.inputs,
+        names=values.names,
+        rename=values.rename,
+        output=values.output,
+        params=values.params,
+        tolerance=values.tolerance,
+        seed=values.seed,
+    )
+    print(json_text(proof.as_dict()) if values.json else proof)
+    return 0 if proof.equal else 1
 
 
 def _tell(line: str) -> None:

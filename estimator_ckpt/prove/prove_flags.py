@@ -22,6 +22,7 @@ def make_flags() -> flags.FlagValues:
     values.set_gnu_getopt(True)
     _define_job_flags(values)
     checkpoint_flags.define_wrapping_flags(values, formats=_FORMATS)
+    _define_model_flags(values)
     flags.DEFINE_bool("json", False, "Print the proof as JSON.", flag_values=values)
     flags.DEFINE_bool("help", False, "Print this help.", short_name="h", flag_values=values)
     return values
@@ -61,6 +62,45 @@ def _define_job_flags(values: flags.FlagValues) -> None:
         3600.0,
         "How many seconds each process may take.",
         lower_bound=0.1,
+        flag_values=values,
+    )
+
+
+def _define_model_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "inputs",
+        None,
+        "What both models get: an .npz file, or package.module:function that returns {name: "
+        "array} or an array. By default random inputs, where a model says what it takes.",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "names",
+        [],
+        "LEFT=RIGHT, an output or a layer that is called differently; may be repeated.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "tolerance",
+        1e-5,
+        "Values agree if they differ by no more than this, absolutely or relatively.",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "rename",
+        [],
+        "FROM=TO, @rules.txt or @map.txt: how variables of the CHECKPOINT of a "
+        "package.module:make_model@CHECKPOINT are called in the model. Of a map that asks, all "
+        "answers are tried for RIGHT.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "File for the map with the answers that were found. One that is there is only replaced if "
+        "it is that of --rename.",
+        short_name="o",
         flag_values=values,
     )
 
