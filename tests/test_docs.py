@@ -11,14 +11,20 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 RUN = """
-import shlex as _shlex
+import shlex as _shlex, subprocess as _subprocess, sys as _sys
 from estimator_ckpt.cli import main as _main
 
 def _run(line):
     command, _, comment = line.partition("    # exits ")
-    code = _main.main(_shlex.split(command)[1:])
+    program, *arguments = _shlex.split(command)
+    if program == "python":
+        code = _subprocess.run([_sys.executable, *arguments]).returncode
+    else:
+        code = _main.main(arguments)
     assert code == int(comment[:1] or 0), (line, code)
 """
+MODULE = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file of its own
+SLOW = ("leave.md",)
 
 
 def script(page: str) -> str:
@@ -28,18 +34,32 @@ def script(page: str) -> str:
         if kind == "console":
             lines = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
             parts.append("\n".join(f"_run({line!r})" for line in lines))
-        else:
+        elif not MODULE.match(block):
             (mains if "app.run(" in block else parts).append(block)
     return "\n".join([*parts, *mains])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def modules(page: str) -> dict[str, str]:
+    """{name: text} of the files that a page shows."""
+    found = ((MODULE.match(block), block) for _, block in BLOCK.findall(page))
+    return {match[1]: block for match, block in found if match}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW))
+        for page in PAGES
+    ],
+)
 def test_what_a_page_shows_runs(page, tmp_path):
     text = page.read_text(encoding="utf-8")
     if not BLOCK.search(text):
         pytest.skip(f"{page.name} shows nothing that runs here")
     path = tmp_path / "page.py"
     path.write_text(script(text), encoding="utf-8")
+    for name, module in modules(text).items():
+        (tmp_path / name).write_text(module, encoding="utf-8")
     # Other pages say tf.estimator, and that newer versions of TensorFlow need this to run them.
     runner = [] if page.name == "README.md" else ["-m", "estimator_ckpt.compat"]
     assert page.name == "README.md" or "tf.estimator" not in text or "estimator_ckpt.compat" in text
@@ -48,7 +68,7 @@ def test_what_a_page_shows_runs(page, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
 

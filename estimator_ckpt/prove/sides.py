@@ -152,7 +152,7 @@ def _callable_side(model: Any) -> Side:
     def run(inputs: Mapping[str, Any], layers: Mapping[str, Any]) -> SideRun:
         fitted = _fitted(inputs, names, title)
         found = _called(inside, fitted)
-        outputs = _named_outputs(found.pop(ONE_INPUT), list(getattr(model, "output_names", ())))
+        outputs = _named_outputs(found.pop(ONE_INPUT), _made_by(model.outputs))
         single = {name: each for name, each in found.items() if hasattr(each, "shape")}
         return SideRun(outputs, {name: {name: np.asarray(each)} for name, each in single.items()})
 
@@ -161,13 +161,21 @@ def _callable_side(model: Any) -> Side:
 
 def _insides(model: Any) -> Any:
     """A model of the same layers that gives {layer: output}, and the model's outputs under ""."""
-    outputs = {ONE_INPUT: model.output}
+    # A Sequential model of Keras 3 has only the plural ones.
+    outputs = {ONE_INPUT: getattr(model, "output", model.outputs)}
     for layer in model.layers:
         try:
             outputs.setdefault(layer.name, layer.output)
         except (AttributeError, ValueError):  # no output, or several, as of a shared layer
             continue
-    return _keras_of(model).Model(model.input, outputs)
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.input
+    return _keras_of(model).Model(inputs, outputs)
+
+
+def _made_by(outputs: Sequence[Any]) -> list[str]:
+    """The layers that made some outputs, whose names these have in Keras; none if one made two."""
+    names = [str(each._keras_history[0].name) for each in outputs]
+    return names if len(set(names)) == len(names) else []
 
 
 def _keras_of(model: Any) -> Any:
