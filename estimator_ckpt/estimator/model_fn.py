@@ -95,6 +95,11 @@ def wrap_model_fn(
     return _wrap(model_fn, options)
 
 
+def is_wrapped(model_fn: ModelFn) -> bool:
+    """Returns whether a model_fn is one that `wrap_model_fn` has returned."""
+    return hasattr(model_fn, _OPTIONS)
+
+
 def _wrap(model_fn: ModelFn, options: JobOptions) -> ModelFn:
     earlier = getattr(model_fn, _OPTIONS, None)
     if earlier is None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.live.objects import LiveObjects
+from estimator_ckpt.live.objects import LiveObjects, variable_in
+from estimator_ckpt.live.other_backends import by_path
 from estimator_ckpt.live.restore import restore
 from estimator_ckpt.messages import escaped
 from estimator_ckpt.naming.variable_map import VariableMap
@@ -151,14 +152,17 @@ def _answered(
 @contextlib.contextmanager
 def _values_kept(target: Any) -> Iterator[None]:
     """Gives the variables of live objects their values back at the end."""
-    live = LiveObjects(target)
-    kept = [
-        (each.variable, each.variable.numpy())
-        for each in live.values.values()
-        if each.variable is not None
-    ]
+    kept = [(variable, variable.numpy()) for variable in _variables_of(target)]
     try:
         yield
     finally:
         for variable, value in kept:
             variable.assign(value)
+
+
+def _variables_of(target: Any) -> list[Any]:
+    found = by_path(target)
+    if isinstance(found, Mapping):  # Keras 3 on another backend
+        return [variable_in(each) for each in found.values()]
+    live = LiveObjects(found).values.values()
+    return [each.variable for each in live if each.variable is not None]

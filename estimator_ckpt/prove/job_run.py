@@ -147,10 +147,15 @@ def _load(flag: str, reference: str) -> Callable[..., Any]:
 
 
 def _wrap(model_fn: Callable[..., Any], run: JobRun) -> Callable[..., Any]:
+    from estimator_ckpt.estimator.model_fn import is_wrapped, wrap_model_fn
+
+    if is_wrapped(model_fn):
+        raise CheckpointArgumentError(
+            f"--model_fn={run.functions['model_fn']} is wrapped already: name the function that "
+            "it wraps, and give the options to this"
+        )
     if run.options is None:
         return model_fn
-    from estimator_ckpt import wrap_model_fn
-
     options = dict(run.options)
     if options.get("tf1_dir"):
         options["tf1_dir"] = run.tf1_dir

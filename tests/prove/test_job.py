@@ -21,9 +21,13 @@ from estimator_ckpt.prove.job_run import JobRun, read_values, run_job
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def make_run(folder, model_fn="told_model_fn", options=None, *, input_fn="input_fn", **more):
+def make_run(
+    folder, model_fn="told_model_fn", options=None, *, input_fn="input_fn", config_fn=None, **more
+):
     settings = {"max_steps": 3, "save_steps": 1, "eval_steps": 2, "start_from": None}
     functions = {"model_fn": model_fn, "input_fn": input_fn, "eval_input_fn": input_fn}
+    if config_fn is not None:
+        functions["config_fn"] = config_fn
     functions = {name: f"prove_jobs:{function}" for name, function in functions.items()}
     folder.mkdir()
     settings = {"params": None, "seed": 1, "deterministic": False, **settings, **more}
@@ -122,6 +126,21 @@ def test_what_differs_is_told_by_name_and_by_how_much(tmp_path):
     assert "nothing can be said" in str(unrepeatable)
 
 
+def test_a_strategy_comes_with_the_config(tmp_path):
+    settings = {"config_fn": "mirrored_config_fn"}
+    raw = outcome(make_run(tmp_path / "r", **settings))
+    found = job.compared("", raw, outcome(make_run(tmp_path / "w", options={}, **settings)))
+    assert found.equal, found
+    checkpoints = read_values(raw.run.folder, "checkpoints")
+    assert {name.partition(":")[0] for name in checkpoints} == {"model.ckpt-3"}
+
+
+def test_a_process_that_takes_too_long_is_ended():
+    functions = (prove_jobs.told_model_fn, prove_jobs.input_fn)
+    with pytest.raises(CheckpointArgumentError, match="It took longer than 0"):
+        prove_job(*functions, timeout=0.1)
+
+
 def test_a_model_fn_for_training_only_is_compared_as_far_as_it_goes(tmp_path):
     runs = [outcome(make_run(tmp_path / name, "training_only_model_fn")) for name in "ab"]
     found = job.compared("wrapped", *runs)
@@ -137,6 +156,7 @@ def test_a_model_fn_for_training_only_is_compared_as_far_as_it_goes(tmp_path):
         ({"input_fn": "empty_input_fn"}, "prove_jobs:empty_input_fn gives nothing"),
         ({"model_fn": "stuck_model_fn"}, "the global step stays at 0"),
         ({"model_fn": "told_model"}, "did you mean"),
+        ({"model_fn": "wrapped_model_fn"}, "is wrapped already"),
     ],
 )
 def test_a_job_that_cant_be_trained_is_told(tmp_path, functions, said):
@@ -189,6 +209,7 @@ def test_of_a_job_that_is_not_repeatable_nothing_is_said(tmp_path):
         "--input_fn=prove_jobs:input_fn",
         "--steps=4",
         "--json",
+        "--deterministic",
         "--work_dir=kept",
         cwd=tmp_path,
     )

@@ -125,9 +125,15 @@ def test_known_outputs_functions_and_several_inputs_are_sides():
     proof = prove_outputs(known, Two(), inputs)
     assert [row.agree for row in proof.outputs] == [True, False]
     assert np.isnan(proof.largest)
-    a, b = tf.keras.Input([1], name="a"), tf.keras.Input([1], name="b")
-    model = tf.keras.Model([a, b], tf.keras.layers.Add(name="sum")([a, b]))
-    assert prove_outputs({"sum": known["output_0"]}, model, inputs).equal
+    for keras in kerases().values():
+        a, b = keras.Input([1], name="a"), keras.Input([1], name="b")
+        model = keras.Model([a, b], keras.layers.Add(name="sum")([a, b]))
+        assert prove_outputs({"sum": known["output_0"]}, model, inputs).equal
+        outputs = {"one": model.output, "two": keras.layers.ReLU()(a)}
+        model = keras.Model({"a": a, "b": b}, outputs)
+        proof = prove_outputs({"two": inputs["a"], "one": known["output_0"]}, model, inputs)
+        assert proof.equal
+        assert [row.by for row in proof.outputs] == ["name", "name"]
     with pytest.raises(CheckpointArgumentError, match="they lack b"):
         prove_outputs(known, model, {"a": inputs["a"], "c": inputs["b"]})
 
@@ -144,6 +150,28 @@ def test_known_outputs_functions_and_several_inputs_are_sides():
 def test_what_cant_be_compared_is_told(left, right, inputs, said):
     with pytest.raises(CheckpointArgumentError, match=said):
         prove_outputs(left, right, inputs)
+
+
+def test_a_model_that_is_subclassed_and_features_that_are_an_array_are_sides(tmp_path):
+    def twice_fn(features, labels, mode):
+        factor = tf1.get_variable("factor", [], initializer=tf1.ones_initializer())
+        return tf.estimator.EstimatorSpec(mode, predictions=features * factor)
+
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "ckpt"),
+        tensor_names=["factor", "global_step"],
+        shape_and_slices=["", ""],
+        tensors=[tf.constant(2.0), tf.constant(1, tf.int64)],
+    )
+    for keras in kerases().values():
+
+        class Twice(keras.Model):
+            def call(self, x, training=None):
+                return x * 2 + (1 if training else 0)
+
+        proof = prove_outputs((twice_fn, tmp_path / "ckpt"), Twice(), X)
+        assert proof.equal
+        assert (proof.outputs[0].left, proof.layers) == ("predictions", ())
 
 
 def test_texts_are_compared_as_such():

@@ -8,6 +8,8 @@ import random
 import numpy as np
 import tensorflow as tf
 
+from estimator_ckpt import wrap_model_fn
+
 tf1 = tf.compat.v1
 Modes = tf.estimator.ModeKeys
 _X = np.random.RandomState(0).randn(64, 4).astype(np.float32)
@@ -37,6 +39,11 @@ def _spec(mode, logits, labels, optimizer, **more):
     with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
         train = optimizer.minimize(loss, tf1.train.get_global_step())
     return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train, **more)
+
+
+def mirrored_config_fn():
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    return tf.estimator.RunConfig(train_distribute=strategy, keep_checkpoint_max=1)
 
 
 class _CountsRuns(tf.estimator.SessionRunHook):
@@ -71,6 +78,9 @@ def told_model_fn(features, labels, mode, config):
     rate = 0.2 if "wrapped" in config.model_dir else 0.1
     optimizer = tf1.train.MomentumOptimizer(rate, 0.9)
     return _spec(mode, tf1.layers.dense(features["x"], 2), labels, optimizer)
+
+
+wrapped_model_fn = wrap_model_fn(told_model_fn)
 
 
 def breaks_when_wrapped_model_fn(features, labels, mode, config):

@@ -12,14 +12,18 @@ import sys
 from collections.abc import Iterable, Iterator
 
 FILE = pathlib.Path(__file__).with_suffix(".txt")
-_ROOMS_WITH_TENSORFLOW = ("estimator_ckpt.live.", "estimator_ckpt.estimator.")
+_WITH_TENSORFLOW = (
+    "estimator_ckpt.live.",
+    "estimator_ckpt.estimator.",
+    "estimator_ckpt.prove.answers",
+)
 
 
 def needs_tensorflow(name: str) -> bool:
     """Returns whether the module of a public name can only be imported with TensorFlow."""
     import estimator_ckpt
 
-    return estimator_ckpt._MODULES[name].startswith(_ROOMS_WITH_TENSORFLOW)
+    return estimator_ckpt._MODULES[name].startswith(_WITH_TENSORFLOW)
 
 
 def lines(names: Iterable[str]) -> list[str]:
