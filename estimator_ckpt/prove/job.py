@@ -218,9 +218,12 @@ def compared(title: str, expected: Outcome, found: Outcome) -> Comparison:
         left = read_values(expected.run.folder, "checkpoints" if name == _TF1_COPIES else name)
         if right is None or left is None:
             continue
-        note = "" if FAILS not in left else f"raw fails: {expected.notes.get(name, '')}"
-        if FAILS in right and FAILS not in left:
-            note = f"wrapped fails: {found.notes.get(name, '')}"
+        told = {"raw": (left, expected), "this": (right, found)}
+        failing = [which for which, (values, _) in told.items() if FAILS in values]
+        note = ""
+        if failing:
+            who = "both fail" if len(failing) == 2 else f"only {failing[0]} fails"
+            note = f"{who}: {told[failing[-1]][1].notes.get(name, '')}"
         aspects.append(Aspect(name, len(left), compare_values(left, right), note))
     return Comparison(title, tuple(aspects))
 

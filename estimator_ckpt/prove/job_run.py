@@ -38,7 +38,7 @@ FAILS = "(fails)"
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _OF_OBJECTS = "/.ATTRIBUTES/"
 _STEP_OF_OBJECTS = "step/.ATTRIBUTES/VARIABLE_VALUE"
-_LONGEST = 500  # so much of an error's message is told
+_LONGEST = 200  # so much of an error's message is told
 _STUCK = 1000  # so many runs of a session, and the same step
 
 
@@ -128,11 +128,11 @@ def run_job(run: JobRun) -> dict[str, Any]:
             found[aspect] = look(estimator, functions["eval_input_fn"], run)
         except Exception as error:  # as many a model_fn is for training only: raw ones, too
             notes[aspect] = _described(error)
-            found[aspect] = {FAILS: type(error).__name__}
+            found[aspect] = {FAILS: True}
     found["summaries"] = _summaries(run.model_dir)
     found["checkpoints"] = _checkpoints(run.model_dir, run.folder)
     found["files"] = {name: "" for name in _files(run.model_dir)}
-    if os.path.isdir(run.tf1_dir):
+    if run.options and run.options.get("tf1_dir"):
         found["tf1 copies"] = _checkpoints(run.tf1_dir, run.folder)
     for aspect, values in found.items():
         _write_values(run.folder, aspect, values)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
+import optimizer_jobs
 import pytest
 import tensorflow as tf
 
 from estimator_ckpt import CheckpointArgumentError, VariableMap, propose_map, prove_answers, restore
 
 tf1 = tf.compat.v1
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 X = np.random.RandomState(0).randn(4, 3).astype(np.float32)
 
 
@@ -57,6 +65,42 @@ def test_the_outputs_tell_which_answer_is_right(old, which):
     restore(model, path, rename=VariableMap.parse(tried.map.text()))
     np.testing.assert_allclose(model(X), expected, rtol=1e-5)
     assert tried.map.pairs()["cat/kernel"] != tried.map.pairs()["dog/kernel"]
+
+
+JAX = """
+import sys
+import keras, numpy as np
+from estimator_ckpt import propose_map, prove_answers
+
+assert keras.backend.backend() == "jax"
+x = keras.Input([3], name="x")
+left, right = (keras.layers.Dense(2, name=name)(x) for name in ("red", "blue"))
+model = keras.Model(x, keras.layers.Subtract(name="y")([left, right]))
+made = propose_map(sys.argv[1], model)
+before = [np.array(value) for value in model.get_weights()]
+expected = {"y": np.load(sys.argv[3])}
+tried = prove_answers(made, sys.argv[1], model, expected, np.load(sys.argv[2]))
+assert tried.equal, tried
+for value, kept in zip(model.get_weights(), before):
+    np.testing.assert_array_equal(value, kept)
+"""
+
+
+@pytest.mark.slow
+def test_answers_are_tried_for_keras_on_jax(old, tmp_path):
+    if importlib.util.find_spec("jax") is None or not optimizer_jobs.has_keras3():
+        pytest.skip("needs Keras 3 and jax: pip install jax")
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", old[1])
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    ran = subprocess.run(
+        [sys.executable, "-c", JAX, old[0], str(tmp_path / "x.npy"), str(tmp_path / "y.npy")],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
 
 
 def test_what_either_answer_fits_stays_asked_and_so_does_what_none_fits(old):

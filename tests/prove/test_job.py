@@ -147,7 +147,18 @@ def test_a_model_fn_for_training_only_is_compared_as_far_as_it_goes(tmp_path):
     assert found.equal
     notes = {aspect.name: aspect.note for aspect in found.aspects if aspect.note}
     assert sorted(notes) == ["metrics", "predictions"]
-    assert "NotImplementedError: for training only" in notes["metrics"]
+    assert notes["metrics"].startswith("both fail: NotImplementedError: for training only (")
+
+
+def test_what_fails_on_one_side_only_is_a_difference(tmp_path):
+    runs = [outcome(make_run(tmp_path / how, "evaluates_raw_model_fn")) for how in ("r", "wrapped")]
+    aspects = {aspect.name: aspect for aspect in job.compared("wrapped", *runs).aspects}
+    assert not aspects["metrics"].equal
+    assert aspects["metrics"].note.startswith("only this fails: NotImplementedError")
+    assert (
+        "only raw fails"
+        in {a.name: a for a in job.compared("", *runs[::-1]).aspects}["metrics"].note
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,13 @@ def training_only_model_fn(features, labels, mode):
     return _spec(mode, tf1.layers.dense(features["x"], 2), labels, optimizer)
 
 
+def evaluates_raw_model_fn(features, labels, mode, config):
+    if mode == Modes.EVAL and "wrapped" in config.model_dir:
+        raise NotImplementedError("not when it is wrapped")
+    optimizer = tf1.train.GradientDescentOptimizer(0.1)
+    return _spec(mode, tf1.layers.dense(features["x"], 2), labels, optimizer)
+
+
 def stuck_model_fn(features, labels, mode):
     loss = tf.reduce_sum(tf1.layers.dense(features["x"], 2))
     train = tf1.train.GradientDescentOptimizer(0.1).minimize(loss)
