@@ -212,7 +212,11 @@ def fit(one: Signature, other: Signature) -> tuple[tuple[str, str], ...] | None:
         if kind != other_kind or not same_bytes(shape, other_shape):
             return None
     rank = max(len(squeezed(shape)) for shape, _ in (*left.values(), *right.values()))
-    paired = max(len(squeezed(left[mine][0])) for mine, _ in pairs)
+    paired = max(
+        len(squeezed(shape))
+        for mine, theirs in pairs
+        for shape in (left[mine][0], right[theirs][0])
+    )
     return tuple(pairs) if paired == rank or rank <= 1 else None
 
 
