@@ -172,12 +172,21 @@ class Account:
     @functools.cached_property
     def layout(self) -> naming.Layout | None:
         """The layout that holds all variables by name; None if objects hold them otherwise."""
-        return naming.layout_of(self.entries) if self.has_objects else None
+        return self._layout()
 
     @functools.cached_property
     def variables_layout(self) -> naming.Layout | None:
         """As `layout`, where tables and iterators, too, may be objects of their own beside it."""
-        return naming.layout_of(self.entries, beside_state=True) if self.has_objects else None
+        return self._layout(beside_state=True)
+
+    def _layout(self, *, beside_state: bool = False) -> naming.Layout | None:
+        """As `naming.layout_of`, where what lies beside the container is a step, not a weight."""
+        found = naming.layout_of(self.entries, beside_state=beside_state)
+        if not self.has_objects or found is None or found.step is None:
+            return found if self.has_objects else None
+        step = self.entries[found.key(naming.GLOBAL_STEP)]
+        is_step = not step.shape and step.dtype_name in ("int64", "int32")
+        return found if is_step else None
 
     @property
     def step_name(self) -> str | None:

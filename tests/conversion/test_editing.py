@@ -163,3 +163,25 @@ def test_unmatched_rules_are_refused_and_nothing_is_written(source, tmp_path):
     with pytest.raises(CheckpointArgumentError, match="there is no average"):
         ema(source, tmp_path / "x")
     assert jobs.snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda source, target: convert(source, target, exclude="bias"),
+        lambda source, target: drop(source, target, ["bias"]),
+        lambda source, target: convert(source, target, to="dual", exclude="bias"),
+    ],
+)
+def test_a_weight_beside_one_container_is_taken_for_no_step(tmp_path, edit):
+    module = tf.Module()
+    module.dense = tf.Module()
+    module.dense.kernel, module.dense.bias = tf.Variable([1.0, 2.0]), tf.Variable([3.0])
+    module.table = tf.Variable([4.0, 5.0, 6.0])
+    source = tf.train.Checkpoint(module).write(str(tmp_path / "source"))
+    edit(source, tmp_path / "target")
+    for variable in (module.dense.kernel, module.table):
+        variable.assign(tf.zeros_like(variable))
+    tf.train.Checkpoint(module).read(str(tmp_path / "target")).expect_partial()
+    assert module.dense.kernel.numpy().tolist() == [1, 2]
+    assert module.table.numpy().tolist() == [4, 5, 6]
