@@ -232,9 +232,10 @@ class _Target:
 
     def add_objects_like(self, like: object) -> None:
         """Adds the keys of live objects."""
-        from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow
+        from estimator_ckpt.live.objects import LiveObjects  # they need TensorFlow
+        from estimator_ckpt.live.sources import find_sources
 
-        found = LiveObjects(like).find_sources(self.account, self.edited.names)
+        found = find_sources(LiveObjects(like), self.account, self.edited.names)
         self.sources.update(found.sources)
         self.added[OBJECT_GRAPH_KEY] = found.graph.data
         self.added.update(found.added)

@@ -20,10 +20,9 @@ import tensorflow as tf
 from estimator_ckpt import naming
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.fitting import Shape, misfit
+from estimator_ckpt.checkpoint.fitting import Shape
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
-from estimator_ckpt.conversion.added import Int32
-from estimator_ckpt.errors import CheckpointArgumentError, VariableMismatchError
+from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.counted_steps import optimizers_of, with_counts
 from estimator_ckpt.live.keras_places import KerasPlaces
@@ -32,7 +31,7 @@ from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
 from estimator_ckpt.naming.correspondence import Match, called_alike, correspond
 from estimator_ckpt.naming.matcher import NamedShape
-from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
+from estimator_ckpt.naming.object_graph import ObjectGraph
 from estimator_ckpt.naming.optimizers import optimizer_state
 from estimator_ckpt.naming.paths import path_name
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
@@ -40,8 +39,8 @@ from estimator_ckpt.naming.rules import same_shape_and_type
 from estimator_ckpt.naming.slots import kind_of_optimizer, power
 
 _log = logger(__name__)
-_COUNTS = ("counter", "global_step")
-_INT32, _INT64 = 3, 9
+INTEGERS = INT32, INT64 = 3, 9
+"""Numbers of the types of counters."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +66,6 @@ class LiveValue:
     def dtype(self) -> int | None:
         """Number of the variable's element type; None for what is no variable."""
         return None if self.variable is None else dtype_of(self.variable)
-
-
-@dataclass(frozen=True)
-class FoundSources:
-    """Where the values of live objects are in a checkpoint.
-
-    Attributes:
-      sources: {key of a live value: key in the checkpoint}.
-      graph: the objects' graph, without the optimizers' values that were not found.
-      added: {key of a live value: what the checkpoint has it not as it is for}.
-      unused: {key in the checkpoint: why the objects have nothing for it}.
-      notes: what was not found, and what is taken for what.
-    """
-
-    sources: Mapping[str, str]
-    graph: ObjectGraph
-    added: Mapping[str, int]
-    unused: Mapping[str, str]
-    notes: tuple[str, ...]
 
 
 def variable_in(held: Any) -> Any:
@@ -334,7 +314,7 @@ class LiveObjects:
             key: self.graph.node_of[key]
             for key, role in wanted.items()
             if role.kind == "counter" and not power(role.slot) and matches[key].name != called[key]
-            if self.values[key].dtype in (_INT32, _INT64)
+            if self.values[key].dtype in INTEGERS
         }
         optimizers = optimizers_of(counters, self.graph, self.objects)
         counts = with_counts(matches, optimizers, offered, names, account)
@@ -363,108 +343,7 @@ class LiveObjects:
                 names[key] = name
         return names
 
-    def find_sources(self, account: Account, names: Mapping[str, str]) -> FoundSources:
-        """Finds the values of these objects in a checkpoint by name and role.
-
-        Args:
-          account: of the checkpoint.
-          names: {new name: name in the checkpoint}.
-
-        Returns:
-          Where they are. Optimizers' values that are not there are left out, with a warning.
-
-        Raises:
-          VariableMismatchError: variables are not there, or have another shape or dtype.
-        """
-        matches = self.correspondences(offered_roles(account, names), names, account)
-        sources: dict[str, str] = {}
-        added: dict[str, int] = {}
-        absent: list[str] = []
-        lost: dict[str, str] = {}
-        misfits: list[str] = []
-        notes: list[str] = []
-        for key, value in self.values.items():
-            match = matches[key]
-            if match.name is None and key == naming.SAVE_COUNTER_KEY:
-                added[key] = 1
-            elif match.name is None and self.role(key).is_of_optimizer:
-                lost[key] = f"'{value.name or key}': {match.reason}"
-            elif match.name is None:
-                absent.append(f"'{value.name}' ({key}): {match.reason}")
-            else:
-                old = names[match.name]
-                if match.reason:
-                    notes.append(f"'{value.name or key}' gets '{old}': {match.reason}")
-                reason = misfit(account.entry(old), value.shape, value.dtype)
-                if match.steps is not None:
-                    added[key] = _count_in(value.dtype, match.steps)
-                elif reason is None or value.variable is None:
-                    sources[key] = account.origin(old, key)
-                elif (count := self.count_for(key, account, old)) is not None:
-                    added[key] = count
-                else:
-                    misfits.append(f"'{value.name}' ({key}): {reason}, as '{old}'")
-        if absent or misfits:
-            raise VariableMismatchError(_unlike(absent, misfits))
-        if lost:
-            notes += [f"left out, its optimizer begins anew: {each}" for each in lost.values()]
-            _log.warning(
-                "The checkpoint has nothing for %d values of optimizers, which keep their own: %s",
-                len(lost),
-                listed(lost.values()),
-            )
-        graph = self.graph.without(lost)
-        if naming.SAVE_COUNTER_KEY not in {*sources, *added}:
-            # Without its node, assert_consumed() would miss it.
-            graph = graph.with_leaves([Leaf((naming.SAVE_COUNTER,))])
-        used = {account.entries[key] for key in sources.values()}
-        unused = {
-            key: _reason_unused(account.roles[name])
-            for name, keys in account.keys_of.items()
-            for key in keys
-            if account.entries[key] not in used
-        }
-        if naming.SAVE_COUNTER_KEY in account.entries and naming.SAVE_COUNTER_KEY not in sources:
-            unused[naming.SAVE_COUNTER_KEY] = _reason_unused(Role("save_counter"))
-        if unused and self.unbuilt:
-            notes.append(f"not built yet, and without variables: {listed(self.unbuilt)}")
-        return FoundSources(sources, graph, added, unused, tuple(notes))
-
-    def count_for(self, key: str, account: Account, old: str) -> int | None:
-        """Returns a count of the checkpoint in the integer type of a counter here; or None."""
-        value = self.values[key]
-        if self.role(key).kind not in _COUNTS or value.dtype not in (_INT32, _INT64):
-            return None
-        count = account.integer(old)
-        if count is None or (value.dtype == _INT32 and count >= 1 << 31):
-            return None
-        return _count_in(value.dtype, count)
-
-
-def _count_in(dtype: int | None, count: int) -> int:
-    """Returns a count as a value of an integer type."""
-    return Int32(count) if dtype == _INT32 else count
-
 
 def known_shape(shape: Shape) -> tuple[int, ...]:
     """Returns a shape as numbers; what is not known is -1, which equals no stored size."""
     return (-1,) if shape is None else tuple(-1 if size is None else size for size in shape)
-
-
-def _reason_unused(role: Role) -> str:
-    of = "" if role.of is None else f" of '{role.of}'"
-    what = {"slot": f"slot{of} that holds it", "average": f"average{of}"}
-    lacking = what.get(role.kind, f"{role.kind.replace('_', ' ')} for it")
-    return f"the objects that it should be like have no {lacking}"
-
-
-def _unlike(absent: list[str], misfits: list[str]) -> str:
-    parts = []
-    if absent:
-        parts.append(
-            f"the checkpoint lacks {len(absent)} variables of the objects that it should be like: "
-            f"{listed(absent)}; give rename={{old: new}}"
-        )
-    if misfits:
-        parts.append(f"{len(misfits)} variables don't fit: {listed(misfits)}")
-    return "; ".join(parts)
