@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import pathlib
 from collections.abc import Mapping
@@ -19,8 +18,8 @@ hypothesis.settings.register_profile("any load", deadline=None)
 hypothesis.settings.load_profile("any load")
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"
-_HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
-_TENSORFLOW = importlib.metadata.version("tensorflow") if _HAS_TENSORFLOW else "none"
+_VERSIONS = {each.metadata["Name"]: each.version for each in importlib.metadata.distributions()}
+_TENSORFLOW = _VERSIONS.get("tensorflow", "none")
 _PURE = pathlib.Path(__file__).resolve().parent / "pure"
 
 

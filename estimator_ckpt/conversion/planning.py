@@ -235,7 +235,9 @@ class _Target:
         from estimator_ckpt.live.objects import LiveObjects  # they need TensorFlow
         from estimator_ckpt.live.sources import find_sources
 
-        found = find_sources(LiveObjects(like), self.account, self.edited.names)
+        found = find_sources(
+            LiveObjects(like), self.account, self.edited.names, by_name=self.edited.by_rules
+        )
         self.sources.update(found.sources)
         self.added[OBJECT_GRAPH_KEY] = found.graph.data
         self.added.update(found.added)

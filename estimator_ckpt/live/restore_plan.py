@@ -19,6 +19,7 @@ from estimator_ckpt.live.assigning import Assignment
 from estimator_ckpt.live.objects import LiveObjects, dtype_of, offered_roles, shape_of
 from estimator_ckpt.live.other_variables import from_others
 from estimator_ckpt.live.restore_report import RestoredValue, RestoreReport, Unrestored
+from estimator_ckpt.live.same_places import SamePlaces
 from estimator_ckpt.live.wanted import Wanted
 from estimator_ckpt.live.whole_objects import (
     NOTHING,
@@ -29,7 +30,6 @@ from estimator_ckpt.live.whole_objects import (
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.correspondence import Match, correspond
 from estimator_ckpt.naming.paths import is_place, path_name
-from estimator_ckpt.naming.roles import Role
 
 _UNREACHED = (
     "no object that TensorFlow tracks leads to it, so that no tf.train.Checkpoint saves or loads "
@@ -101,37 +101,28 @@ class Plan:
         account, live = self.account, self.live
         self._by_name_only, self._dropped = bool(rules), rules.dropped
         names = rules.offered(account.roles)
-        by_object: dict[str, str] = {}
-        pairs: dict[int, int] = {}
-        if live is not None and account.graph is not None and not rules:
-            pairs = live.graph.pairs(account.graph)
-            by_object = self._with_same_roles(live, live.graph.matches(account.graph, pairs))
-        offered = offered_roles(account, names)
-        if live is not None:  # slots follow their variable along its path
-            by_name = {live.names[key] for key in live.values if key not in by_object}
-            owners = {
-                account.name_of.get(stored): live.names[key]
-                for key, stored in by_object.items()
-                if live.role(key).kind == "variable" and account.name_of.get(stored) not in by_name
-            }
-            offered = {
-                name: role._replace(of=owners[role.of]) if role.of in owners and role.of else role
-                for name, role in offered.items()
-            }
-        if live is None:
+        places = None if live is None else SamePlaces(live, account, by_name=bool(rules))
+        for key in places.apart if places is not None else ():
+            self._keep_apart(key)
+        if live is None or places is None:
+            offered = offered_roles(account, names)
             matches = correspond({each.label: each.role for each in self.wanted}, offered)
         else:
             beyond = {each.label: Match(each.name) for each in self.wanted}
-            matches = {**beyond, **live.correspondences(offered, names, account)}
+            matches = {
+                **beyond,
+                **live.correspondences(places.offered(names), names, account),
+            }
+        by_object = {} if places is None else places.key_of
         for each in self.wanted:
             if each.label in by_object:
                 self._take(each, by_object[each.label], "object")
             else:
                 self._take_by_name(each, matches[each.label], names)
-        if live is not None and account.graph is not None and not rules:
+        if live is not None and places is not None and places.pairs and account.graph is not None:
             stored = {key: account.roles[name] for key, name in account.name_of.items()}
-            self.apart |= foreign_optimizers(live, account.graph, pairs, stored)
-            self.whole = whole_objects(live, account.graph, pairs, self.apart)
+            self.apart |= foreign_optimizers(live, account.graph, places.pairs, stored)
+            self.whole = whole_objects(live, account.graph, places.pairs, self.apart)
             self._give_up_states()
 
     def _give_up_states(self) -> None:
@@ -142,30 +133,6 @@ class Plan:
                 self.restored.remove(row)
                 reason = "it is no variable, and is only restored with the object that has it"
                 self.unmatched.append(Unrestored(row.target, reason))
-
-    def _with_same_roles(self, live: LiveObjects, found: Mapping[str, str]) -> dict[str, str]:
-        """Leaves out what stands at one place among the objects, but plays another part.
-
-        The values of an optimizer have other places, or mean something else, in one of another
-        kind: `_variables/1` is the learning rate in Keras 3, and a slot in Keras 2.
-        """
-        account = self.account
-        stored_as = {live.names[key]: account.name_of.get(there) for key, there in found.items()}
-        same = {}
-        for key, there in found.items():
-            wanted = live.role(key)
-            stored = account.roles.get(account.name_of.get(there, ""))
-            if (
-                stored is not None
-                and wanted.is_of_optimizer
-                and _play_different(
-                    wanted._replace(of=stored_as.get(wanted.of or "", wanted.of)), stored
-                )
-            ):
-                self._keep_apart(key)
-            else:
-                same[key] = there
-        return same
 
     def _take_by_name(self, each: Wanted, match: Match, names: Mapping[str, str]) -> None:
         if each.role.is_of_optimizer and self._has_optimizers:
@@ -387,13 +354,3 @@ class Plan:
             return False
         there = self.whole.pairs.get(self.live.graph.node_of[row.target])
         return there is not None and there == graph.node_of.get(row.key)
-
-
-def _play_different(wanted: Role, stored: Role) -> bool:
-    """Returns whether two values of optimizers are known to play different parts."""
-    if wanted.kind != stored.kind:
-        return True
-    if None not in (wanted.of, stored.of) and wanted.of != stored.of:
-        return True
-    known = wanted.meaning and stored.meaning
-    return bool(known) and wanted.meaning != stored.meaning

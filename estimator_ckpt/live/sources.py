@@ -17,8 +17,11 @@ from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit
 from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.errors import VariableMismatchError
-from estimator_ckpt.live.objects import INT32, INTEGERS, LiveObjects, offered_roles
+from estimator_ckpt.live.objects import INT32, INTEGERS, LiveObjects
+from estimator_ckpt.live.other_variables import from_others
+from estimator_ckpt.live.same_places import SamePlaces
 from estimator_ckpt.messages import listed, logger
+from estimator_ckpt.naming.correspondence import Match
 from estimator_ckpt.naming.object_graph import Leaf, ObjectGraph
 from estimator_ckpt.naming.roles import Role
 
@@ -45,13 +48,16 @@ class FoundSources:
     notes: tuple[str, ...]
 
 
-def find_sources(live: LiveObjects, account: Account, names: Mapping[str, str]) -> FoundSources:
-    """Finds the values of live objects in a checkpoint by name and role.
+def find_sources(
+    live: LiveObjects, account: Account, names: Mapping[str, str], *, by_name: bool = False
+) -> FoundSources:
+    """Finds the values of live objects in a checkpoint: by their places, else by name and role.
 
     Args:
       live: the objects.
       account: of the checkpoint.
       names: {new name: name in the checkpoint}.
+      by_name: whether only names count.
 
     Returns:
       Where they are. Optimizers' values that are not there are left out, with a warning.
@@ -59,7 +65,16 @@ def find_sources(live: LiveObjects, account: Account, names: Mapping[str, str]) 
     Raises:
       VariableMismatchError: variables are not there, or have another shape or dtype.
     """
-    matches = live.correspondences(offered_roles(account, names), names, account)
+    places = SamePlaces(live, account, by_name=by_name)
+    stored = {
+        key: name
+        for key, there in places.key_of.items()
+        if (name := account.name_of.get(there, "")) in names and _may_be(live, key, account, name)
+    }
+    placed = {name for key, name in stored.items() if live.role(key).kind == "variable"}
+    offered = places.offered({new: old for new, old in names.items() if new not in placed})
+    matches = live.correspondences(offered, names, account)
+    matches.update((key, Match(name)) for key, name in stored.items())
     sources: dict[str, str] = {}
     added: dict[str, int] = {}
     absent: list[str] = []
@@ -89,6 +104,7 @@ def find_sources(live: LiveObjects, account: Account, names: Mapping[str, str]) 
                 misfits.append(f"'{value.name}' ({key}): {reason}, as '{old}'")
     if absent or misfits:
         raise VariableMismatchError(_unlike(absent, misfits))
+    notes += _notes_on_others(live, account, places, sources)
     if lost:
         notes += [f"left out, its optimizer begins anew: {each}" for each in lost.values()]
         _log.warning(
@@ -112,6 +128,35 @@ def find_sources(live: LiveObjects, account: Account, names: Mapping[str, str]) 
     if unused and live.unbuilt:
         notes.append(f"not built yet, and without variables: {listed(live.unbuilt)}")
     return FoundSources(sources, graph, added, unused, tuple(notes))
+
+
+def _may_be(live: LiveObjects, key: str, account: Account, name: str) -> bool:
+    """Returns whether what is at a value's place may be its own: another optimizer's has a place
+    there, too, and mostly another shape.
+    """
+    value = live.values[key]
+    if value.variable is None:
+        return False
+    is_slot = live.role(key).is_of_optimizer and live.role(key).kind not in _COUNTS
+    return not is_slot or misfit(account.entry(name), value.shape, value.dtype) is None
+
+
+def _notes_on_others(
+    live: LiveObjects, account: Account, places: SamePlaces, sources: Mapping[str, str]
+) -> list[str]:
+    """Notes, and logs, what gets along its path what was saved from another variable."""
+    wanted = {
+        key: (value.name, live.role(key)) for key, value in live.values.items() if key in sources
+    }
+    at_places = {key: there for key, there in places.key_of.items() if key in sources}
+    others = from_others(account, wanted, at_places)
+    notes = [
+        f"'{key}': it is '{name}' here, and was saved from '{saved}'"
+        for key, (name, saved) in others.items()
+    ]
+    if notes:
+        _log.warning("By their places among the objects, but look at: %s", listed(notes))
+    return notes
 
 
 def _count_for(live: LiveObjects, key: str, account: Account, old: str) -> int | None:

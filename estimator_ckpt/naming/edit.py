@@ -30,11 +30,13 @@ class Edit:
       names: {new name: the old name of the variable whose bytes it has}.
       dropped: {old name: why its bytes are left out}.
       notes: what else there is to know of it.
+      by_rules: whether names were given by rules, so that they say what is what.
     """
 
     names: Mapping[str, str]
     dropped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_rules: bool = False
 
     @classmethod
     def nothing(cls, names: Iterable[str]) -> Edit:
@@ -46,7 +48,9 @@ class Edit:
         after = step(self.names)
         dropped = {self.names[name]: reason for name, reason in after.dropped.items()}
         names = {new: self.names[name] for new, name in after.names.items()}
-        return Edit(names, {**self.dropped, **dropped}, (*self.notes, *after.notes))
+        notes = (*self.notes, *after.notes)
+        by_rules = self.by_rules or after.by_rules
+        return Edit(names, {**self.dropped, **dropped}, notes, by_rules)
 
     @property
     def renames(self) -> bool:
@@ -102,7 +106,7 @@ def rename(
         if owner is not None and owner in gone:
             dropped.setdefault(name, gone[owner])
     names_left = {new: old for old, new in renamed.items() if old not in dropped}
-    return Edit(names_left, dropped, tuple(_notes_on(renamed, roles or {})))
+    return Edit(names_left, dropped, tuple(_notes_on(renamed, roles or {})), by_rules=bool(made))
 
 
 def _notes_on(renamed: Mapping[str, str], roles: Mapping[str, Role]) -> Iterator[str]:
