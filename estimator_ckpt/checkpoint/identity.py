@@ -31,6 +31,9 @@ Source = Union[Checkpoint, Path]
 """What is read: an opened checkpoint, or a path as it was given (of a file, prefix, directory)."""
 
 
+_OF_KERAS = (".keras", ".h5", ".hdf5")
+
+
 def other_prefix(target: Path, *sources: Source) -> str:
     """Makes sure, before any work, that a new checkpoint takes nothing away from what is read.
 
@@ -43,10 +46,16 @@ def other_prefix(target: Path, *sources: Source) -> str:
 
     Raises:
       CheckpointArgumentError: it is a source, or a file of one; or it is called like one file of a
-        checkpoint, or is a state file or a directory.
+        checkpoint or like one of Keras, or is a state file or a directory.
     """
     prefix = os.fsdecode(target)
     require_prefix(prefix)
+    if prefix.endswith(_OF_KERAS):
+        raise CheckpointArgumentError(
+            f"'{prefix}' is called like a file of Keras, which a checkpoint of that prefix would "
+            "hide from readers; give another prefix, or write a .weights.h5 or a .keras by "
+            "estimator_ckpt.convert(source, target, like=model)"
+        )
     if os.path.basename(prefix) == STATE_FILE and files.exists(prefix):
         raise CheckpointArgumentError(
             f"'{prefix}' is the state file of that directory; give another target"
