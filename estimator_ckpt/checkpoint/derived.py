@@ -50,7 +50,7 @@ def derived(account: Account, rules: RenameRules) -> tuple[Account, RenameRules]
     making = _Making(account)
     for change in changes:
         try:
-            making.change(change)
+            making.change(change, made.where(change))
         except CheckpointArgumentError as error:
             raise CheckpointArgumentError(
                 f"{made.where(change)}{error}; correct the line, or remove it"
@@ -104,6 +104,9 @@ class _Making:
         self._entries = dict(account.entries)
         self._keys = Counter(account.name_of.values())  # with those of parts
         self._made: dict[TensorEntry, Callable[[], Iterator[Any]]] = {}
+        self._refusing: set[TensorEntry] = set()
+        self._kept: list[str] = []
+        self._where = ""
         self._changed: set[str] = set()
         self._roles: dict[str, Role] = {}
         self._offset = 0
@@ -123,6 +126,7 @@ class _Making:
             base,
             index=replace(base.index, entries=self._entries),
             made={**base.made, **self._made},
+            refusing=base.refusing | self._refusing,
             changed=frozenset(self._changed),
             base=base,
         )
@@ -138,11 +142,22 @@ class _Making:
             notes.append(
                 "in parts, which are merged to reshape them: " + listed(self._merged, _SHOWN)
             )
+        if self._kept:
+            notes.append(
+                "not cast to integers with their variables, but of their own types: "
+                + listed(self._kept, _SHOWN)
+            )
         notes += self._rests()
         return _Derived(self._account, checkpoint, self._roles, tuple(notes))
 
-    def change(self, change: Change) -> None:
-        """Makes what a line of a map says, and the same of slots and averages."""
+    def change(self, change: Change, where: str) -> None:
+        """Makes what a line of a map says, and the same of slots and averages.
+
+        Args:
+          change: the line.
+          where: the file and the line, to begin a message.
+        """
+        self._where = where
         self._put(change.name, VARIABLE, change.sources, change.transformation)
         first, is_new = change.transformation.steps[0], change.name != change.sources[0]
         if isinstance(first, Split):
@@ -178,6 +193,12 @@ class _Making:
         group = [name, *(self._counterpart(role, other) for other in change.sources[1:])]
         names = [each for each in group if each is not None]
         made = change.transformation if role.kind == "average" else change.transformation.of_slots
+        floats = made.of_floats
+        if floats != made and self._account.entry(name).shape:
+            self._kept.append(f"'{name}'")
+        if floats is None:
+            return
+        made = floats
         alike = all(
             self._account.entry(each).shape == self._account.entry(of).shape
             for each, of in zip(names, change.sources)
@@ -266,7 +287,10 @@ class _Making:
         self._offset += size
         made = TensorEntry(number, result.shape, *place, size)
         reads = [_reading(arrays.array_chunks, checkpoint, entry) for entry in entries]
-        self._made[made] = lambda: transforming.transformed(transformation, kinds, reads)
+        what = f"{self._where}'{', '.join(names)}': "
+        self._made[made] = lambda: transforming.transformed(transformation, kinds, reads, what)
+        if transformation.may_refuse(kinds):
+            self._refusing.add(made)
         return made
 
 

@@ -50,6 +50,7 @@ class Checkpoint:
       scratch: a directory for what is made of such a file, which goes with this object.
       made: {entry: what reads its values in pieces}, of tensors that are in no data file, but made
         of others.
+      refusing: those of `made` whose values may turn out not to fit, once they are read.
       changed: keys whose entries are others than in the file.
       base: the one as it lies there, where tensors are made of others.
     """
@@ -61,6 +62,7 @@ class Checkpoint:
     made: Mapping[TensorEntry, Callable[[], Iterator[Any]]] = field(
         default_factory=dict, compare=False, repr=False
     )
+    refusing: frozenset[TensorEntry] = frozenset()
     changed: frozenset[str] = frozenset()
     base: Checkpoint | None = field(default=None, compare=False, repr=False)
 

@@ -18,7 +18,9 @@ import numpy as np
 
 from estimator_ckpt.bundle.dtypes import DTYPE_NAMES
 from estimator_ckpt.checkpoint.arrays import Array, DType, numpy_dtype
+from estimator_ckpt.checkpoint.casting import Losses, cast_array
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.messages import logger
 from estimator_ckpt.naming.transformations import (
     Cast,
     Concat,
@@ -33,13 +35,14 @@ from estimator_ckpt.naming.transformations import (
 )
 from estimator_ckpt.storage import files
 
+_log = logger(__name__)
 Chunks = Callable[[], Iterator[Array]]
 """Gives a tensor's elements as flat arrays, in C order."""
 _NUMBERS = {name: number for number, name in DTYPE_NAMES.items()}
 
 
 def applied(transformation: Transformation, inputs: Sequence[Array]) -> Array:
-    """Returns what becomes of arrays.
+    """Returns what becomes of arrays, whatever is lost of their values.
 
     Args:
       transformation: the steps; they fit (`Transformation.result`).
@@ -47,7 +50,7 @@ def applied(transformation: Transformation, inputs: Sequence[Array]) -> Array:
     """
     found = list(inputs)
     for step in transformation.steps:
-        found = [_applied(step, found)]
+        found = [_applied(step, found, Losses())]
     return found[0]
 
 
@@ -64,28 +67,57 @@ def require_number(dtype: str) -> int:
 
 
 def transformed(
-    transformation: Transformation, kinds: Sequence[Kind], inputs: Sequence[Chunks]
+    transformation: Transformation,
+    kinds: Sequence[Kind],
+    inputs: Sequence[Chunks],
+    what: str = "",
 ) -> Iterator[Array]:
-    """Yields what becomes of tensors, in flat pieces.
+    """Yields what becomes of tensors, in flat pieces; logs how many floats are lost by a cast.
 
     Args:
       transformation: the steps; they fit.
       kinds: shapes and types of the tensors.
       inputs: what reads each.
+      what: what is said of them, to begin a message.
+
+    Raises:
+      CheckpointArgumentError: after the last piece, that values don't fit an integer type.
     """
+    losses = Losses()
     blocks = [_rows(kind, read()) for kind, read in zip(kinds, inputs)]
     before = list(kinds)
     for step, after in zip(transformation.steps, transformation.results(kinds)):
-        blocks, before = [_stepped(step, before, after, blocks)], [after]
+        blocks, before = [_stepped(step, before, after, blocks, losses)], [after]
     for block in blocks[0]:
         rows = max(1, files.PIECE * len(block) // max(1, block.nbytes)) if block.ndim else 1
         for start in range(0, len(block) if block.ndim else 1, rows):
             part = block[start : start + rows] if block.ndim else block
             yield np.ascontiguousarray(part).reshape(-1)
+    _tell(losses, what, transformation)
+
+
+def _tell(losses: Losses, what: str, transformation: Transformation) -> None:
+    if losses.misfits:
+        raise CheckpointArgumentError(
+            f"{what}{transformation} does not keep {losses.misfits:,} of the values, as "
+            f"{losses.example!s}: an integer type has no fractions and no nan, and has a range"
+        )
+    if losses.overflows or losses.underflows:
+        _log.warning(
+            "%s%s makes %s finite values infinite, and %s zero that were not",
+            what,
+            transformation,
+            f"{losses.overflows:,}",
+            f"{losses.underflows:,}",
+        )
 
 
 def _stepped(
-    step: Step, before: Sequence[Kind], after: Kind, blocks: Sequence[Iterator[Array]]
+    step: Step,
+    before: Sequence[Kind],
+    after: Kind,
+    blocks: Sequence[Iterator[Array]],
+    losses: Losses,
 ) -> Iterator[Array]:
     """Applies a step to blocks of rows."""
     shape = before[0].shape
@@ -96,10 +128,11 @@ def _stepped(
     if isinstance(step, Concat) and 0 not in shape:
         return _beside(step, before, blocks)
     if isinstance(step, Gates) and axis_in(step.axis, shape) == 0:
-        return iter(_ordered(step, _whole(before[0], blocks[0])))
+        return iter(_ordered(step, _whole(before[0], blocks[0]), losses))
     if _keeps_rows(step, shape):
-        return (_of_rows(step, block) for block in blocks[0])
-    return iter([_applied(step, [_whole(kind, each) for kind, each in zip(before, blocks)])])
+        return (_of_rows(step, block, losses) for block in blocks[0])
+    whole = [_whole(kind, each) for kind, each in zip(before, blocks)]
+    return iter([_applied(step, whole, losses)])
 
 
 def _keeps_rows(step: Step, shape: tuple[int, ...]) -> bool:
@@ -115,10 +148,10 @@ def _keeps_rows(step: Step, shape: tuple[int, ...]) -> bool:
     return isinstance(step, (Split, Gates)) and axis_in(step.axis, shape) != 0
 
 
-def _of_rows(step: Step, block: Array) -> Array:
+def _of_rows(step: Step, block: Array, losses: Losses) -> Array:
     if isinstance(step, Reshape):
         return block.reshape(len(block), *step.shape[1:])
-    return _applied(step, [block])
+    return _applied(step, [block], losses)
 
 
 def _between(step: Split, blocks: Iterable[Array]) -> Iterator[Array]:
@@ -158,16 +191,33 @@ def _of_length(blocks: Iterable[Array], rows: int) -> Iterator[Array]:
         yield np.concatenate(held)
 
 
-def _ordered(step: Gates, array: Array) -> list[Array]:
+def _ordered(step: Gates, array: Array, losses: Losses) -> list[Array]:
     """The blocks of an array in their new order."""
     parts = dict(zip(step.old, np.split(array, len(step.old), axis_in(step.axis, array.shape))))
     for name, number in zip(step.old, step.added):
         if number:
-            parts[name] = parts[name] + np.asarray(number, array.dtype)
+            parts[name] = _sum(parts[name], number, losses)
     return [parts[name] for name in step.new]
 
 
-def _applied(step: Step, inputs: Sequence[Array]) -> Array:
+def _sum(array: Array, number: float, losses: Losses) -> Array:
+    """Adds a number to all values; of integers, counts those whose sum their type lacks."""
+    if array.dtype.kind not in "iu":
+        made: Array = array + np.asarray(number, array.dtype)
+        return made
+    own, whole = np.iinfo(array.dtype), int(number)
+    least, most = max(own.min, own.min - whole), min(own.max, own.max - whole)
+    fits = np.zeros(array.shape, np.bool_)
+    if least <= most:
+        fits = (array >= array.dtype.type(least)) & (array <= array.dtype.type(most))
+    losses.add_misfits(array, fits)
+    # Modulo 2 ** bits, as numpy adds; any sum that is another one by that is a misfit.
+    modulo = np.asarray(whole % 2**own.bits, f"u{array.itemsize}").astype(array.dtype)
+    made = array + modulo
+    return made
+
+
+def _applied(step: Step, inputs: Sequence[Array], losses: Losses) -> Array:
     array = inputs[0]
     if isinstance(step, Concat):
         return np.concatenate(inputs, step.axis)
@@ -177,11 +227,9 @@ def _applied(step: Step, inputs: Sequence[Array]) -> Array:
         turned: Array = array.transpose(step.axes)
         return turned
     if isinstance(step, Cast):
-        dtype = _dtype(step.dtype)
-        with np.errstate(all="ignore"):
-            return array.astype(dtype)
+        return cast_array(array, _dtype(step.dtype), losses)
     if isinstance(step, Gates):
-        return np.concatenate(_ordered(step, array), step.axis)
+        return np.concatenate(_ordered(step, array, losses), step.axis)
     axis = axis_in(step.axis, array.shape)
     return array[(slice(None),) * axis + (slice(step.start, step.stop),)]
 

@@ -50,7 +50,8 @@ def assign(
       session: in a graph, the Session; None for the default one.
 
     Raises:
-      CheckpointArgumentError: in a graph there is no session.
+      CheckpointArgumentError: in a graph there is no session, or values don't fit the type to which
+        a map casts them. Nothing has been assigned then.
       DamagedTensorError: TensorFlow finds a tensor damaged.
     """
     eager = tf.executing_eagerly()
@@ -59,6 +60,11 @@ def assign(
         raise CheckpointArgumentError(
             "in a graph, restoring needs a session: give session=..., or make one the default"
         )
+    for key in {each.key for each in assignments}:
+        entry = checkpoint.index.entries[key]
+        if entry in checkpoint.refusing:
+            for _ in arrays.array_chunks(checkpoint, entry):  # to the end, where it would refuse
+                pass
     with told_as_damage(checkpoint.prefix):
         if objects is not None:
             is_root = isinstance(objects, tf.train.Checkpoint)

@@ -148,12 +148,17 @@ class Gates:
             kind.shape[axis] % len(self.old) == 0,
             f"axis {self.axis} of {list(kind.shape)} is no {len(self.old)} equal blocks",
         )
+        _require(
+            not is_integer(kind.dtype) or all(number.is_integer() for number in self.added),
+            f"{kind.dtype} has whole numbers only, and no fraction can be added",
+        )
+        _require(kind.dtype != "bool" or not any(self.added), "nothing can be added to bool")
         return kind
 
 
 @dataclass(frozen=True)
 class Cast:
-    """The same numbers in another type, as numpy casts them."""
+    """The same numbers in another type; an integer type (or bool) has to have each."""
 
     dtype: str
 
@@ -255,6 +260,24 @@ class Transformation:
             )
         )
 
+    @property
+    def of_floats(self) -> Transformation | None:
+        """The same without casts to integer types; None if nothing is left."""
+        steps = [
+            step for step in self.steps if not (isinstance(step, Cast) and is_integer(step.dtype))
+        ]
+        return Transformation(tuple(steps)) if steps else None
+
+    def may_refuse(self, kinds: Sequence[Kind]) -> bool:
+        """Returns whether values may turn out not to fit, which are changed to integers or as such.
+
+        Raises as `result`.
+        """
+        return any(
+            is_integer(after.dtype) and isinstance(step, (Cast, Gates))
+            for step, after in zip(self.steps, self.results(kinds))
+        )
+
 
 @dataclass(frozen=True)
 class Change:
@@ -285,6 +308,11 @@ class Change:
         if len(self.sources) == 1 and not self.splits:
             return self.sources[0]
         return f"{', '.join(self.sources)} : {self.transformation}"
+
+
+def is_integer(dtype: str) -> bool:
+    """Returns whether a type has whole numbers only; bool has two."""
+    return dtype.startswith(("int", "uint", "bool"))
 
 
 def axis_in(axis: int, shape: Shape) -> int:

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.casting import Losses, cast_array
 from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.rewriting import Change, rewrite
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -177,8 +176,7 @@ class _Casts:
             )
         self._require_readable()
         # By what is stored, as variables may share it, and a partitioned one has several.
-        self._overflows: Counter[TensorEntry] = Counter()
-        self._underflows: Counter[TensorEntry] = Counter()
+        self._losses: dict[TensorEntry, Losses] = defaultdict(Losses)
 
     def _require_readable(self) -> None:
         """Makes sure that TensorFlow can read what is to be in parts.
@@ -204,8 +202,8 @@ class _Casts:
                 entry.shape,
                 entry.dtype_name,
                 self._to,
-                sum(self._overflows[stored] for stored in entry.stored),
-                sum(self._underflows[stored] for stored in entry.stored),
+                sum(self._losses[stored].overflows for stored in entry.stored),
+                sum(self._losses[stored].underflows for stored in entry.stored),
             )
             for name, entry in sorted(self.entries.items())
             if name in self.cast
@@ -227,10 +225,6 @@ class _Casts:
     def chunks(self, change: Change, entry: TensorEntry, part: int) -> Iterator[bytes]:
         stored = entry.stored[part]
         dtype = arrays.numpy_dtype(_NUMBERS[self._to])
+        assert dtype is not None
         for chunk in arrays.array_chunks(self._checkpoint, stored):
-            with np.errstate(all="ignore"):  # overflows are counted
-                narrow = chunk.astype(dtype)
-            overflows = np.isinf(narrow) & np.isfinite(chunk)
-            self._overflows[stored] += int(np.count_nonzero(overflows))
-            self._underflows[stored] += int(np.count_nonzero((narrow == 0) & (chunk != 0)))
-            yield narrow.tobytes()
+            yield cast_array(chunk, dtype, self._losses[stored]).tobytes()

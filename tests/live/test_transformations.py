@@ -18,6 +18,7 @@ from estimator_ckpt import (
     convert_all,
     describe,
     diff,
+    export_checkpoint,
     propose_map,
     rename,
     restore,
@@ -609,3 +610,75 @@ def test_averages_are_taken_of_what_is_changed(tmp_path, through):
         restore(variables, tmp_path / "new")
     for name, value in expected.items():
         np.testing.assert_array_equal(variables[name].numpy(), value, err_msg=name)
+
+
+@pytest.mark.parametrize("through", [convert, export_checkpoint, restore])
+@pytest.mark.parametrize(
+    ("values", "line", "message"),
+    [
+        (np.float32([1e30, np.nan, -5]), "cast(int32)", "does not keep 2 of the values, as 1e.30"),
+        (np.float32([1, 0.5, 2]), "cast(int64)", "does not keep 1 of the values, as 0.5"),
+        (np.int32([300, -1, 2147483647]), "cast(uint8)", "does not keep 3 of the values, as 300"),
+        (np.int32([0, 1, 2]), "cast(bool)", "does not keep 1 of the values, as 2"),
+        (
+            np.int32([3, 2147483647]),
+            "gates(a b+1 -> b a)",
+            "does not keep 1 of the values, as 2147483647",
+        ),
+    ],
+)
+def test_values_that_an_integer_type_lacks_are_an_error_that_leaves_nothing(
+    tmp_path, through, values, line, message
+):
+    saved(tmp_path / "old", {"w": values, "other": np.float32([7.0])})
+    rules = pinned(f"w -> w : {line}", "other -> other")
+    target = tmp_path / "new" / ("out.npz" if through is export_checkpoint else "ckpt")
+    (tmp_path / "new").mkdir()
+    message = f"line 2: 'w': .*{message}"
+    if through is restore:
+        dtype = line[5:-1] if line.startswith("cast") else "int32"
+        live = {"w": tf.Variable(tf.zeros(len(values), dtype)), "other": tf.Variable([0.0])}
+        with pytest.raises(CheckpointArgumentError, match=message):
+            restore(live, tmp_path / "old", rename=rules)
+        assert not live["w"].numpy().any() and not live["other"].numpy().any()
+    else:
+        with pytest.raises(CheckpointArgumentError, match=message):
+            through(tmp_path / "old", target, rename=rules)
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_values_that_an_integer_type_has_are_cast(tmp_path):
+    saved(tmp_path / "old", {"w": np.float32([2, 0, 255])})
+    live = {"w": tf.Variable(tf.zeros(3, tf.uint8))}
+    restore(live, tmp_path / "old", rename=pinned("w -> w : cast(uint8)"))
+    np.testing.assert_array_equal(live["w"].numpy(), [2, 0, 255])
+
+
+@pytest.mark.parametrize("through", ["convert", "restore"])
+def test_what_a_shorter_float_loses_is_counted_and_said(tmp_path, caplog, through):
+    saved(tmp_path / "old", {"w": np.float32([1e30, -1e30, 1e-30, 1.0, np.inf])})
+    rules = pinned("w -> w : cast(float16)")
+    if through == "convert":
+        convert(tmp_path / "old", tmp_path / "new", rename=rules)
+    else:
+        restore({"w": tf.Variable(tf.zeros(5, tf.float16))}, tmp_path / "old", rename=rules)
+    said = [row.getMessage() for row in caplog.records if "infinite" in row.getMessage()]
+    assert said == [
+        "line 2: 'w': cast(float16) makes 2 finite values infinite, and 1 zero that were not"
+    ]
+
+
+def test_slots_of_what_becomes_integer_stay_as_they_are(tmp_path):
+    values = {"w": np.float32([[1, 2]]), "w/Adam": np.float32([[0.25, 0.5]])}
+    values["w/Adam_1"] = values["w/Adam"] / 2
+    saved(tmp_path / "old", values)
+    rules = pinned("w -> w : cast(int32), transpose(1, 0)")
+    report = convert(tmp_path / "old", tmp_path / "new", rename=rules)
+    np.testing.assert_array_equal(read(tmp_path / "new", "w"), np.int32([[1], [2]]))
+    for name in ("w/Adam", "w/Adam_1"):
+        np.testing.assert_array_equal(read(tmp_path / "new", name), values[name].T)
+    said = "not cast to integers with their variables, but of their own types: 'w/Adam', 'w/Adam_1'"
+    assert said in report.notes
+    report = convert(tmp_path / "old", tmp_path / "plain", rename=pinned("w -> w : cast(int32)"))
+    np.testing.assert_array_equal(read(tmp_path / "plain", "w/Adam"), values["w/Adam"])
+    assert said in report.notes

@@ -65,7 +65,7 @@ def gates(draw, shape):
     axis = draw(st.integers(0, len(shape) - 1))
     counts = [count for count in range(1, len(NAMES)) if shape[axis] % count == 0]
     old = tuple(NAMES[: draw(st.sampled_from(counts))])
-    added = tuple(draw(st.sampled_from([0.0, 1.0, -0.5])) for _ in old)
+    added = tuple(draw(st.sampled_from([0.0, 1.0, -2.0])) for _ in old)
     new = tuple(draw(st.permutations(old)))
     place = draw(st.sampled_from([axis, axis - len(shape)]))
     return Gates(old, new, added if any(added) else (), place)
@@ -213,3 +213,37 @@ def test_a_text_that_says_nothing_is_refused_with_how_it_is_written(text, messag
 def test_what_does_not_fit_is_said(text, shapes, message):
     with pytest.raises(CheckpointArgumentError, match=message):
         Transformation.parse(text).result([Kind(shape, "float32") for shape in shapes])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_no_fraction_is_added_to_integers(dtype):
+    made = Transformation.parse("gates(a b+0.5 -> b a)")
+    with pytest.raises(CheckpointArgumentError, match=f"{dtype} has whole numbers only"):
+        made.result([Kind((4,), dtype)])
+    with pytest.raises(CheckpointArgumentError, match="has whole numbers only"):
+        Transformation.parse(f"cast({dtype}), {made}").result([Kind((4,), "float32")])
+
+
+def test_nothing_is_added_to_bool():
+    with pytest.raises(CheckpointArgumentError, match="nothing can be added to bool"):
+        Transformation.parse("gates(a b+1 -> b a)").result([Kind((4,), "bool")])
+
+
+@pytest.mark.parametrize("number", [-300, -255, -128, -1, 1, 127, 128, 255, 300])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_a_sum_that_an_integer_type_lacks_is_refused_and_no_other(dtype, number):
+    own = np.iinfo(dtype)
+    every = np.arange(own.min, own.max + 1)
+    fits = (every + number >= own.min) & (every + number <= own.max)
+    made = Transformation.parse(f"gates(a{number:+} -> a)")
+
+    def run(values):
+        array = values.astype(dtype)
+        return np.concatenate([*transformed(made, kinds_of([array]), [lambda: iter([array])])])
+
+    if fits.any():
+        np.testing.assert_array_equal(run(every[fits]), every[fits] + number)
+    with pytest.raises(
+        CheckpointArgumentError, match=f"does not keep {(~fits).sum()} of the values"
+    ):
+        run(every)
