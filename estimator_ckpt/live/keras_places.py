@@ -20,8 +20,10 @@ import numpy as np
 
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.naming.correspondence import Match
+from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.paths import is_place
 
+_METRICS = "metrics/"
 _ROOTS = ("keras", "tf_keras")
 
 
@@ -94,6 +96,11 @@ class KerasPlaces:
         if not any(map(is_place, offered)):
             return {}
         return {place: each for place, each in self.beyond.items() if place in offered}
+
+
+def without_metrics(rows: Iterable[NamedShape]) -> list[NamedShape]:
+    """Returns what is no metric: Keras 2 saves those in its files, and TensorFlow does not."""
+    return [row for row in rows if not row.name.startswith(_METRICS)]
 
 
 def _is_model(held: Any) -> bool:

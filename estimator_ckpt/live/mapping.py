@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from estimator_ckpt.live.objects import LiveObjects
 
 _log = logger(__name__)
-_METRICS = "metrics/"
 
 
 def propose_map(
@@ -69,16 +68,15 @@ def propose_map(
 
 def _by_place(source: list[NamedShape], live: LiveObjects) -> dict[str, str]:
     """Returns {place: path}, where all of a file of Keras is where this model has it, in shape."""
+    from estimator_ckpt.live.keras_places import without_metrics
     from estimator_ckpt.live.objects import known_shape
 
-    # Keras 2 saves metrics, too, and TensorFlow does not.
-    shapes = {row.name: row.shape for row in source if not row.name.startswith(_METRICS)}
+    shapes = {row.name: row.shape for row in without_metrics(source)}
     if not all(map(is_place, shapes)):
         return {}
     here = {
         place: (live.paths[key], known_shape(live.values[key].shape))
-        for key, place in live.keras.of_key.items()
-        if live.role(key).kind == "variable"
+        for place, key in live.placed.items()
     }
     is_same = shapes == {place: shape for place, (_, shape) in here.items()}
     return {place: path for place, (path, _) in here.items()} if is_same else {}

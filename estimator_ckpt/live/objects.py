@@ -25,7 +25,7 @@ from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.counted_steps import optimizers_of, with_counts
-from estimator_ckpt.live.keras_places import KerasPlaces
+from estimator_ckpt.live.keras_places import KerasPlaces, without_metrics
 from estimator_ckpt.live.other_backends import ForeignVariable, is_foreign
 from estimator_ckpt.live.tensorflow_internals import creation_number
 from estimator_ckpt.messages import listed, logger
@@ -33,7 +33,7 @@ from estimator_ckpt.naming.correspondence import Match, called_alike, correspond
 from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.object_graph import ObjectGraph
 from estimator_ckpt.naming.optimizers import optimizer_state
-from estimator_ckpt.naming.paths import path_name
+from estimator_ckpt.naming.paths import is_place, path_name
 from estimator_ckpt.naming.roles import Named, Role, tell_roles
 from estimator_ckpt.naming.rules import same_shape_and_type
 from estimator_ckpt.naming.slots import kind_of_optimizer, power
@@ -221,6 +221,9 @@ class LiveObjects:
     ) -> naming.RenameRules:
         """Returns rules for a checkpoint; those of a map, checked, give names that are used here.
 
+        None are left of a map that has each variable of a file of Keras at its own place: then all
+        of the file belongs here, its optimizer included.
+
         Raises:
           CheckpointArgumentError: a map can't be followed; the message says the line.
         """
@@ -228,7 +231,28 @@ class LiveObjects:
             return rules
         called = {self.paths[key]: name for key, name in self.names.items()}
         rows = self.require_rows()
-        return rules.for_target(variable_rows(account), rows, fits=fits, called=called)
+        source = variable_rows(account)
+        fitted = rules.for_target(source, rows, fits=fits, called=called)
+        return naming.RenameRules() if self._keeps_places(fitted, source) else fitted
+
+    def _keeps_places(self, rules: naming.RenameRules, source: Sequence[NamedShape]) -> bool:
+        """Whether rules of a map give each variable of a file of Keras to the one at its place."""
+        if rules.variable_map is None or rules.variable_map.applied_changes():
+            return False
+        stored = {row.name for row in without_metrics(source)}
+        if not stored or not all(map(is_place, stored)):
+            return False
+        here = {place: self.names[key] for place, key in self.placed.items()}
+        return stored == here.keys() and here == {rule.old: rule.new for rule in rules.rules}
+
+    @functools.cached_property
+    def placed(self) -> Mapping[str, str]:
+        """{place in a file of Keras: key}, of variables, not of what an optimizer has."""
+        return {
+            place: key
+            for key, place in self.keras.of_key.items()
+            if self.role(key).kind == "variable"
+        }
 
     @functools.cached_property
     def roles(self) -> Mapping[str, Role]:

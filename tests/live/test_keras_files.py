@@ -13,6 +13,7 @@ from keras_models import KERAS, STRANGERS, assert_equal, compiled, randomize, va
 
 from estimator_ckpt import (
     CheckpointArgumentError,
+    VariableMap,
     VariableMismatchError,
     assignment_map,
     average,
@@ -195,6 +196,41 @@ def test_a_map_gives_what_was_saved_of_a_model_like_this_its_names(keras, tmp_pa
         np.testing.assert_array_equal(one, two)
     narrow = propose_map(path, make(keras, keras_models.sequential))
     assert "pinned" not in {pair.confidence for pair in narrow.mapped}
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_the_map_of_a_model_to_its_own_file_keeps_the_optimizer(keras, tmp_path, suffix):
+    model = make(keras, seed=1)
+    path = save(model, tmp_path / f"own{suffix}")
+    expected = values(model)
+    made = propose_map(path, model)
+    convert(path, tmp_path / "new", like=model, rename=made)
+    for source, rules in ((path, made), (path, VariableMap.parse(made.text()))):
+        randomize(model, 2)
+        restore(model, source, rename=rules)
+        assert_equal(model, expected)
+    randomize(model, 2)
+    restore(model, tmp_path / "new")
+    assert_equal(model, expected)
+
+
+def test_a_map_to_other_places_takes_no_slots(keras, tmp_path):
+    def twins(keras, layers):
+        model = keras.Sequential([keras.Input([3]), layers.Dense(3), layers.Dense(3)])
+        model.compile(keras.optimizers.Adam(0.1), "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    model = make(keras, twins, seed=1)
+    path = save(model, tmp_path / "m.weights.h5")
+    here = propose_map(path, model).pairs()
+    places = sorted(here)
+    targets = [here[each] for each in [*places[2:], *places[:2]]]
+    lines = [f"{place} -> {target}" for place, target in zip(places, targets)]
+    crossed = VariableMap.parse("\n".join(["[pinned]", *lines]))
+    report = restore(model, path, rename=crossed, strict=False)
+    taken = {row.key for row in report.restored}
+    assert taken - {"optimizer/vars/0"} == set(places), "what is more than a count has no variable"
 
 
 @pytest.mark.parametrize(
