@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.messages import near
-from estimator_ckpt.naming.matcher import refusals
+from estimator_ckpt.naming.matcher import refusals, squares
 from estimator_ckpt.naming.matcher.classes import classes_of
 from estimator_ckpt.naming.matcher.collecting import Found, collected
 from estimator_ckpt.naming.matcher.layers import Layer, fit, layers_of
@@ -29,8 +29,9 @@ from estimator_ckpt.naming.matcher.rows import (
     SAME_LAYER,
     NamedShape,
     Proposal,
+    Question,
 )
-from estimator_ckpt.naming.matcher.shapes import is_square, same_bytes
+from estimator_ckpt.naming.matcher.shapes import same_bytes
 from estimator_ckpt.naming.matcher.translated import translations
 from estimator_ckpt.naming.matcher.verdicts import OrderEvidence, Verdict, judged
 
@@ -66,7 +67,7 @@ def propose(
         pins,
         same,
         [(layer, *each) for layer, verdict in work.decided.items() for each in [_told(verdict)]],
-        questions(work.open_cells, work.orders.best(), work.asked_too),
+        [*questions(work.open_cells, work.orders.best(), work.asked_too), *work.squares],
         work.recognized,
     )
     return collected(found, (sides[0], sides[1]), (states, target_states))
@@ -148,6 +149,7 @@ class _Work:
     same_values: Mapping[str, str]
     decided: dict[Layer, Verdict] = field(default_factory=dict)
     open_cells: list[tuple[Cell, str]] = field(default_factory=list)
+    squares: list[Question] = field(default_factory=list)
     asked_too: dict[Layer, Layer] = field(default_factory=dict)
     recognized: list[refusals.Recognized] = field(default_factory=list)
     orders: OrderEvidence | None = None
@@ -264,40 +266,17 @@ class _Work:
         return verdicts, open_cells
 
     def _doubt_squares(self) -> None:
-        """A square matrix beside transposed ones may be transposed, too, and no shape tells."""
-        turned = [r for r in self.recognized if r.kind == "transpose"]
-        if not turned:
-            return
-        leaves = {
-            (_leaf(one.main.name), _leaf(other.main.name)): each.refusals[0].transformation
-            for each in turned
-            for one in each.sources
-            for other in each.targets
-        }
-        for layer, verdict in list(self.decided.items()):
-            target = verdict.target
-            if target is None or verdict.reason in KNOWN or not is_square(layer.main.shape):
-                continue
-            turning = leaves.get((_leaf(layer.main.name), _leaf(target.main.name)))
-            if turning is not None:
-                del self.decided[layer]
-                reason = (
-                    "it is square, and others of its kind are transposed: is this one, too? "
-                    f"If so, pin the line with ' : {turning}' behind it"
-                )
-                self.open_cells.append((Cell([layer], [target]), reason))
-            else:
-                reason = f"{verdict.reason}; square, while others have to be transposed"
-                self.decided[layer] = Verdict(target, LIKELY, reason)
+        known = {**self.same_values, **self.pins}
+        changed, doubted, question = squares.doubted(self.decided, self.recognized, known)
+        self.decided.update(changed)
+        for layer in doubted:
+            del self.decided[layer]
+        self.squares += [question] if question else []
 
 
 def _told(verdict: Verdict) -> tuple[Layer, str, str]:
     assert verdict.target is not None and verdict.confidence is not None
     return verdict.target, verdict.confidence, verdict.reason
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def _only_choice(sources: Sequence[Layer], targets: Sequence[Layer]) -> Verdict | None:

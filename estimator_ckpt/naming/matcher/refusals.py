@@ -17,7 +17,13 @@ from dataclasses import dataclass, replace
 from estimator_ckpt.naming.matcher.layers import Layer, fit
 from estimator_ckpt.naming.matcher.names import by_name
 from estimator_ckpt.naming.matcher.rows import NamedShape, Refusal
-from estimator_ckpt.naming.matcher.shapes import is_transposed, parts_of, same_bytes, squeezed
+from estimator_ckpt.naming.matcher.shapes import (
+    is_transposed,
+    parts_of,
+    same_bytes,
+    squeezed,
+    turned_order,
+)
 from estimator_ckpt.naming.transformations import Transpose
 
 _CELL = re.compile(r"lstm|gru|rnn|cell", re.IGNORECASE)
@@ -230,7 +236,9 @@ def _transposed(sources: list[Layer], targets: list[Layer]) -> Iterator[Recogniz
 
 # How PyTorch has the kernels of convolutions, and the way back; where sizes are equal, these are
 # meant.
-_KNOWN_ORDERS = ((1, 0), (2, 3, 1, 0), (3, 2, 0, 1), (2, 1, 0))
+_KNOWN_ORDERS = {
+    turned_order(rank, way) for rank in range(2, _MOST_DIMENSIONS + 1) for way in (True, False)
+}
 
 
 def _transpose(one: Sequence[int], other: Sequence[int]) -> str:

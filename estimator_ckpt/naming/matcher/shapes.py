@@ -52,6 +52,25 @@ def is_square(shape: Shape) -> bool:
     return len(sizes) >= 2 and sizes[-1] == sizes[-2]
 
 
+def turned_order(rank: int, to_kernel: bool) -> tuple[int, ...]:
+    """Returns the axes that make `[out, in, *window]` of PyTorch a `[*window, in, out]`.
+
+    Args:
+      rank: of the kernel, 2 or more.
+      to_kernel: whether this way; else the way back.
+    """
+    axes = tuple(range(rank))
+    return (*axes[2:], 1, 0) if to_kernel else (rank - 1, rank - 2, *axes[: rank - 2])
+
+
+def hides_turning(one: Shape, other: Shape, to_kernel: bool) -> bool:
+    """Returns whether a kernel has the other's shape whether or not its axes are turned."""
+    if len(one) != len(other) or len(one) < 2:
+        return is_square(one)
+    turned = tuple(one[axis] for axis in turned_order(len(one), to_kernel))
+    return turned == tuple(other) or (is_square(one) and is_square(other))
+
+
 def parts_of(whole: Shape, part: Shape) -> int:
     """Returns how many of `part`, one after another along an axis, are a `whole`, or 0."""
     wholes, parts = squeezed(whole), squeezed(part)

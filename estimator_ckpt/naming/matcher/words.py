@@ -151,6 +151,21 @@ def _tokens(part: str) -> list[tuple[str, int]]:
     return found
 
 
+def slashed(name: str) -> str:
+    """Returns a name with slashes between its scopes: PyTorch has dots, `fc1.weight`."""
+    return name if "/" in name else name.replace(".", "/")
+
+
+# Leaves of matrices that are stored as [out, in]: PyTorch's, and those that losses of TensorFlow
+# (`nce_loss`, `sampled_softmax_loss`) or a `matmul(transpose_b=True)` take.
+_OUT_IN = re.compile(r"(.*_)?weight|weight_.*|(output|nce|softmax|class)_weights", re.IGNORECASE)
+
+
+def may_be_out_in(leaf: str) -> bool:
+    """Returns whether frameworks store what is called so as `[out, in]`, not as `[in, out]`."""
+    return _OUT_IN.fullmatch(leaf.partition(":")[0]) is not None
+
+
 def role_of(leaf: str) -> tuple[str, str]:
     """Returns the role that the last part of a name says, and what else it says.
 

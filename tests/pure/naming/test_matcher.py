@@ -184,6 +184,58 @@ def test_a_square_kernel_among_transposed_ones_is_asked():
     assert asked(proposal) == {"second/weight"}
 
 
+@pytest.mark.parametrize(
+    ("leaf", "shape", "step"),
+    [
+        ("weight", (8, 8), "transpose(1, 0)"),  # as of PyTorch
+        ("weight", (3, 3, 3, 3), "transpose(2, 3, 1, 0)"),
+        ("weight", (3, 8, 3), "transpose(2, 1, 0)"),
+        ("weight", (8, 8, 1, 1), "transpose(2, 3, 1, 0)"),
+        ("output_weights", (8, 8), "transpose(1, 0)"),  # as of BERT
+        ("nce_weights", (8, 8), "transpose(1, 0)"),
+    ],
+)
+def test_squares_whose_names_may_be_of_other_axes_are_one_question(leaf, shape, step):
+    other = (1, 1, 8, 8) if shape == (8, 8, 1, 1) else shape
+    layers = ("left", "right")
+    source = [NamedShape(f"{name}/{leaf}", shape) for name in layers]
+    target = [NamedShape(f"{name}/kernel", other) for name in layers]
+    pairs = {one.name: two.name for one, two in zip(source, target)}
+    proposal = propose(source, target)
+    (question,) = proposal.questions
+    assert not proposal.mapped and asked(proposal) == pairs.keys() and step in question.reason
+    assert [dict(rows) for _, rows in question.answers] == [pairs]
+    assert asked(propose(target, source)) == set(pairs.values())
+    same = [replace(row, name=row.name.replace("kernel", leaf)) for row in source]
+    assert len(propose(source, same).pairs("certain")) == 2
+    checked = [[replace(row, checksum=hash(row.name[:4])) for row in s] for s in (source, target)]
+    assert shape != other or propose(*checked).pairs("certain") == pairs
+
+
+def test_squares_beside_what_fits_as_it_is_are_not_asked():
+    shapes = {"left": (8, 8), "right": (8, 4)}
+    source = [NamedShape(f"{name}/w", shape) for name, shape in shapes.items()]
+    target = [NamedShape(f"{name}/weight", shape) for name, shape in shapes.items()]
+    assert len(propose(source, target).pairs("certain")) == 2
+
+
+def test_a_pinned_square_answers_for_the_others_but_its_bias_does_not():
+    shapes = {"weight": (8, 8), "bias": (8,)}
+    names = ("left", "right")
+    source = [NamedShape(f"{name}/{leaf}", shapes[leaf]) for name in names for leaf in shapes]
+    target = [replace(row, name=row.name.replace("weight", "kernel")) for row in source]
+    pin = {"left/weight": "left/kernel"}
+    assert len(propose(source, target, pin).pairs("certain")) == 4
+    assert {"left/weight", "right/weight"} <= asked(
+        propose(source, target, {"left/bias": "left/bias"})
+    )
+
+
+def test_a_square_table_is_not_asked():
+    source, target = [NamedShape("table/weight", (8, 8))], [NamedShape("e/embeddings", (8, 8))]
+    assert propose(source, target).pairs("certain") == {"table/weight": "e/embeddings"}
+
+
 def test_the_cell_of_an_lstm_is_refused_with_its_gates():
     source = [
         NamedShape("rnn/basic_lstm_cell/kernel", (12, 32)),
