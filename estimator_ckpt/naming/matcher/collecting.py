@@ -121,8 +121,8 @@ def _sorted(
         mapped=mapped,
         questions=tuple(asked),
         refusals=tuple(refused),
-        unmapped_source=_unmapped(source, target, used, states[0], "target"),
-        unmapped_target=_unmapped(target, source, reached, states[1], "source"),
+        unmapped_source=_unmapped(sides, (used, reached), states, "target"),
+        unmapped_target=_unmapped(sides[::-1], (reached, used), states[::-1], "source"),
     )
 
 
@@ -131,19 +131,27 @@ def _reshaped(one: NamedShape, other: NamedShape) -> tuple[int, ...] | None:
 
 
 def _unmapped(
-    rows: Mapping[str, NamedShape],
-    others: Mapping[str, NamedShape],
-    used: set[str],
-    states: Mapping[str, str],
-    side: str,
+    sides: Sides, used: tuple[set[str], set[str]], states: States, side: str
 ) -> tuple[Unmapped, ...]:
+    """Says why the rest of the first of two sides is not mapped; `side` is the other's name."""
+    rows, others = sides
     shapes = {tuple(row.shape) for row in others.values()}
+    free = {
+        tuple(row.shape)
+        for name, row in others.items()
+        if name not in used[1] and name not in states[1]
+    }
     found = []
     for name, row in sorted(rows.items()):
-        if name in used:
+        if name in used[0]:
             continue
-        reason = states.get(name)
-        if reason is None and any(same_bytes(row.shape, shape) for shape in shapes):
+        reason = states[0].get(name)
+        if reason is None and any(same_bytes(row.shape, shape) for shape in free):
+            reason = (
+                f"what fits its shape in the {side} is not mapped either: no name, order or role "
+                "tells that it is this one; pin it if it is"
+            )
+        elif reason is None and any(same_bytes(row.shape, shape) for shape in shapes):
             reason = f"what fits its shape in the {side} belongs to other layers"
         elif reason is None:
             reason = f"the {side} has nothing of its shape {list(row.shape)}"

@@ -16,7 +16,7 @@ from functools import cached_property
 from estimator_ckpt.bundle.dtypes import DTYPE_NAMES
 from estimator_ckpt.naming.matcher.rows import NamedShape
 from estimator_ckpt.naming.matcher.shapes import same_bytes, squeezed
-from estimator_ckpt.naming.matcher.words import Name, parsed, role_of
+from estimator_ckpt.naming.matcher.words import Name, parsed, role_of, slashed
 from estimator_ckpt.naming.roles import Named, tell_roles
 from estimator_ckpt.naming.slots import kind_of_optimizer
 
@@ -130,7 +130,7 @@ def _is_optimizers(*names: str) -> bool:
 
 def _placed(row: NamedShape) -> tuple[tuple[str, ...], str, str]:
     """The scope of a variable by all its names, its role, and the rest of its leaf."""
-    spelled = [name.partition(":")[0] for name in (row.second_name, row.name) if name]
+    spelled = [slashed(name.partition(":")[0]) for name in (row.second_name, row.name) if name]
     scopes = tuple(name.rpartition("/")[0] for name in spelled)
     for name in spelled:
         role, rest = role_of(name.rpartition("/")[2])
@@ -152,7 +152,7 @@ def _split(key: tuple[str, ...], found: list[tuple[str, str, NamedShape]]) -> li
             layers.append(_layer((*key, rest), {role: row for role, _, row in group}))
         else:
             for role, _, row in group:
-                leaf = row.name.rpartition("/")[2]
+                leaf = slashed(row.name).rpartition("/")[2]
                 layers.append(_layer((*key, f"{rest}/{leaf}".strip("/")), {role: row}))
     return layers
 

@@ -61,12 +61,20 @@ _ROLES = {
     **dict.fromkeys(("depthwise_kernel", "depthwise_weights", "depthwise_filter"), "depthwise"),
     **dict.fromkeys(("pointwise_kernel", "pointwise_weights", "pointwise_filter"), "pointwise"),
     **dict.fromkeys(("recurrent_kernel", "recurrent_weights"), "recurrent"),
-    **dict.fromkeys(("bias", "biases", "b"), "bias"),
+    **dict.fromkeys(("bias", "biases", "b", "bias_weights"), "bias"),
     **dict.fromkeys(("gamma", "scale", "g"), "gamma"),
     **dict.fromkeys(("beta", "offset"), "beta"),
     **dict.fromkeys(("moving_mean", "running_mean", "mean", "pop_mean"), "mean"),
     **dict.fromkeys(
-        ("moving_variance", "running_var", "running_variance", "moving_var", "variance", "pop_var"),
+        (
+            "moving_variance",
+            "running_var",
+            "running_variance",
+            "moving_var",
+            "variance",
+            "pop_var",
+            "var",
+        ),
         "variance",
     ),
     **dict.fromkeys(
