@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from estimator_ckpt.naming.matcher.layers import Layer, fit
-from estimator_ckpt.naming.matcher.names import by_name
+from estimator_ckpt.naming.matcher.names import COUNTED, by_name
 from estimator_ckpt.naming.matcher.rows import NamedShape, Refusal
 from estimator_ckpt.naming.matcher.shapes import (
     is_transposed,
@@ -24,9 +24,11 @@ from estimator_ckpt.naming.matcher.shapes import (
     squeezed,
     turned_order,
 )
+from estimator_ckpt.naming.matcher.words import slashed
 from estimator_ckpt.naming.transformations import Transpose
 
 _CELL = re.compile(r"lstm|gru|rnn|cell", re.IGNORECASE)
+_PEEPHOLE = re.compile(r"w_[fio]_diag|.*peephole.*", re.IGNORECASE)
 _PART = re.compile(r"(?P<whole>.+?)[/_]part_(?P<number>\d+)")
 _MOST_PARTS = 64
 _MOST_DIMENSIONS = 5
@@ -75,20 +77,57 @@ def _recurrent(fused: Sequence[Layer], parted: Sequence[Layer], is_split: bool) 
             for other in fused
             if tuple(other.main.shape) in shapes and _is_cell(other, gates, parted)
         ]
-        if others:
+        for wholes, parts, by in _told_apart(others, layers, is_split) if others else ():
             why = f"one matrix for {inputs} inputs and {units} units on one side, two on the other"
             gate = {
                 4: "; gates i, j, f, o become i, f, c, o, and forget_bias is added to the bias",
                 3: "; gates r, u and the candidate become z, r, h; with reset_after=False",
             }.get(gates, "")
             kind = "split, gates" if gate else "split"
-            sides = (others, layers) if is_split else (layers, others)
+            gate += "; told by counted numbers: check which is which" if by == COUNTED else ""
             lines: tuple[Refusal, ...] = ()
-            if len(layers) == 1:
+            peepholes = _peepholes(wholes, fused), _peepholes(parts, parted)
+            if bool(peepholes[0]) != bool(peepholes[1]):
+                wholes, parts = [*wholes, *peepholes[0]], [*parts, *peepholes[1]]
+                gate = "; only one side has peepholes: without them, the outputs are others"
+            elif len(parts) == 1:
                 make = _lines_of_gru if gates == 3 else _lines_of_cell
-                lines = make(others, layers[0], (inputs, units), is_split, why + gate)
+                lines = make(wholes, parts[0], (inputs, units), is_split, why + gate)
+            sides = (wholes, parts) if is_split else (parts, wholes)
             plain = (("bias", "bias"),) if lines and gates == 1 and _have_bias(sides) else ()
             found.append(replace(_refused(*sides, kind, why + gate, lines), others=plain))
+    return found
+
+
+def _told_apart(
+    wholes: list[Layer], parted: list[Layer], is_split: bool
+) -> list[tuple[list[Layer], list[Layer], str]]:
+    """The cells one by one, where names tell which is which, and by what; else all as one."""
+    partners: dict[Layer, list[Layer]] = {layer: [] for layer in parted}
+    told_by: dict[Layer, str] = {}
+    widths = {layer.main.shape[-1] for layer in wholes}
+    for width in sorted(widths):
+        of_width = [layer for layer in wholes if layer.main.shape[-1] == width]
+        left, right = (of_width, parted) if is_split else (parted, of_width)
+        named = by_name([(left, right)], {}).named if len(left) == len(right) else {}
+        for one, each in named.items():
+            whole, part = (one, each.target) if is_split else (each.target, one)
+            if each.clear:
+                partners[part].append(whole)
+                told_by[part] = each.by
+    if any(len(found) != len(widths) for found in partners.values()):
+        return [(wholes, parted, "")]
+    return [(found, [part], told_by[part]) for part, found in partners.items()]
+
+
+def _peepholes(cells: Iterable[Layer], layers: Iterable[Layer]) -> list[Layer]:
+    """The vectors beside the matrices of cells by which gates see the state."""
+    scopes = {slashed(cell.main.name).rpartition("/")[0] for cell in cells}
+    found = []
+    for layer in layers:
+        scope, _, leaf = slashed(layer.main.name).rpartition("/")
+        if scope in scopes and _PEEPHOLE.fullmatch(leaf):
+            found.append(layer)
     return found
 
 
