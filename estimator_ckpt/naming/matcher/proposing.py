@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.messages import near
 from estimator_ckpt.naming.matcher import refusals, squares
+from estimator_ckpt.naming.matcher.cells import recurrent
 from estimator_ckpt.naming.matcher.classes import classes_of
 from estimator_ckpt.naming.matcher.collecting import Found, collected
 from estimator_ckpt.naming.matcher.layers import Layer, fit, layers_of
@@ -158,7 +159,7 @@ class _Work:
         """Decides what can be decided."""
         self._take_pins()
         left, right = self._free(self.sources), self._free(self.targets)
-        self.recognized += refusals.recurrent(left, right)
+        self.recognized += recurrent(left, right)
         left, right = self._free(left), self._free(right)
         classes = [(list(c.sources), list(c.targets)) for c in classes_of(left, right)]
         class_of = {
