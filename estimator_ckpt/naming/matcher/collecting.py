@@ -26,6 +26,7 @@ from estimator_ckpt.naming.matcher.rows import (
     Unmapped,
 )
 from estimator_ckpt.naming.matcher.shapes import same_bytes
+from estimator_ckpt.naming.matcher.words import role_of, slashed
 from estimator_ckpt.naming.transformations import Reshape
 
 Sides = tuple[Mapping[str, NamedShape], Mapping[str, NamedShape]]
@@ -73,6 +74,19 @@ def collected(found: Found, sides: Sides, states: States) -> Proposal:
             if one not in pairs and other not in taken:
                 pairs[one] = (other, LIKELY, "of the same layer as what has to be changed")
     refused = [refusal for each in found.recognized for refusal in each.refusals]
+    open_lines: list[Question | Refusal] = [*found.questions, *refused]
+    free = (
+        source.keys()
+        - states[0].keys()
+        - pairs.keys()
+        - {name for each in open_lines for name in each.sources},
+        target.keys()
+        - states[1].keys()
+        - {other for other, _, _ in pairs.values()}
+        - {name for each in open_lines for name in each.targets},
+    )
+    for one, other in _biases_above([each[:2] for each in found.decided], sides, free):
+        pairs[one] = (other, LIKELY, "the only bias of its shape in the scope above its kernel")
     for one, (other, _, _) in list(pairs.items()):
         dtypes = source[one].dtype, target[other].dtype
         if dtypes[0] != dtypes[1] and one not in found.pins:
@@ -83,6 +97,32 @@ def collected(found: Found, sides: Sides, states: States) -> Proposal:
             why = f"{dtypes[0]} is not {dtypes[1]}"
             refused.append(Refusal((one,), (other,), ", ".join(made), why))
     return _sorted(pairs, found.questions, refused, sides, states)
+
+
+def _biases_above(
+    decided: Sequence[tuple[Layer, Layer]], sides: Sides, free: tuple[set[str], set[str]]
+) -> list[tuple[str, str]]:
+    """Finds biases that lie one scope above their kernel on one side, as in a linear model."""
+    found = []
+    for mine in (0, 1):
+        above: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        for name in sorted(free[mine]):
+            scope, _, leaf = slashed(name).rpartition("/")
+            if scope and role_of(leaf) == ("bias", ""):
+                above.setdefault((scope, tuple(sides[mine][name].shape)), []).append(name)
+        claims: dict[str, list[str]] = {}
+        for pair in decided if above else ():
+            layer, bias = pair[mine], pair[1 - mine].rows.get("bias")
+            if bias is None or bias.name not in free[1 - mine] or "bias" in layer.rows:
+                continue
+            parent = slashed(layer.main.name).rpartition("/")[0].rpartition("/")[0]
+            names = above.get((parent, tuple(bias.shape)), [])
+            if len(names) == 1:
+                claims.setdefault(names[0], []).append(bias.name)
+        for name, others in claims.items():
+            if len(others) == 1:
+                found.append((others[0], name) if mine else (name, others[0]))
+    return found
 
 
 def _sorted(

@@ -102,6 +102,21 @@ def test_bias_weights_are_a_bias():
     assert propose(source, target).pairs("certain") == pairs
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_bias_one_scope_above_its_kernel_is_found(turned):
+    scope = "linear/linear_model"
+    source = [NamedShape(f"{scope}/x/weights", (3, 1)), NamedShape(f"{scope}/bias_weights", (1,))]
+    target = [NamedShape("dense/kernel", (3, 1)), NamedShape("dense/bias", (1,))]
+    pairs = {source[0].name: target[0].name, source[1].name: target[1].name}
+    proposal = propose(target, source) if turned else propose(source, target)
+    expected = {other: one for one, other in pairs.items()} if turned else pairs
+    assert proposal.pairs("certain", "likely") == expected
+    assert len(proposal.pairs("likely")) == 1
+    two = [*source, NamedShape(f"{scope}/y/weights", (4, 1))]
+    others = [NamedShape("other/kernel", (4, 1)), NamedShape("other/bias", (1,))]
+    assert not propose(two, [*target, *others]).pairs("likely")
+
+
 def test_what_fits_and_is_not_mapped_either_is_said():
     source = [NamedShape("cell/Wx", (4, 32)), NamedShape("cell/Wh", (8, 32))]
     target = [NamedShape("lstm/kernel", (4, 32)), NamedShape("lstm/recurrent_kernel", (8, 32))]
