@@ -88,6 +88,7 @@ def _prove_models(operands: Sequence[str], values: flags.FlagValues) -> int:
         operands[1],
         inputs=values.inputs,
         names=values.names,
+        only=values.only,
         rename=values.rename,
         output=values.output,
         params=values.params,

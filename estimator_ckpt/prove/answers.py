@@ -82,6 +82,7 @@ class AnswersProof:
                 yield f"question {number} stays: the outputs agree with either answer"
             else:
                 yield f"question {number} stays: the outputs agree with neither answer"
+        yield from (f"note: {escaped(note)}" for note in self.trials[0].proof.notes)
 
 
 def prove_answers(
@@ -91,6 +92,7 @@ def prove_answers(
     reference: Any,
     inputs: Any = None,
     *,
+    only: Sequence[str] = (),
     tolerance: float = 1e-5,
     seed: int = 0,
 ) -> AnswersProof:
@@ -102,6 +104,7 @@ def prove_answers(
       target: the model that it maps to; it has its own values again when this returns.
       reference: what gives the right outputs, or {name: array}; as for `prove_outputs`.
       inputs: as for `prove_outputs`.
+      only: outputs of the reference, as for `prove_outputs`.
       tolerance: as for `prove_outputs`.
       seed: of random inputs.
 
@@ -132,7 +135,9 @@ def prove_answers(
     with _values_kept(target):
         for answers in combinations:
             restore(target, checkpoint, rename=_answered(variable_map, numbers, answers))
-            proof = prove_outputs(reference, target, inputs, tolerance=tolerance, seed=seed)
+            proof = prove_outputs(
+                reference, target, inputs, only=only, tolerance=tolerance, seed=seed
+            )
             trials.append(Trial("".join(ANSWERS[answer] for answer in answers), proof))
     agreeing = [answers for answers, trial in zip(combinations, trials) if trial.proof.equal]
     found = [set(each) for each in zip(*agreeing)] or [set() for _ in numbers]

@@ -29,6 +29,7 @@ def prove_models(
     *,
     inputs: str | None = None,
     names: Sequence[str] = (),
+    only: Sequence[str] = (),
     rename: Sequence[str] = (),
     output: str | None = None,
     params: Any = None,
@@ -43,6 +44,7 @@ def prove_models(
       right: likewise.
       inputs: an .npz file, or `package.module:function`; None for random ones.
       names: `LEFT=RIGHT` of outputs and layers.
+      only: outputs of the left side, as for `prove_outputs`.
       rename: rules for the checkpoint of a `make_model`, or `@map.txt`.
       output: a file for the map with its answers.
       params: of a model_fn.
@@ -72,7 +74,7 @@ def prove_models(
             )
         target = _function("RIGHT", reference)()
         tried = prove_answers(
-            asking, checkpoint, target, one, given, tolerance=tolerance, seed=seed
+            asking, checkpoint, target, one, given, only=only, tolerance=tolerance, seed=seed
         )
         if output is not None:
             files.write_atomically(output, tried.map.text().encode())
@@ -80,7 +82,7 @@ def prove_models(
     if output is not None:
         raise CheckpointArgumentError("--output is for a map that asks; there is no open question")
     other = _load_side("RIGHT", right, params, rules)
-    return prove_outputs(one, other, given, names=called, tolerance=tolerance, seed=seed)
+    return prove_outputs(one, other, given, names=called, only=only, tolerance=tolerance, seed=seed)
 
 
 def _load_side(which: str, text: str, params: Any, rules: naming.RenameRules) -> Any:

@@ -4,12 +4,13 @@
     print(proof)
     assert proof.equal
 
-Outputs are matched by name, else by shape and order, which is said; layers by name.
+Outputs are matched by name, two lists by position, and else by shape and order, which is said;
+layers by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from estimator_ckpt.prove.sides import ONE_INPUT, Side, SideRun, make_side
 from estimator_ckpt.prove.values import distance
 
 _BATCH = 4  # of random inputs
+_FAR = 0.1  # a relative difference that is said where it lies within the absolute tolerance
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,14 @@ class OutputDifference:
     Attributes:
       left: its name on the left.
       right: its name on the right.
-      by: how they were matched: "name", "given" (by the caller), or "shape" (and order).
+      by: how they were matched: "name", "given" (by the caller), "position" (in two lists), or
+        "shape" (and order).
       agree: whether all values are within the tolerance.
-      largest: the largest absolute difference, NaN where only one side has a NaN.
+      largest: the largest absolute difference, NaN where only one side has a NaN, or both have
+        nothing else.
       relative: the largest difference in proportion to the larger magnitude of the two values.
       place: indices of the largest absolute difference.
+      note: what the numbers do not tell, as of NaNs on both sides; else "".
     """
 
     left: str
@@ -44,6 +49,7 @@ class OutputDifference:
     largest: float
     relative: float
     place: tuple[int, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class OutputProof:
       outputs: those that both sides have.
       layers: outputs of layers that both sides have, in the order of the model that has layers.
       notes: what was not compared, and what was not given.
+      unmatched: outputs that were to be compared and that only one side has.
     """
 
     left: str
@@ -65,11 +72,12 @@ class OutputProof:
     outputs: tuple[OutputDifference, ...]
     layers: tuple[OutputDifference, ...]
     notes: tuple[str, ...]
+    unmatched: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
-        """Whether all outputs agree; layers only tell where they part."""
-        return all(each.agree for each in self.outputs)
+        """Whether both sides have all outputs and these agree; layers only tell where they part."""
+        return not self.unmatched and all(each.agree for each in self.outputs)
 
     @property
     def largest(self) -> float:
@@ -94,10 +102,11 @@ class OutputProof:
 
 def _row_text(row: OutputDifference) -> str:
     names = row.left if row.left == row.right else f"{row.left} and {row.right}"
-    how = {"name": "", "given": "", "shape": " (matched by shape and order)"}[row.by]
+    how = {"shape": " (matched by shape and order)", "position": " (matched by position)"}
     at = f" at {list(row.place)}" if row.place else ""
     word = "agrees" if row.agree else "DIFFERS"
-    return f"{names}{how}: {word}, by {row.largest:.3g} at most ({row.relative:.3g} of it){at}"
+    text = f"{word}, by {row.largest:.3g} at most ({row.relative:.3g} of it){at}"
+    return f"{names}{how.get(row.by, '')}: {text}" + (f"; {row.note}" if row.note else "")
 
 
 def prove_outputs(
@@ -106,6 +115,7 @@ def prove_outputs(
     inputs: Any = None,
     *,
     names: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
     tolerance: float = 1e-5,
     seed: int = 0,
 ) -> OutputProof:
@@ -119,6 +129,8 @@ def prove_outputs(
       inputs: {name: array}, or the array of a model with a single input. None: random ones, as far
         as one of the models says what it takes: normal numbers, and 0 or 1 for integers.
       names: {left: right} of outputs and layers that are called differently.
+      only: the outputs of the left side that are compared. Empty: all; one that only one side has
+        is a difference.
       tolerance: values agree if they differ by no more than this, absolutely or relatively.
       seed: of random inputs.
 
@@ -126,10 +138,12 @@ def prove_outputs(
       The differences.
 
     Raises:
-      CheckpointArgumentError: a side can't be run, the inputs don't fit, or no output is on both
-        sides.
+      CheckpointArgumentError: a side can't be run, the inputs don't fit, no output is on both
+        sides, there are no elements to compare, or the tolerance is no number from 0 on.
       CheckpointNotFoundError: there is no checkpoint for a model_fn.
     """
+    if not 0 <= tolerance < float("inf"):
+        raise CheckpointArgumentError(f"tolerance={tolerance:g} must be a number from 0 on")
     sides = make_side(left), make_side(right)
     notes = []
     if inputs is None:
@@ -138,8 +152,14 @@ def prove_outputs(
     if not isinstance(inputs, Mapping):
         inputs = {ONE_INPUT: inputs}
     given = {name: np.asarray(value) for name, value in inputs.items()}
+    for name, value in given.items():
+        _require_elements(f"input '{name}'" if name else "the input", value, "give some examples")
     runs = _run_both(sides, given, dict(names or {}))
-    rows, unmatched = _matched(runs[0].outputs, runs[1].outputs, names or {}, tolerance)
+    if unknown := [name for name in only if name not in runs[0].outputs]:
+        raise CheckpointArgumentError(
+            f"only={listed(unknown)}: {sides[0].title} gives {listed(runs[0].outputs)}"
+        )
+    rows, lonely = _matched(runs, names or {}, only, tolerance)
     if not rows:
         shapes = [
             listed(f"{name} {list(value.shape)}" for name, value in run.outputs.items())
@@ -149,12 +169,26 @@ def prove_outputs(
             f"no output of {sides[0].title} ({shapes[0]}) is one of {sides[1].title} "
             f"({shapes[1]}) by its name or shape; say which are, by names="
         )
-    if unmatched:
-        notes.append(f"only one side has {listed(unmatched)}")
-    layers = _compare_layers(runs, names or {}, tolerance)
-    return OutputProof(
-        sides[0].title, sides[1].title, tolerance, tuple(rows), tuple(layers), tuple(notes)
-    )
+    unmatched = [*lonely[0], *([] if only else lonely[1])]
+    for side, alone in zip(sides, lonely):
+        if unmatched and alone:
+            notes.append(
+                f"only {side.title} has {listed(alone)}; only= (--only) says which outputs of "
+                f"{sides[0].title} are compared, names= (--names) which are called differently"
+            )
+    if only:
+        notes.append(f"no other outputs were compared than {listed(only)}")
+    layers = tuple(_compare_layers(runs, names or {}, tolerance))
+    titles = sides[0].title, sides[1].title
+    return OutputProof(*titles, tolerance, tuple(rows), layers, tuple(notes), tuple(unmatched))
+
+
+def _require_elements(what: str, value: Any, wanted: str) -> None:
+    if not value.size:
+        raise CheckpointArgumentError(
+            f"{what} has the shape {list(value.shape)}, without elements, so there is nothing to "
+            f"compare: {wanted}"
+        )
 
 
 def _random_inputs(sides: tuple[Side, Side], seed: int) -> tuple[dict[str, Any], str]:
@@ -197,21 +231,31 @@ def _run_both(
 
 
 def _matched(
-    left: Mapping[str, Any], right: Mapping[str, Any], names: Mapping[str, str], tolerance: float
-) -> tuple[list[OutputDifference], list[str]]:
-    """Compares the outputs that are on both sides; returns what is only on one, too."""
-    pairs = {name: (names.get(name, name), "given" if name in names else "name") for name in left}
-    pairs = {name: pair for name, pair in pairs.items() if pair[0] in right}
+    runs: list[SideRun], names: Mapping[str, str], only: Sequence[str], tolerance: float
+) -> tuple[list[OutputDifference], tuple[list[str], list[str]]]:
+    """Compares the outputs that are on both sides; returns what only each of them has, too."""
+    left, right = runs[0].outputs, runs[1].outputs
+    given = {name: names[name] for name in left if names.get(name) in right}
+    by_place = all(run.is_list for run in runs)
+    same = dict(zip(left, right if by_place else left))
+    pairs = {name: (other, "given") for name, other in given.items()}
+    for name, other in same.items():
+        if name not in given and other in right and other not in given.values():
+            pairs[name] = other, "position" if by_place else "name"
     rest = [name for name in right if name not in {other for other, _ in pairs.values()}]
-    for name in left:
+    chosen = [name for name in left if name in only or not only]
+    for name in chosen:
         fitting = [other for other in rest if _comparable(left[name], right[other])]
         if name not in pairs and fitting:
             pairs[name] = fitting[0], "shape"
             rest.remove(fitting[0])
     rows = []
-    for name, (other, by) in pairs.items():
-        rows.append(_compare(name, other, by, left[name], right[other], tolerance))
-    return rows, [*(name for name in left if name not in pairs), *rest]
+    for name in chosen:
+        if name in pairs:
+            other, by = pairs[name]
+            _require_elements(f"output '{name}'", left[name], "give other inputs, or only=")
+            rows.append(_compare(name, other, by, left[name], right[other], tolerance))
+    return rows, ([name for name in chosen if name not in pairs], rest)
 
 
 def _comparable(left: Any, right: Any) -> bool:
@@ -226,13 +270,26 @@ def _compare(
             f"output '{name}' has the shape {list(left.shape)} on the left, and '{other}' "
             f"{list(right.shape)} on the right; say which outputs correspond, by names="
         )
-    if left.dtype.kind in "SUO":
+    if {left.dtype.kind, right.dtype.kind} & set("SUO"):
         same = left.astype(str).tolist() == right.astype(str).tolist()
         return OutputDifference(name, other, by, same, 0.0 if same else float("nan"), 0.0, ())
+    wide = np.result_type(left, right, np.float64)
+    left, right = left.astype(wide), right.astype(wide)
+    both = np.isnan(left) & np.isnan(right)
+    if both.all():
+        note = "nothing to compare: NaN everywhere on both sides"
+        return OutputDifference(name, other, by, False, float("nan"), float("nan"), (), note)
     largest, relative, place = distance(left, right)
-    wide = left.astype(np.float64), right.astype(np.float64)
-    agree = bool(np.allclose(*wide, rtol=tolerance, atol=tolerance, equal_nan=True))
-    return OutputDifference(name, other, by, agree, largest, relative, place)
+    agree = bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))
+    notes = []
+    if both.any():
+        notes.append(f"NaN at the same {both.sum()} of {both.size} places on both sides")
+    magnitudes = np.abs([left[~both], right[~both]])
+    if agree and relative > _FAR and magnitudes.max() <= tolerance:
+        notes.append(
+            f"it agrees only as all values are below the tolerance, {magnitudes.max():.3g} at most"
+        )
+    return OutputDifference(name, other, by, agree, largest, relative, place, "; ".join(notes))
 
 
 def _compare_layers(
@@ -251,7 +308,7 @@ def _compare_layers(
             _compare(one if len(left[name]) > 1 else name, another, by, a, b, tolerance)
             for one, a in left[name].items()
             for another, b in right[other].items()
-            if a.shape == b.shape and a.dtype.kind in "fc"
+            if a.shape == b.shape and a.size and a.dtype.kind in "fc"
         ]
         if rows:
             yield min(rows, key=lambda row: (np.isnan(row.largest), row.largest))

@@ -80,6 +80,13 @@ def _define_model_flags(values: flags.FlagValues) -> None:
         "LEFT=RIGHT, an output or a layer that is called differently; may be repeated.",
         flag_values=values,
     )
+    flags.DEFINE_multi_string(
+        "only",
+        [],
+        "An output of LEFT; no others are compared. May be repeated. By default all are, and one "
+        "that only one side has is a difference.",
+        flag_values=values,
+    )
     flags.DEFINE_float(
         "tolerance",
         1e-5,

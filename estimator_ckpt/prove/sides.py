@@ -37,10 +37,12 @@ class SideRun:
       outputs: {name: array}.
       layers: {layer: {tensor: array}}, where a side can look into itself: a functional Keras model
         at each layer's output, a model_fn at what is asked for.
+      is_list: whether the outputs are a list, whose places mean more than the names.
     """
 
     outputs: Mapping[str, Any]
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,17 @@ def _fitted(inputs: Mapping[str, Any], names: Sequence[str], title: str) -> dict
     return {name: inputs[name] for name in names}
 
 
-def _named_outputs(value: Any, names: Sequence[str] = ()) -> dict[str, Any]:
-    """{name: array} of what a model returns: by its keys, else by names, else by numbers."""
+def _returned(
+    value: Any, names: Sequence[str] = (), layers: Mapping[str, Mapping[str, Any]] | None = None
+) -> SideRun:
+    """What a model returns: called by its keys, else by names, else by numbers."""
     if isinstance(value, Mapping):
-        return _arrays(value)
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
+        return SideRun(_arrays(value), layers or {})
+    is_list = isinstance(value, (list, tuple))
+    values = list(value) if is_list else [value]
     if len(names) != len(values):
         names = [f"output_{number}" for number in range(len(values))]
-    return _arrays(dict(zip(names, values)))
+    return SideRun(_arrays(dict(zip(names, values))), layers or {}, is_list)
 
 
 def _saved_model_side(path: str, signature: str = "serving_default") -> Side:
@@ -142,7 +147,7 @@ def _callable_side(model: Any) -> Side:
     title = str(getattr(model, "name", "") or type(model).__name__)
     symbolic = list(getattr(model, "inputs", None) or ())
     if not symbolic:
-        return Side(title, lambda inputs, layers: SideRun(_named_outputs(_called(model, inputs))))
+        return Side(title, lambda inputs, layers: _returned(_called(model, inputs)))
     import tensorflow as tf
 
     names = [str(each.name).partition(":")[0] for each in symbolic]
@@ -152,9 +157,10 @@ def _callable_side(model: Any) -> Side:
     def run(inputs: Mapping[str, Any], layers: Mapping[str, Any]) -> SideRun:
         fitted = _fitted(inputs, names, title)
         found = _called(inside, fitted)
-        outputs = _named_outputs(found.pop(ONE_INPUT), _made_by(model.outputs))
+        value = found.pop(ONE_INPUT)
         single = {name: each for name, each in found.items() if hasattr(each, "shape")}
-        return SideRun(outputs, {name: {name: np.asarray(each)} for name, each in single.items()})
+        seen = {name: {name: np.asarray(each)} for name, each in single.items()}
+        return _returned(value, _made_by(model.outputs), seen)
 
     return Side(title, run, specs)
 
@@ -252,7 +258,7 @@ def _run_model_fn(
         with tf1.train.MonitoredSession(creator) as session:
             feed = {fed[name]: value for name, value in inputs.items()}
             outputs, inside = session.run([spec.predictions, fetched], feed)
-    return SideRun(_named_outputs(outputs, ["predictions"]), inside)
+    return _returned(outputs, ["predictions"], inside)
 
 
 def _tensors_of(graph: Any, layer: str, like: Any) -> dict[str, Any]:

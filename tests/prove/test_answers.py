@@ -60,6 +60,9 @@ def test_the_outputs_tell_which_answer_is_right(old, which):
     assert tried.equal
     assert sorted(trial.proof.equal for trial in tried.trials) == [False, True]
     assert "question 1 is answered: " in str(tried)
+    more = {"y": expected, "z": X}
+    assert "note: only given outputs has z" in str(prove_answers(made, path, model, more, X))
+    assert prove_answers(made, path, model, more, X, only=["y"]).equal
     for value, kept in zip(model.get_weights(), before):
         np.testing.assert_array_equal(value, kept)
     restore(model, path, rename=VariableMap.parse(tried.map.text()))

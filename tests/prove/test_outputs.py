@@ -58,10 +58,10 @@ def restored(job, which="tf.keras", **names):
 
 @pytest.mark.parametrize("which", ["tf.keras", "keras"])
 def test_a_model_fn_equals_the_keras_model_of_its_values(job, which):
-    proof = prove_outputs((model_fn, job, {}), restored(job, which), {"x": X})
+    proof = prove_outputs((model_fn, job, {}), restored(job, which), {"x": X}, only=["out"])
     assert proof.equal, str(proof)
     assert [(row.left, row.right, row.by) for row in proof.outputs] == [("out", "out", "name")]
-    assert proof.notes == ("only one side has classes",)
+    assert proof.notes == ("no other outputs were compared than out",)
     assert [row.right for row in proof.layers] == ["hidden", "out"]
     assert proof.layers[0].left == "net/hidden/Relu"
     assert all(row.agree for row in proof.layers)
@@ -79,7 +79,8 @@ def test_where_two_models_part_is_told_by_layer_and_by_place(job):
     assert proof.outputs[0].place[1] == 1
     assert proof.largest == proof.outputs[0].largest
     assert "output out: DIFFERS, by 0.5 at most" in str(proof)
-    assert prove_outputs(model, (model_fn, job, {}), {"x": X}, tolerance=0.6).equal
+    others = (model_fn, job, {}), {"x": X}
+    assert prove_outputs(model, *others, only=["out"], tolerance=0.6).equal
 
 
 def test_params_reach_the_model_fn(job):
@@ -145,6 +146,8 @@ def test_known_outputs_functions_and_several_inputs_are_sides():
         ({"y": [1.0]}, {"y": [[1.0]]}, {}, "has the shape"),
         ({"y": [1.0]}, {"y": [1.0]}, None, "neither side says what it takes"),
         (7, {"y": [1.0]}, {}, "a int can't be run"),
+        ({"y": [1.0]}, {"y": [1.0]}, np.zeros([0, 3]), r"shape \[0, 3\].*give some examples"),
+        ({"y": []}, {"y": []}, {}, "output 'y' has the shape .* give other inputs, or only="),
     ],
 )
 def test_what_cant_be_compared_is_told(left, right, inputs, said):
@@ -179,3 +182,66 @@ def test_texts_are_compared_as_such():
     assert make_side(left).run({}, {}).outputs["word"].tolist() == [b"a", b"b"]
     assert prove_outputs(left, left, {}).equal
     assert not prove_outputs(left, {"word": np.array([b"a", b"c"], dtype=object)}, {}).equal
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "agree", "note"),
+    [
+        ([NAN, NAN], [NAN, NAN], False, "nothing to compare: NaN everywhere on both sides"),
+        ([NAN, 1.0], [NAN, 1.0], True, "NaN at the same 1 of 2 places on both sides"),
+        ([NAN, 1.0], [2.0, 1.0], False, ""),
+        ([0.0, 1e-7], [0.0, 9e-7], True, "it agrees only as all values are below the tolerance"),
+        ([1.0, 1e-7], [1.0, 9e-7], True, ""),
+        ([1e-7], [1e-7], True, ""),
+        ([1 + 1j], [1 + 2j], False, ""),
+        ([1], [1], True, ""),
+        ([1.0], ["1"], False, ""),
+    ],
+)
+def test_what_numbers_do_not_tell_is_noted(left, right, agree, note):
+    proof = prove_outputs({"y": left}, {"y": right}, {})
+    assert proof.equal == agree
+    assert proof.outputs[0].note.startswith(note)
+    assert bool(proof.outputs[0].note) == bool(note)
+    assert note in str(proof)
+
+
+@pytest.mark.parametrize("tolerance", [-1, NAN, float("inf")])
+def test_a_tolerance_that_is_none_is_refused(tolerance):
+    with pytest.raises(CheckpointArgumentError, match="must be a number from 0 on"):
+        prove_outputs({"y": [1.0]}, {"y": [1.0]}, {}, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("which", ["tf.keras", "keras"])
+def test_lists_are_matched_by_position(which):
+    layers = kerases()[which]
+    x = layers.Input([3], name="x")
+    a, b = (layers.layers.Dense(2, name=name)(x) for name in "ab")
+    one, other = layers.Model(x, [a, b]), layers.Model(x, [b, a])
+    assert not np.allclose(one(X)[0], other(X)[0])
+    proof = prove_outputs(one, other, X)
+    assert not proof.equal
+    assert [(row.left, row.right, row.by) for row in proof.outputs] == [
+        ("a", "b", "position"),
+        ("b", "a", "position"),
+    ]
+    assert "output a and b (matched by position): DIFFERS" in str(proof)
+    assert prove_outputs(one, one, X).equal
+    assert prove_outputs(one, other, X, names={"a": "a"}).equal
+    assert prove_outputs(layers.Model(x, {"a": a, "b": b}), other, X).equal
+
+
+def test_an_output_that_only_one_side_has_is_a_difference():
+    more, less = {"p": [1.0], "q": [2.0, 3.0]}, {"p": [1.0]}
+    for sides in ((more, less), (less, more)):
+        proof = prove_outputs(*sides, {})
+        assert (proof.equal, proof.unmatched) == (False, ("q",))
+        assert "note: only given outputs has q; only= (--only) says" in str(proof)
+        assert str(proof).endswith("DIFFERENT")
+        assert prove_outputs(*sides, {}, only=["p"]).equal
+    assert not prove_outputs(more, less, {}, only=["p", "q"]).equal
+    with pytest.raises(CheckpointArgumentError, match="only=r: given outputs gives p, q"):
+        prove_outputs(more, less, {}, only=["r"])
