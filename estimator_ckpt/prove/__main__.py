@@ -9,14 +9,16 @@ A model is package.module:model_fn@CHECKPOINT, package.module:make_model[@CHECKP
 checkpoint is restored into what the function returns, or the path of a SavedModel[@SIGNATURE].
 
 Exit codes: 0, equal; 1, different; 2, it could not be done, or the job is not repeatable; 130,
-interrupted.
+interrupted or told to end (SIGTERM); what was temporary is removed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -68,6 +70,8 @@ def _prove_job(values: flags.FlagValues) -> int:
         params=values.params,
         config_fn=values.config_fn,
         options=wrapping_options(values),
+        evaluate=values.eval,
+        predict=values.predict,
         seed=values.seed,
         deterministic=values.deterministic,
         work_dir=values.work_dir,
@@ -99,10 +103,16 @@ def _prove_models(operands: Sequence[str], values: flags.FlagValues) -> int:
     return 0 if proof.equal else 1
 
 
+def _interrupt(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; a second disturbs the clean-up
+    raise KeyboardInterrupt
+
+
 def _tell(line: str) -> None:
     print(escaped(line), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main(sys.argv[1:]))

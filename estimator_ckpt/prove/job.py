@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,8 @@ from estimator_ckpt.prove.values import compare_values
 _FORMATS = ("dual", "tf2")
 _LAST_LINES = 8
 _TF1_COPIES = "tf1 copies"
+# What is seen of a trained job: by which argument and by which flag it is left out.
+_LOOKS = {"metrics": ("evaluate", "eval"), "predictions": ("predict", "predict")}
 
 
 def prove_job(
@@ -43,6 +46,8 @@ def prove_job(
     params: Any = None,
     config_fn: str | Callable[..., Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    evaluate: bool = True,
+    predict: bool = True,
     seed: int = 1,
     deterministic: bool = False,
     work_dir: str | os.PathLike[str] | None = None,
@@ -65,6 +70,8 @@ def prove_job(
         seed and pace of saving are replaced.
       options: those of `wrap_model_fn` by name, but for functions. Whatever folder `tf1_dir` is,
         one of the proof's own is in its place.
+      evaluate: whether it is evaluated; False for a model_fn that has no such mode.
+      predict: whether it predicts; likewise.
       seed: of TensorFlow, `random`, `numpy.random` and the hashes of strings.
       deterministic: have TensorFlow's operations be deterministic, which are slower then.
       work_dir: a new folder for all that is written, which stays; by default a temporary one.
@@ -76,7 +83,8 @@ def prove_job(
 
     Raises:
       CheckpointArgumentError: an argument is not usable, a function isn't there, the input ends too
-        early, or the raw job itself fails; the message has the last lines of what it wrote.
+        early, or the raw job itself fails, be it only when it is evaluated or predicts; the message
+        has the last lines of what it wrote.
     """
     if steps < 2:
         raise CheckpointArgumentError(
@@ -102,7 +110,7 @@ def prove_job(
     with _folder(work_dir) as folder:
         runs = Runs(
             folder, functions, params, wrapping, seed, deterministic, steps, eval_steps, timeout,
-            progress or (lambda line: None),
+            progress or (lambda line: None), _left_out(evaluate=evaluate, predict=predict),
         )  # fmt: skip
         raw, wrapped = _compare_all(runs)
     return JobProof(
@@ -156,12 +164,14 @@ class Runs:
     eval_steps: int
     timeout: float
     progress: Callable[[str], None]
+    left_out: Sequence[str] = ()
 
     def raw(self, title: str, start: Outcome | None = None) -> Outcome:
         """Runs the job as it is; a failure is the job's own, and nothing can be proved."""
         outcome = self._run(title, None, start)
         if outcome.failure:
             raise CheckpointArgumentError(f"the job itself fails ({title}): {outcome.failure}")
+        require_looked_at(title, outcome)
         return outcome
 
     def resumed_raw(self, title: str, start: Outcome) -> Outcome:
@@ -186,6 +196,7 @@ class Runs:
             save_steps=max(1, self.steps // 4),
             eval_steps=self.eval_steps,
             start_from=start.run.model_dir if start else None,
+            left_out=self.left_out,
         )
         run.write()
         self.progress(f"{title}, to step {run.max_steps}")
@@ -207,6 +218,20 @@ class Runs:
         return Outcome(run, failure, found.get("notes", {}))
 
 
+def require_looked_at(title: str, outcome: Outcome) -> None:
+    """Raises if a raw run can't be evaluated or predict: what never ran is not proved."""
+    for name, note in outcome.notes.items():
+        verb, flag = _LOOKS[name]
+        raise CheckpointArgumentError(
+            f"nothing is proved: the job itself fails when it is to {verb} ({title}): {note}. If "
+            f"it is not meant to, leave that out by --no{flag} ({verb}=False)"
+        )
+
+
+def _left_out(**wanted: bool) -> list[str]:
+    return [name for name, (verb, _) in _LOOKS.items() if not wanted[verb]]
+
+
 def compared(title: str, expected: Outcome, found: Outcome) -> Comparison:
     """Compares what was seen of two runs."""
     if found.failure:
@@ -218,12 +243,7 @@ def compared(title: str, expected: Outcome, found: Outcome) -> Comparison:
         left = read_values(expected.run.folder, "checkpoints" if name == _TF1_COPIES else name)
         if right is None or left is None:
             continue
-        told = {"raw": (left, expected), "this": (right, found)}
-        failing = [which for which, (values, _) in told.items() if FAILS in values]
-        note = ""
-        if failing:
-            who = "both fail" if len(failing) == 2 else f"only {failing[0]} fails"
-            note = f"{who}: {told[failing[-1]][1].notes.get(name, '')}"
+        note = f"only this fails: {found.notes[name]}" if FAILS in right else ""
         aspects.append(Aspect(name, len(left), compare_values(left, right), note))
     return Comparison(title, tuple(aspects))
 
@@ -237,18 +257,29 @@ def _start(run: JobRun, timeout: float) -> str:
     path = os.path.join(run.folder, "log.txt")
     command = [sys.executable, "-m", "estimator_ckpt.prove.job_run", run.folder]
     with open(path, "w", encoding="utf-8") as log:
-        try:
-            code = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                timeout=timeout,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return f"It took longer than {timeout:g} s; {_last_lines(path)}"
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # so that its own processes are ended with it
+        )
+        with process:
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                limit = f"{timeout:g} s, the time limit (--timeout)"
+                if not _found(run):
+                    return f"It took longer than {limit}; {_last_lines(path)}"
+                return (
+                    f"The job was done, but its process did not end within {limit}: a thread that "
+                    f"is no daemon, or an exit handler, goes on; {_last_lines(path)}"
+                )
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()  # or it still writes into the folder that is removed
     return "" if code == 0 else f"Exit code {code}; {_last_lines(path)}"
 
 

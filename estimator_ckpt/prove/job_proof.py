@@ -26,7 +26,7 @@ class Aspect:
         each that is listed), "files" or "tf1 copies" (against the raw job's checkpoints).
       compared: how many values.
       differences: those that differ.
-      note: why there was nothing to compare; else "".
+      note: how the run failed there, as the raw one did not; else "".
     """
 
     name: str

@@ -18,7 +18,7 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from absl import flags
 from estimator_ckpt import compat
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointError
 from estimator_ckpt.functions import load_function
+from estimator_ckpt.storage import files
 
 ASPECTS = (
     *("variables", "slots", "metrics", "predictions", "summaries", "checkpoints", "files"),
@@ -58,6 +59,7 @@ class JobRun:
       save_steps: after how many steps it saves.
       eval_steps: on how many batches it evaluates.
       start_from: the model_dir whose latest checkpoint it goes on from, or None.
+      left_out: which of "metrics" and "predictions" are not looked at.
     """
 
     folder: str
@@ -70,6 +72,7 @@ class JobRun:
     save_steps: int
     eval_steps: int
     start_from: str | None
+    left_out: Sequence[str] = ()
 
     @property
     def model_dir(self) -> str:
@@ -124,9 +127,11 @@ def run_job(run: JobRun) -> dict[str, Any]:
     found: dict[str, Mapping[str, Any]] = dict(watch.values())
     notes: dict[str, str] = {}
     for aspect, look in {"metrics": _evaluate, "predictions": _predict}.items():
+        if aspect in run.left_out:
+            continue
         try:
             found[aspect] = look(estimator, functions["eval_input_fn"], run)
-        except Exception as error:  # as many a model_fn is for training only: raw ones, too
+        except Exception as error:  # the job's own, or one that it has only when it is wrapped
             notes[aspect] = _described(error)
             found[aspect] = {FAILS: True}
     found["summaries"] = _summaries(run.model_dir)
@@ -360,8 +365,8 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # the job's own, or one that it has only when it is wrapped
         traceback.print_exc()
         found = {"failure": _described(error)}
-    with open(os.path.join(run.folder, "found.json"), "w", encoding="utf-8") as file:
-        json.dump(found, file)
+    path = os.path.join(run.folder, "found.json")  # as a whole: this process may be ended now
+    files.write_atomically(path, json.dumps(found).encode())
     return 0 if "step" in found else 1
 
 

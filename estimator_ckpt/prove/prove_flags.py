@@ -51,6 +51,11 @@ def _define_job_flags(values: flags.FlagValues) -> None:
         "Have TensorFlow's operations be deterministic, which are slower then.",
         flag_values=values,
     )
+    for name, text in {
+        "eval": "Evaluate the job; --noeval for a model_fn that has no such mode.",
+        "predict": "Have the job predict; --nopredict for a model_fn that has no such mode.",
+    }.items():
+        flags.DEFINE_bool(name, True, text, flag_values=values)
     flags.DEFINE_string(
         "work_dir",
         None,
@@ -60,7 +65,7 @@ def _define_job_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "timeout",
         3600.0,
-        "How many seconds each process may take.",
+        "How many seconds each process may take, to its very end.",
         lower_bound=0.1,
         flag_values=values,
     )

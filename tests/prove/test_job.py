@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 
 import jobs
 import numpy as np
@@ -137,17 +140,75 @@ def test_a_strategy_comes_with_the_config(tmp_path):
 
 def test_a_process_that_takes_too_long_is_ended():
     functions = (prove_jobs.told_model_fn, prove_jobs.input_fn)
-    with pytest.raises(CheckpointArgumentError, match="It took longer than 0"):
+    with pytest.raises(CheckpointArgumentError, match=r"longer than 0.1 s, .* \(--timeout\)"):
         prove_job(*functions, timeout=0.1)
 
 
-def test_a_model_fn_for_training_only_is_compared_as_far_as_it_goes(tmp_path):
-    runs = [outcome(make_run(tmp_path / name, "training_only_model_fn")) for name in "ab"]
-    found = job.compared("wrapped", *runs)
+def test_a_process_that_does_not_end_when_the_job_is_done_is_told(tmp_path):
+    run = make_run(tmp_path / "raw")
+    (tmp_path / "raw" / "found.json").write_text('{"step": 3, "notes": {}}')
+    failure = job._start(run, 0.1)
+    assert failure.startswith("The job was done, but its process did not end within 0.1 s, the ")
+
+
+@pytest.mark.slow
+def test_a_job_whose_thread_goes_on_is_ended(tmp_path):
+    functions = {name: "prove_jobs:input_fn" for name in ("input_fn", "eval_input_fn")}
+    functions["model_fn"] = "prove_jobs:staying_model_fn"
+    runs = job.Runs(str(tmp_path), functions, None, {}, 1, False, 2, 1, 20, print)
+    with pytest.raises(CheckpointArgumentError, match=r"20 s, the time limit \(--timeout\)"):
+        runs.raw("raw")
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_with_its_processes_and_its_folder(tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests/support")])
+    functions = ["--model_fn=prove_jobs:endless_model_fn", "--input_fn=prove_jobs:input_fn"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "estimator_ckpt.prove", *functions],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)},
+    ) as process:
+        written = tmp_path / "pid"
+        while not (written.exists() and written.read_text().endswith("\n")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert len(list(temporary.glob("estimator_ckpt_prove_*"))) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) == 130
+    assert list(temporary.glob("estimator_ckpt_prove_*")) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(written.read_text()), 0)
+
+
+def test_what_a_job_never_does_is_not_proved_unless_it_is_left_out(tmp_path):
+    unproved = outcome(make_run(tmp_path / "all", "training_only_model_fn"))
+    with pytest.raises(
+        CheckpointArgumentError,
+        match=r"nothing is proved: the job itself fails when it is to evaluate \(raw\): "
+        r"NotImplementedError: for training only .* --noeval \(evaluate=False\)",
+    ):
+        job.require_looked_at("raw", unproved)
+    for left_out, said in ((["metrics"], "--nopredict"), (["metrics", "predictions"], "")):
+        settings = {"left_out": left_out}
+        run = make_run(tmp_path / f"{len(left_out)}", "training_only_model_fn", **settings)
+        proved = outcome(run)
+        assert sorted(proved.notes) == sorted({"metrics", "predictions"} - set(left_out))
+        with pytest.raises(CheckpointArgumentError, match=said) if said else nullcontext():
+            job.require_looked_at("raw", proved)
+    found = job.compared("wrapped", proved, proved)
     assert found.equal
-    notes = {aspect.name: aspect.note for aspect in found.aspects if aspect.note}
-    assert sorted(notes) == ["metrics", "predictions"]
-    assert notes["metrics"].startswith("both fail: NotImplementedError: for training only (")
+    assert not {aspect.name for aspect in found.aspects} & {"metrics", "predictions"}
+
+
+@pytest.mark.slow
+def test_of_a_job_that_is_never_evaluated_nothing_is_proved(tmp_path):
+    functions = ["--model_fn=prove_jobs:training_only_model_fn", "--input_fn=prove_jobs:input_fn"]
+    ran = command(*functions, "--steps=2", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "nothing is proved: the job itself fails when it is to evaluate (raw): " in ran.stderr
 
 
 def test_what_fails_on_one_side_only_is_a_difference(tmp_path):
@@ -155,10 +216,6 @@ def test_what_fails_on_one_side_only_is_a_difference(tmp_path):
     aspects = {aspect.name: aspect for aspect in job.compared("wrapped", *runs).aspects}
     assert not aspects["metrics"].equal
     assert aspects["metrics"].note.startswith("only this fails: NotImplementedError")
-    assert (
-        "only raw fails"
-        in {a.name: a for a in job.compared("", *runs[::-1]).aspects}["metrics"].note
-    )
 
 
 @pytest.mark.parametrize(
@@ -221,13 +278,17 @@ def test_of_a_job_that_is_not_repeatable_nothing_is_said(tmp_path):
         "--steps=4",
         "--json",
         "--deterministic",
+        "--noeval",
+        "--nopredict",
         "--work_dir=kept",
         cwd=tmp_path,
     )
     assert ran.returncode == 2, ran.stderr
     proof = json.loads(ran.stdout)
     assert (proof["verdict"], proof["wrapped"]) == ("not repeatable", [])
-    variables = proof["raw"][0]["aspects"][0]["differences"]
+    aspects = proof["raw"][0]["aspects"]
+    assert not {each["name"] for each in aspects} & {"metrics", "predictions"}
+    variables = aspects[0]["differences"]
     assert [each["name"] for each in variables] == ["dense/bias", "dense/kernel"]
     assert all(each["largest"] > 0 for each in variables)
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["raw", "raw_again"]

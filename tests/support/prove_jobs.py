@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import random
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -105,6 +107,17 @@ def training_only_model_fn(features, labels, mode):
         raise NotImplementedError("for training only")
     optimizer = tf1.train.GradientDescentOptimizer(0.1)
     return _spec(mode, tf1.layers.dense(features["x"], 2), labels, optimizer)
+
+
+def endless_model_fn(features, labels, mode):
+    pathlib.Path("pid").write_text(f"{os.getpid()}\n")
+    threading.Event().wait()
+
+
+def staying_model_fn(features, labels, mode, config):
+    """Starts a thread that outlives the job."""
+    threading.Thread(target=threading.Event().wait, daemon=False).start()
+    return told_model_fn(features, labels, mode, config)
 
 
 def evaluates_raw_model_fn(features, labels, mode, config):
