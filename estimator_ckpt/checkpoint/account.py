@@ -181,9 +181,11 @@ class Account:
 
     def _layout(self, *, beside_state: bool = False) -> naming.Layout | None:
         """As `naming.layout_of`, where what lies beside the container is a step, not a weight."""
+        if not self.has_objects:
+            return None
         found = naming.layout_of(self.entries, beside_state=beside_state)
-        if not self.has_objects or found is None or found.step is None:
-            return found if self.has_objects else None
+        if found is None or found.step is None:
+            return found
         step = self.entries[found.key(naming.GLOBAL_STEP)]
         is_step = not step.shape and step.dtype_name in ("int64", "int32")
         return found if is_step else None

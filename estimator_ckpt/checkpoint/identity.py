@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Union
 
 from estimator_ckpt.checkpoint.opening import (
+    FOREIGN_SUFFIXES,
     META_SUFFIX,
     STATE_FILE,
     Checkpoint,
@@ -29,9 +30,6 @@ from estimator_ckpt.storage import files
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Source = Union[Checkpoint, Path]
 """What is read: an opened checkpoint, or a path as it was given (of a file, prefix, directory)."""
-
-
-_OF_KERAS = (".keras", ".h5", ".hdf5")
 
 
 def other_prefix(target: Path, *sources: Source) -> str:
@@ -50,7 +48,7 @@ def other_prefix(target: Path, *sources: Source) -> str:
     """
     prefix = os.fsdecode(target)
     require_prefix(prefix)
-    if prefix.endswith(_OF_KERAS):
+    if prefix.lower().endswith(FOREIGN_SUFFIXES):
         raise CheckpointArgumentError(
             f"'{prefix}' is called like a file of Keras, which a checkpoint of that prefix would "
             "hide from readers; give another prefix, or write a .weights.h5 or a .keras by "

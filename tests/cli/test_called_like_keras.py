@@ -17,7 +17,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".keras", ".weights.h5"])
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".keras", ".weights.h5", ".H5"])
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_a_file_of_keras_is_no_prefix(save, command, tmp_path, verb, suffix):
     save(tmp_path / "good", {"w": [1.0, 2.0], "w/ExponentialMovingAverage": [3.0, 4.0], "v": [5.0]})
