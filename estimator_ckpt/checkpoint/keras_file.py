@@ -82,8 +82,14 @@ def open_keras_file(path: str) -> Checkpoint | None:
     except BaseException:
         shutil.rmtree(scratch)
         raise
-    weakref.finalize(checkpoint, shutil.rmtree, scratch, ignore_errors=True)
+    weakref.finalize(checkpoint, _remove, scratch, os.getpid())
     return checkpoint
+
+
+def _remove(scratch: str, owner: int) -> None:
+    """Removes what an object had for itself; a forked child's copy of it leaves that alone."""
+    if os.getpid() == owner:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _read(path: str, scratch: str, is_archive: bool) -> Checkpoint:

@@ -98,7 +98,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         "step": values.step or None,
         "rename": rename_rules(values),
         "drop": values.drop,
-        "averages": values.averages,
+        "averages": values.averages or None,
         **filters(values),
     }
     if values.like is not None:

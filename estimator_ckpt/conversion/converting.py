@@ -187,6 +187,6 @@ def planner(
             like=like,
         )
 
-    edits = averages or rules or patterns or not wanted.takes_all
+    edits = averages is not None or rules or patterns or not wanted.takes_all
     layout = None if container is None else naming.Layout(container, step)
     return planned

@@ -114,15 +114,18 @@ def test_warm_started(checkpoint, suffix, tmp_path, caplog):
     assert "(it has no average)" in caplog.text
 
 
+@pytest.mark.parametrize("no", ["no", ""])
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda source, target: restore({"layer/bias": tf.Variable([0.0])}, source, averages="no"),
-        lambda source, target: convert(source, target, averages="no"),
-        lambda source, target: warm_start_settings(source, averages="no"),
+        lambda source, target, no: restore({"layer/bias": tf.Variable([0.0])}, source, averages=no),
+        lambda source, target, no: convert(source, target, averages=no),
+        lambda source, target, no: warm_start_settings(source, averages=no),
     ],
 )
-def test_no_average_is_an_error(checkpoint, ask, tmp_path):
-    with pytest.raises(CheckpointArgumentError, match="no name is that of one with '/no' behind"):
-        ask(checkpoint, tmp_path / "new" / "m")
+def test_no_average_is_an_error(checkpoint, ask, no, tmp_path):
+    with pytest.raises(
+        CheckpointArgumentError, match=f"no name is that of one with '/{no}' behind"
+    ):
+        ask(checkpoint, tmp_path / "new" / "m", no)
     assert not (tmp_path / "new").exists()

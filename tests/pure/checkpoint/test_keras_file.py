@@ -260,3 +260,17 @@ def test_nothing_temporary_stays(tmp_path, monkeypatch):
     assert main(["export", str(tmp_path / "ckpt"), str(tmp_path / "n.weights.h5")]) == 0
     assert os.listdir(tmp_path / "temporary") == []
     np.testing.assert_array_equal(read(tmp_path / "n.weights.h5"), VALUE)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_takes_nothing_away(tmp_path):
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file.create_dataset("packed/vars/0", data=np.arange(100.0), compression="gzip")
+    opened = open_checkpoint(tmp_path / "m.weights.h5")
+    child = os.fork()
+    if not child:
+        del opened  # the last one that refers to it, there
+        os._exit(0)
+    os.waitpid(child, 0)
+    entry = opened.index.entries["packed/vars/0"]
+    np.testing.assert_array_equal(arrays.read_array(opened, entry), np.arange(100.0))
