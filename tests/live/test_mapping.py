@@ -6,9 +6,9 @@ import os
 import pathlib
 
 import numpy as np
-import optimizer_jobs
 import pytest
 import tensorflow as tf
+from keras_models import HERE, package
 
 from estimator_ckpt import (
     CheckpointArgumentError,
@@ -25,21 +25,12 @@ from estimator_ckpt.checkpoint.variable_rows import creation_order
 
 tf1 = tf.compat.v1
 INPUT = np.linspace(-1, 1, 2 * 8 * 8 * 1).reshape(2, 8, 8, 1).astype(np.float32)
-KINDS = ["keras2"] + ["keras3"] * optimizer_jobs.has_keras3()
 LAYERS = {
     "net/conv1": {"weights": [3, 3, 1, 4], "biases": [4]},
     "net/conv2": {"weights": [3, 3, 4, 4], "biases": [4]},
     "net/fc": {"weights": [256, 5], "biases": [5]},
     "net/logits": {"weights": [5, 3], "biases": [3]},
 }
-
-
-def keras_of(kind):
-    if kind == "keras2":
-        return tf.keras
-    import keras
-
-    return keras
 
 
 def network(x):
@@ -74,8 +65,8 @@ def old(tmp_path_factory):
 
 def model_of(kind, *, compiled=True):
     """The same network in Keras' words."""
-    layers = keras_of(kind).layers
-    model = keras_of(kind).Sequential(
+    layers = package(kind).layers
+    model = package(kind).Sequential(
         [
             layers.InputLayer(INPUT.shape[1:]),
             layers.Conv2D(4, 3, padding="same", activation="relu"),
@@ -86,12 +77,12 @@ def model_of(kind, *, compiled=True):
         ]
     )
     if compiled:
-        model.compile(keras_of(kind).optimizers.Adam(0.01), "mse")
+        model.compile(package(kind).optimizers.Adam(0.01), "mse")
         model.optimizer.build(model.trainable_variables)
     return model
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 @pytest.mark.parametrize("through", ["restore", "convert", "text"])
 def test_a_tf1_model_goes_into_keras_by_map_alone(old, tmp_path, kind, through):
     prefix, values, output = old

@@ -1,35 +1,25 @@
 """Names that Keras numbers anew in each process don't move weights: places say what is what."""
 
 import numpy as np
-import optimizer_jobs
 import pytest
 import tensorflow as tf
+from keras_models import HERE, package
 
 from estimator_ckpt import convert, restore
 
-KINDS = ["keras2"] + ["keras3"] * optimizer_jobs.has_keras3()
-
-
-def keras_of(kind):
-    if kind == "keras2":
-        return tf.keras
-    import keras
-
-    return keras
-
 
 def sequential(kind, count, name):
-    layers = keras_of(kind).layers
+    layers = package(kind).layers
     rows = [layers.InputLayer([4]), *(layers.Dense(4) for _ in range(count))]
-    return keras_of(kind).Sequential(rows, name=name)
+    return package(kind).Sequential(rows, name=name)
 
 
 def subclassed(kind, count, name):
-    class Net(keras_of(kind).Model):
+    class Net(package(kind).Model):
         def __init__(self):
             super().__init__(name=name)
             for number in range(count):
-                setattr(self, f"dense{number}", keras_of(kind).layers.Dense(4))
+                setattr(self, f"dense{number}", package(kind).layers.Dense(4))
             self.count = count
 
         def call(self, x):
@@ -69,7 +59,7 @@ ROOTS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 @pytest.mark.parametrize("make", [sequential, subclassed, module])
 @pytest.mark.parametrize("roots", ROOTS)
 @pytest.mark.parametrize("saved", [2, 3])
@@ -79,7 +69,7 @@ def test_weights_go_where_they_were(tmp_path, kind, make, roots, saved):
     old = make(kind, saved, "net")
     fill(old, 1)
     source = tf.train.Checkpoint(there(old)).write(str(tmp_path / "source"))
-    keras_of(kind).layers.Dense(1)  # so that numbers are others
+    package(kind).layers.Dense(1)  # so that numbers are others
     new = make(kind, 2, "net")
     expected = values(old)[: len(values(new))]
 
@@ -99,7 +89,7 @@ def test_weights_go_where_they_were(tmp_path, kind, make, roots, saved):
         np.testing.assert_equal(values(new), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 def test_two_that_fit_are_not_chosen_between(tmp_path, kind):
     """Of a checkpoint with two such models, which one it is only names can tell."""
     one, other = sequential(kind, 2, "one"), sequential(kind, 2, "other")
@@ -112,11 +102,11 @@ def test_two_that_fit_are_not_chosen_between(tmp_path, kind):
     np.testing.assert_equal(values(other), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 def test_slots_follow_their_variables(tmp_path, kind):
     def made():
         model = subclassed(kind, 2, None)
-        optimizer = keras_of(kind).optimizers.Adam(0.1)
+        optimizer = package(kind).optimizers.Adam(0.1)
         optimizer.build(model.trainable_variables)
         return model, optimizer, tf.train.Checkpoint(model=model, optimizer=optimizer)
 

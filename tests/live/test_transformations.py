@@ -6,9 +6,9 @@ import os
 import pathlib
 
 import numpy as np
-import optimizer_jobs
 import pytest
 import tensorflow as tf
+from keras_models import HERE, package
 
 from estimator_ckpt import (
     CheckpointArgumentError,
@@ -28,16 +28,7 @@ from estimator_ckpt import (
 from estimator_ckpt.naming.transformations import Kind
 
 tf1 = tf.compat.v1
-KINDS = ["keras2"] + ["keras3"] * optimizer_jobs.has_keras3()
 RANDOM = np.random.RandomState(0)
-
-
-def keras_of(kind):
-    if kind == "keras2":
-        return tf.keras
-    import keras
-
-    return keras
 
 
 def normal(*shape):
@@ -96,11 +87,11 @@ def turned(tmp_path_factory):
         return prefix, x, session.run(y), values, (session.run(train), session.run(y))[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 @pytest.mark.parametrize("through", ["restore", "convert", "dual", "compact"])
 def test_a_transposed_kernel_goes_into_keras_with_its_slots(turned, tmp_path, kind, through):
     prefix, x, output, _, later = turned
-    keras = keras_of(kind)
+    keras = package(kind)
     model = keras.Sequential([keras.layers.InputLayer((3,)), keras.layers.Dense(5)])
     model.compile(keras.optimizers.Adam(0.01, epsilon=1e-8), "mse")
     model.optimizer.build(model.trainable_variables)
@@ -158,7 +149,7 @@ CELLS = {
 
 
 @pytest.mark.filterwarnings("ignore:.*Cell. is deprecated")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_of_tensorflow_1_becomes_one_of_keras_and_goes_back(tmp_path, kind, cell):
     """Gates have another order, and a forget gate's bias is added at each step."""
@@ -170,7 +161,7 @@ def test_a_cell_of_tensorflow_1_becomes_one_of_keras_and_goes_back(tmp_path, kin
             variable.load(normal(*variable.shape), session)
         tf1.train.Saver().save(session, prefix)
         expected = session.run(y)
-    keras = keras_of(kind)
+    keras = package(kind)
     model = keras.Sequential([keras.layers.InputLayer((6, 4)), layer(keras.layers)])
     text = accepted(propose_map(prefix, model, accept="likely")).text()
     assert text.count(" : ") > 2 and ("f+1" in text) == bool(forget)
@@ -476,10 +467,10 @@ def test_a_dry_run_says_what_will_be_done(tmp_path):
     assert said.bytes_unused == done.bytes_unused == 96
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 @pytest.mark.parametrize("through", ["restore", "convert", "map"])
 def test_a_model_that_is_not_built_is_to_be_built_first(turned, tmp_path, kind, through):
-    model = keras_of(kind).Sequential([keras_of(kind).layers.Dense(5)])
+    model = package(kind).Sequential([package(kind).layers.Dense(5)])
     made = pinned("net/dense/kernel -> layer-0/kernel : transpose(1, 0)")
     with pytest.raises(CheckpointArgumentError, match=r"no variables to map to.*build it first"):
         if through == "restore":
@@ -501,9 +492,9 @@ def test_what_no_line_takes_of_a_variable_is_told(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE)
 def test_a_keras_model_is_split_with_the_slots_of_its_optimizer(tmp_path, kind):
-    keras = keras_of(kind)
+    keras = package(kind)
     model = keras.Sequential([keras.layers.InputLayer((4,)), keras.layers.Dense(6, name="qkv")])
     model.compile(keras.optimizers.Adam(), "mse")
     model.optimizer.build(model.trainable_variables)

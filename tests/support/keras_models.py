@@ -6,6 +6,8 @@ import numpy as np
 import optimizer_jobs
 
 KERAS = ("keras2", "keras3")
+HERE = KERAS if optimizer_jobs.has_keras3() else KERAS[:1]
+"""Those that are installed."""
 
 
 def package(which):
