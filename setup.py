@@ -52,6 +52,7 @@ TEST = [
     "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
     "hypothesis>=6.80",
     "import-linter>=2.0",
+    "moto[server]>=5.0",  # a local server of S3
     "mypy>=1.11,<2",
     "pytest>=7.4",
     "pytest-xdist>=3.5",  # test files side by side, on each core

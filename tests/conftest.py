@@ -55,6 +55,51 @@ def theirs_or_made(third_party_twins) -> pathlib.Path:
     return _THIRD_PARTY if _THIRD_PARTY.is_dir() else third_party_twins
 
 
+@pytest.fixture(scope="session")
+def s3_server():
+    """A server of S3 in this process."""
+    pytest.importorskip("moto")
+    import stores
+
+    with stores.s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server():
+    """A server of Google Cloud Storage in this process."""
+    pytest.importorskip("werkzeug")
+    import stores
+
+    with stores.gcs_server() as server:
+        yield server
+
+
+def _store_of(server, monkeypatch):
+    with server.new_store() as store:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        yield store
+
+
+@pytest.fixture
+def s3_store(s3_server, monkeypatch):
+    """An empty `stores.Store`, and what reaches it in the environment."""
+    yield from _store_of(s3_server, monkeypatch)
+
+
+@pytest.fixture
+def gcs_store(gcs_server, monkeypatch):
+    """As `s3_store`, of Google Cloud Storage."""
+    yield from _store_of(gcs_server, monkeypatch)
+
+
+@pytest.fixture(params=["s3", "gcs"])
+def object_store(request, monkeypatch):
+    """A store of each kind in turn."""
+    yield from _store_of(request.getfixturevalue(f"{request.param}_server"), monkeypatch)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Says in a JUnit file what it is about: tests/support/versions.py makes a table of them."""
     item.user_properties.append(("tensorflow", _TENSORFLOW))
