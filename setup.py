@@ -50,6 +50,7 @@ TEST = [
     *SAFETENSORS,
     *FUZZ,
     "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
+    "google-crc32c>=1.5",  # what sums up where crc32c is not installed
     "hypothesis>=6.80",
     "import-linter>=2.0",
     "moto[server]>=5.0",  # a local server of S3
@@ -73,7 +74,7 @@ setuptools.setup(
     install_requires=[
         "absl-py>=1.0",
         "cramjam>=2.7",  # snappy blocks
-        "crc32c>=2.7",  # checksums, of any buffer, without Python's lock
+        "crc32c>=2.7",  # checksums, without Python's lock; or google-crc32c
         "ml-dtypes>=0.2",  # bfloat16; TensorFlow depends on it, too
         "numpy>=1.23",
         "protobuf>=3.20,<7",  # 7 lacks an argument that TensorFlow 2.20 gives, and does not forbid

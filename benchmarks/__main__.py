@@ -32,6 +32,7 @@ SUITES = (
     "warm_start",
     "training",
     "tools",
+    "checksums",
     "imports",
     "matching",
 )

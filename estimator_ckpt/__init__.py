@@ -32,11 +32,6 @@ def _modules_by_name() -> dict[str, str]:
 
 
 _MODULES = _modules_by_name()
-_INSTALLED_BY = {
-    "tensorflow": "pip install tensorflow",
-    "tensorflow_estimator": "pip install --no-deps tensorflow-estimator==2.15.0",
-    "tf_keras": "pip install tf-keras, in the version of TensorFlow",
-}
 __all__ = sorted(_MODULES)
 
 
@@ -46,13 +41,14 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(importlib.import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
-        if error.name not in _INSTALLED_BY:
-            raise
+        from estimator_ckpt.compat.installing import how_to_install
         from estimator_ckpt.errors import EstimatorUnavailableError
 
+        if (remedy := how_to_install(error.name or "")) is None:
+            raise
+
         raise EstimatorUnavailableError(
-            f"{__name__}.{name} needs the module '{error.name}', which is not installed: "
-            f"{_INSTALLED_BY[error.name]}"
+            f"{__name__}.{name} needs the module '{error.name}', which is not installed: {remedy}"
         ) from error
     if inspect.isfunction(value):
         from estimator_ckpt.autograph import not_converted

@@ -4,15 +4,21 @@
 
 Source: LevelDB's `util/crc32c.h`. A checksum of bytes that contain checksums is weak, so
 stored ones are masked: mask(c) = rotate-right(c, 15) + 0xa282ead8, modulo 2**32.
+
+The package crc32c sums them up; where it is not installed, google-crc32c does, which keeps other
+threads waiting meanwhile.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Callable
 from typing import Union
 
-import crc32c
+import numpy as np
+
+from estimator_ckpt.errors import CheckpointArgumentError
 
 Bytes = Union[bytes, bytearray, memoryview]
 _MASK_DELTA = 0xA282EAD8
@@ -69,10 +75,42 @@ def _tables() -> tuple[list[int], list[int]]:
 
 
 def extend(crc: int, data: Bytes) -> int:
-    """Returns the unmasked CRC32C of what `crc` covers followed by `data`, any buffer of bytes."""
-    return int(crc32c.crc32c(data, crc))
+    """Returns the unmasked CRC32C of what `crc` covers followed by `data`, any buffer of bytes.
+
+    Raises:
+      CheckpointArgumentError: no package is installed that sums them up.
+    """
+    return _extend()(crc, data)
 
 
 def masked_crc32c(data: Bytes) -> int:
     """Returns the masked CRC32C of `data`, any buffer of bytes, an unsigned 32-bit integer."""
     return mask(extend(0, data))
+
+
+@functools.cache
+def _extend() -> Callable[[int, Bytes], int]:
+    try:
+        from crc32c import crc32c
+
+        return lambda crc, data: int(crc32c(data, crc))
+    except ImportError:
+        pass
+    try:
+        import google_crc32c
+    except ImportError as error:
+        raise CheckpointArgumentError(
+            "the checksums of checkpoints need the package crc32c (LGPL) or google-crc32c (Apache "
+            "2.0), and neither is installed: pip install crc32c, or pip install google-crc32c"
+        ) from error
+    extend_bytes = google_crc32c.extend
+    return lambda crc, data: int(extend_bytes(crc, _read_only(data)))
+
+
+def _read_only(data: Bytes) -> object:
+    """Returns bytes, or the same memory as an array that can't be written: nothing else will do."""
+    if isinstance(data, bytes) or not len(data):
+        return bytes(data)
+    array = np.frombuffer(data, np.uint8)
+    array.flags.writeable = False
+    return array

@@ -15,8 +15,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 
-import cramjam
-
 from estimator_ckpt.bundle import checksums
 from estimator_ckpt.errors import DamagedCheckpointError
 
@@ -227,6 +225,8 @@ def _unsnap(block: bytes) -> bytes:
     size, _ = read_varint(block, 0)
     if size > _MOST_SNAPPY_RATIO * len(block):
         raise DamagedCheckpointError(f"a block of {len(block)} bytes claims to unpack to {size}")
+    import cramjam  # here: TensorFlow compresses no index
+
     try:
         return bytes(cramjam.snappy.decompress_raw(block))
     except cramjam.DecompressionError as error:

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from estimator_ckpt.compat.aliases import api_module, api_parents, supply_aliases
+from estimator_ckpt.compat.installing import LAST_ESTIMATOR, how_to_install
 from estimator_ckpt.compat.missing_modules import supply_missing_modules
 from estimator_ckpt.errors import EstimatorUnavailableError
 from estimator_ckpt.messages import logger
 
 _log = logger(__name__)
-_LAST_MINOR = 15  # of tensorflow-estimator 2.N.0, one for each TensorFlow up to 2.15
 _INPUT_HOOK = "CheckpointInputPipelineHook"  # it went with tf.estimator
 _LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
 _TRUE = ("1", "true", "True")  # what TensorFlow takes for true
@@ -38,11 +38,11 @@ def load_api(version: str) -> Any:
         Keras 3 in this process already.
     """
     tensorflow = _import_tensorflow()
-    _require("tensorflow_estimator", _installation(tensorflow))
+    _require("tensorflow_estimator")
     parent = tensorflow if version == "v2" else tensorflow.compat.v1
     if hasattr(parent, "estimator"):
         return parent.estimator
-    _require_version(tensorflow)
+    _require_version()
     _require_keras_2(tensorflow)
     supply_missing_modules()
     with _own_classes_left_alone():
@@ -72,7 +72,7 @@ def _import_tensorflow() -> Any:
     """Imports TensorFlow, which reads TF_USE_LEGACY_KERAS to see which Keras to load with it."""
     spec = None
     if sys.modules.get("tensorflow") is None:
-        spec = _require("tensorflow", "pip install tensorflow")
+        spec = _require("tensorflow")
     if spec is not None and spec.origin is not None and _is_without_estimator(spec.origin):
         _prefer_keras_2()
     return importlib.import_module("tensorflow")
@@ -92,35 +92,30 @@ def _prefer_keras_2() -> bool:
     """Chooses Keras 2 for `tf.keras`, unless the user has chosen; returns whether it is Keras 2."""
     if os.environ.get(_LEGACY_KERAS, "1") not in _TRUE:
         return False
-    _require("tf_keras", "pip install tf-keras, in the version of TensorFlow")
+    _require("tf_keras")
     os.environ.setdefault(_LEGACY_KERAS, "1")
     return True
 
 
-def _require(module: str, remedy: str) -> Any:
+def _require(module: str) -> Any:
     spec = importlib.util.find_spec(module)
     if spec is None:
         raise EstimatorUnavailableError(
-            f"Estimators need the module '{module}', which is not installed: {remedy}"
+            f"Estimators need the module '{module}', which is not installed: "
+            f"{how_to_install(module)}"
         )
     return spec
 
 
-def _installation(tensorflow: Any) -> str:
-    """Returns the command that installs the tensorflow-estimator for this TensorFlow."""
-    minor = min(int(tensorflow.__version__.split(".")[1]), _LAST_MINOR)
-    return f"pip install --no-deps tensorflow-estimator==2.{minor}.0"
-
-
-def _require_version(tensorflow: Any) -> None:
+def _require_version() -> None:
     try:
         version = importlib.metadata.version("tensorflow-estimator")
     except importlib.metadata.PackageNotFoundError:
         return  # built into something else; it may work
-    if not version.startswith(f"2.{_LAST_MINOR}."):
+    if not version.startswith(f"2.{LAST_ESTIMATOR}."):
         raise EstimatorUnavailableError(
             f"tensorflow-estimator {version} is installed, and a TensorFlow without tf.estimator "
-            f"needs the last one: {_installation(tensorflow)}"
+            f"needs the last one: {how_to_install('tensorflow_estimator')}"
         )
 
 

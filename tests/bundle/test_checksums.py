@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -19,6 +21,29 @@ PUBLISHED = [
     (bytes(range(32)), 0x46DD794E),
     (b"123456789", 0xE3069283),
 ]
+
+
+@pytest.fixture(params=["crc32c", "google_crc32c"])
+def package(request, monkeypatch):
+    """Each package that may sum up; with the second one, the first is not installed."""
+    pytest.importorskip(request.param)
+    if request.param != "crc32c":
+        monkeypatch.setitem(sys.modules, "crc32c", None)
+    checksums._extend.cache_clear()
+    yield request.param
+    checksums._extend.cache_clear()
+
+
+def test_any_buffer_has_its_checksum_with_either_package(package):
+    for data, crc in PUBLISHED:
+        array = np.frombuffer(data, np.uint8).copy() if data else np.zeros(0, np.uint8)
+        fixed = array.copy()
+        fixed.flags.writeable = False
+        buffers = (data, bytearray(data), memoryview(data), memoryview(array), memoryview(fixed))
+        for buffer in (*buffers, memoryview(bytearray(data))[:], memoryview(data + b"x")[:-1]):
+            assert checksums.extend(0, buffer) == crc
+            assert checksums.extend(checksums.extend(0, buffer[:3]), buffer[3:]) == crc
+        assert array.flags.writeable
 
 
 @pytest.mark.parametrize(("data", "crc"), PUBLISHED)

@@ -162,9 +162,7 @@ def _copy_all(pieces: Sequence[tuple[Any, Any]]) -> None:
 
 
 def _buffers(array: Any) -> Iterator[memoryview]:
-    flat = array.reshape(-1).view(np.uint8)
-    flat.flags.writeable = False  # google-crc32c takes no others
-    data = memoryview(flat)
+    data = memoryview(array.reshape(-1).view(np.uint8))
     for start in range(0, len(data), _WRITTEN_AT_ONCE):
         yield data[start : start + _WRITTEN_AT_ONCE]
 

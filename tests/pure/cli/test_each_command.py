@@ -1,10 +1,33 @@
-"""Each command does its work where no TensorFlow is loaded, or installed."""
+"""Each command does its work where no TensorFlow is loaded, or installed; and few packages else."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 
 from estimator_ckpt.cli import main
 
 NEEDS_TENSORFLOW = {"prove"}
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+WITHOUT = """
+import json, sys
+
+blocked, lines = map(json.loads, sys.argv[1:])
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from estimator_ckpt.cli import main
+print()
+print(json.dumps([main.main(line) for line in lines]))
+"""
 LINES = [
     "import {folder}/values.npz {folder}/job/m --to=tf1",
     "inspect {folder}/job/m --values",
@@ -31,7 +54,8 @@ def test_each_command_is_here():
     assert {line.split()[0] for line in LINES} == main.COMMANDS.keys() - NEEDS_TENSORFLOW
 
 
-def test_each_command_works(tmp_path, capsys):
+@pytest.fixture
+def folder(tmp_path):
     values = {
         "dense/kernel": np.float32([[1, 2], [3, 4], [5, 6], [7, 8]]),
         "dense/kernel/Adam": np.float32([[0, 1]] * 4),
@@ -43,8 +67,60 @@ def test_each_command_works(tmp_path, capsys):
     state = 'model_checkpoint_path: "m"\nall_model_checkpoint_paths: "m"\n'
     (tmp_path / "job" / "checkpoint").write_text(state)
     np.savez(tmp_path / "values.npz", **values)
+    return tmp_path
+
+
+def test_each_command_works(folder, capsys):
     for line in LINES:
-        code = main.main([word.format(folder=tmp_path) for word in line.split()])
+        code = main.main([word.format(folder=folder) for word in line.split()])
         said = capsys.readouterr()
         assert code == 0 and "error" not in said.err, (line, said)
-    assert len(list(tmp_path.glob("*/m.index"))) == 10
+    assert len(list(folder.glob("*/m.index"))) == 10
+
+
+def run_without(blocked, folder, target=""):
+    """What each command answers, and prints, where packages are not installed.
+
+    Args:
+      blocked: the packages.
+      folder: where the checkpoints are.
+      target: what is put before the names of what is written.
+    """
+    lines = [[word.format(folder=folder) for word in line.split()] for line in LINES]
+    for words in lines:
+        written = [number for number in range(2, len(words)) if words[number].startswith("/")]
+        if written and words[0] != "diff":
+            path = pathlib.Path(words[written[-1]])
+            words[written[-1]] = str(path.with_name(target + path.name))
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT, json.dumps(blocked), json.dumps(lines)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in result.stderr, result.stderr
+    *_, codes = result.stdout.splitlines()
+    return json.loads(codes), result.stderr
+
+
+def test_each_command_works_without_what_only_terminals_and_compressed_indexes_need(folder):
+    codes, errors = run_without(["rich", "cramjam"], folder)
+    assert not any(codes), errors
+
+
+def test_each_command_works_with_google_crc32c_in_the_place_of_crc32c(folder):
+    pytest.importorskip("google_crc32c")
+    codes, errors = run_without(["crc32c"], folder)
+    assert not any(codes), errors
+    assert len(list(folder.glob("*/m.index"))) == 10
+
+
+def test_without_both_each_command_that_reads_or_writes_says_what_to_type(folder):
+    assert not any(run_without([], folder)[0])
+    codes, errors = run_without(["crc32c", "google_crc32c"], folder, "new_")
+    assert set(codes) == {2}, errors
+    told = errors.splitlines()
+    assert len(told) == len(LINES)
+    for line in told:
+        assert "pip install crc32c, or pip install google-crc32c" in line
