@@ -38,6 +38,8 @@ EXAMPLES = [*ESTIMATOR, "scikit-learn>=1.0"]
 SAFETENSORS = ["safetensors>=0.4"]
 # The files of Keras (.weights.h5, .keras) are HDF5; Keras depends on it, too.
 KERAS = ["h5py>=3.8"]
+# s3://, gs:// and az:// without TensorFlow.
+STORES = ["obstore>=0.6"]
 # Fuzzing guided by coverage, only in tests; where there is no wheel, they are skipped.
 FUZZ = [
     "atheris>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64' "
@@ -48,6 +50,7 @@ TEST = [
     *EXAMPLES,
     *KERAS,
     *SAFETENSORS,
+    *STORES,
     *FUZZ,
     "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
     "google-crc32c>=1.5",  # what sums up where crc32c is not installed
@@ -86,6 +89,7 @@ setuptools.setup(
         "fuzz": FUZZ,
         "keras": KERAS,
         "safetensors": SAFETENSORS,
+        "stores": STORES,
         "test": TEST,
     },
     entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},

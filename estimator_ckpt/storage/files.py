@@ -1,9 +1,10 @@
-"""The file system, local or through `tf.io.gfile`; the only module that touches it.
+"""Files, wherever they lie; the only module that the rest asks of them.
 
-    files.read(path), files.write_atomically(path, data), files.link_or_copy(source, target)
+    files.read(path), files.write_atomically(path, data), files.copy(source, target)
 
-A path with a scheme (`gs://`, `ram://`) goes through `tf.io.gfile`, which needs TensorFlow;
-any other is local and does not.
+A path's scheme says which file system has it: none (or `file://`) is the local disk; `s3://`,
+`gs://` and `az://` are object stores, through `obstore`; any other goes through `tf.io.gfile`, and
+so do the stores where `obstore` is not installed. What they raise are OSErrors.
 """
 
 from __future__ import annotations
@@ -11,70 +12,75 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
-import glob as local_glob
+import functools
 import os
 import posixpath
-import shutil
-import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Protocol, Union, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
 
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
 from estimator_ckpt.messages import logger
+from estimator_ckpt.storage import connecting
+from estimator_ckpt.storage.local import Local
+from estimator_ckpt.storage.looking import looking_once as looking_once
+from estimator_ckpt.storage.protocol import CHUNK, FileSystem, Range
+from estimator_ckpt.storage.protocol import Bytes as Bytes
+from estimator_ckpt.storage.protocol import Progress as Progress
+from estimator_ckpt.storage.protocol import WritableFile as WritableFile
+from estimator_ckpt.storage.scratch import scratch_path
 from estimator_ckpt.storage.staging import staging_name
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 _log = logger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called while a file is copied, with its path, the bytes done and the bytes in all."""
-
-Bytes = Union[bytes, bytearray, memoryview]
-"""What is written to a file, or summed."""
-
-
-class WritableFile(Protocol):
-    """A file that is open for writing, and need not be able to seek."""
-
-    def write(self, data: Bytes, /) -> int:
-        """Writes all of it, and returns how many bytes that are."""
-
-    def flush(self) -> None:
-        """Hands what was written to the system."""
-
-
-_CHUNK = 16 * 1024 * 1024
 PIECE = 256 * 1024
 """Bytes of a tensor that are read at once: whole elements of any type."""
-# What a file system answers that has no hard links, or none to there.
-_NO_LINK = frozenset(
-    (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
-)
 
-# What a file system answers that can't flush a directory.
-_NO_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.ENOTSUP))
+_LOCAL = Local()
+
+
+def _gfile(scheme: str) -> FileSystem:
+    from estimator_ckpt.storage.gfile import GFile
+
+    return GFile(scheme)
+
+
+def _store(scheme: str) -> FileSystem:
+    if not connecting.is_available():
+        return _gfile(scheme)
+    from estimator_ckpt.storage.object_store import ObjectStore
+
+    return ObjectStore(scheme)
+
+
+SCHEMES: dict[str, Callable[[str], FileSystem]] = {
+    "file": lambda scheme: _LOCAL,
+    **dict.fromkeys(connecting.SCHEMES, _store),
+}
+"""Which file system has the paths of a scheme; those of any other are TensorFlow's."""
+
+
+@functools.cache
+def _of_scheme(scheme: str) -> FileSystem:
+    return SCHEMES.get(scheme, _gfile)(scheme)
+
+
+def _reach(path: str) -> tuple[FileSystem, str]:
+    """Returns the file system of a path, and the path as that one takes it."""
+    scheme, separator, _ = path.partition("://")
+    if not separator:
+        return _LOCAL, path
+    return _of_scheme(scheme.lower()), _without_scheme(path)
 
 
 def is_remote(path: str) -> bool:
-    """Returns whether a path has a scheme, so that `tf.io.gfile` has to reach it."""
+    """Returns whether a path has a scheme."""
     return "://" in path
 
 
-def _gfile() -> ModuleType:
-    try:
-        import tensorflow as tf
-    except ModuleNotFoundError as error:
-        raise OSError(
-            errno.EPROTONOSUPPORT,
-            "a path with a scheme (gs://, s3://, hdfs://) is reached through TensorFlow, which is "
-            f"not installed ({error}); pip install tensorflow, or copy the files to a local disk",
-        ) from error
-    module: ModuleType = tf.io.gfile
-    return module
+def renames(path: str) -> bool:
+    """Returns whether a file gets its name by a rename, as it does anywhere but on a store."""
+    return _reach(path)[0].renames
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -87,34 +93,38 @@ def is_refusal(error: BaseException) -> bool:
 
 def is_link(path: str) -> bool:
     """Returns whether a path is a symbolic link, wherever that leads."""
-    return not is_remote(path) and os.path.islink(path)
+    system, path = _reach(path)
+    return system is _LOCAL and os.path.islink(path)
 
 
 def exists(path: str) -> bool:
-    """Returns whether there is a file or directory."""
-    return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
+    """Returns whether there is a file or directory; on a store, a file."""
+    system, path = _reach(path)
+    return system.exists(path)
 
 
 def is_directory(path: str) -> bool:
     """Returns whether there is a directory."""
-    return bool(_gfile().isdir(path)) if is_remote(path) else os.path.isdir(path)
+    system, path = _reach(path)
+    return system.is_directory(path)
 
 
 def size(path: str) -> int:
     """Returns a file's size in bytes."""
-    return int(_gfile().stat(path).length) if is_remote(path) else os.path.getsize(path)
+    system, path = _reach(path)
+    return system.status(path).size
 
 
 def modified(path: str) -> float:
     """Returns when a file was last changed, in Unix seconds."""
-    if is_remote(path):
-        return float(_gfile().stat(path).mtime_nsec) / 1e9
-    return os.path.getmtime(path)
+    system, path = _reach(path)
+    return system.status(path).modified
 
 
 def changed(path: str) -> float:
     """Returns when a file or its names were last changed, in Unix seconds of the file system."""
-    return modified(path) if is_remote(path) else os.stat(path).st_ctime
+    system, path = _reach(path)
+    return system.status(path).changed
 
 
 def is_same(first: str, second: str) -> bool:
@@ -154,38 +164,54 @@ def is_equal(first: str, second: str) -> bool:
     if os.path.getsize(first) != os.path.getsize(second):
         return False
     with open(first, "rb") as one, open(second, "rb") as other:
-        while chunk := one.read(_CHUNK):
+        while chunk := one.read(CHUNK):
             if other.read(len(chunk)) != chunk:
                 return False
     return True
 
 
 def glob(directory: str, pattern: str) -> list[str]:
-    """Returns the sorted paths in a directory whose names match a pattern."""
-    if is_remote(directory):
-        names = _gfile().listdir(directory) if is_directory(directory) else []
-        return sorted(
-            os.path.join(directory, name) for name in names if fnmatch.fnmatchcase(name, pattern)
-        )
-    return sorted(local_glob.glob(os.path.join(local_glob.escape(directory), pattern)))
+    """Returns the sorted paths in a directory whose names match a pattern.
+
+    As in a shell, a name that begins with a dot matches only a pattern that does.
+    """
+    return [
+        os.path.join(directory, name)
+        for name in names(directory)
+        if fnmatch.fnmatchcase(name, pattern)
+        and (not name.startswith(".") or pattern.startswith("."))
+    ]
 
 
 def names(directory: str) -> list[str]:
     """Returns the sorted names in a directory; none where there is none, or it can't be listed."""
-    if is_remote(directory):
-        found = _gfile().listdir(directory) if is_directory(directory) else []
-        return sorted(name.rstrip("/") for name in found)
-    try:
-        return sorted(os.listdir(directory or "."))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []  # files can be put into one that can't be listed, and such are refused there
+    system, directory = _reach(directory)
+    return sorted(system.names(directory))
 
 
 def read(path: str, offset: int = 0, length: int = -1) -> bytes:
     """Returns `length` bytes of a file from `offset`, or all that follow it."""
-    with open_file(path) as file:
-        file.seek(offset)
-        return bytes(file.read(length))
+    system, path = _reach(path)
+    return system.read(path, offset, length)
+
+
+def read_ranges(path: str, ranges: Sequence[Range]) -> Iterator[bytes]:
+    """Yields ranges of a file, which is opened once.
+
+    On a store, neighbours come together, in requests of 8 MiB at most, several at a time.
+
+    Args:
+      path: of the file.
+      ranges: (offset, length) of each, in the order in which they are wanted.
+
+    Yields:
+      The bytes of each range: fewer where the file ends before.
+
+    Raises:
+      OSError: the file can't be read.
+    """
+    system, path = _reach(path)
+    return system.read_ranges(path, ranges)
 
 
 def read_chunks(path: str, offset: int, length: int) -> Iterator[bytes]:
@@ -196,52 +222,65 @@ def read_chunks(path: str, offset: int, length: int) -> Iterator[bytes]:
     Raises:
       DamagedCheckpointError: the file ends before.
     """
-    if not length:
+    end = offset + length
+    pieces = [(start, min(PIECE, end - start)) for start in range(offset, end, PIECE)]
+    if not pieces:
         return
-    with open_file(path) as file:
-        file.seek(offset)
-        while length:
-            wanted = min(length, PIECE)
-            chunk = bytes(file.read(wanted))
-            if len(chunk) < wanted:
-                raise DamagedCheckpointError(
-                    f"'{path}' ends {length - len(chunk)} bytes too early; "
-                    "it was cut short: restore it from a copy"
-                )
-            length -= wanted
-            yield chunk
+    for (start, wanted), chunk in zip(pieces, read_ranges(path, pieces)):
+        if len(chunk) < wanted:
+            raise DamagedCheckpointError(
+                f"'{path}' ends {end - start - len(chunk)} bytes too early; "
+                "it was cut short: restore it from a copy"
+            )
+        yield chunk
 
 
 def open_file(path: str) -> IO[bytes]:
     """Opens a file for reading; the caller closes it.
 
+    On a store, what is read is asked for when it is read; who knows what he wants is better served
+    by `read_ranges`.
+
     Raises:
       OSError: it can't be read; or it is a pipe or a device, which may have no end.
     """
-    if is_remote(path):
-        return cast("IO[bytes]", _gfile().GFile(path, "rb"))
-    kind = os.stat(path).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", path)
-    return open(path, "rb")
+    system, path = _reach(path)
+    return system.open_file(path)
 
 
 @contextlib.contextmanager
 def new_file(path: str) -> Iterator[WritableFile]:
     """Opens a new file for writing in pieces, and flushes it to the disk at the end.
 
+    On a store it appears when the block is left, if that is without an error.
+
     Raises:
       FileExistsError: there is one, or a symbolic link (local files only).
     """
-    if is_remote(path):
-        with _gfile().GFile(path, "wb") as file:
-            file.write(b"")  # without it, there would be no file where nothing is written
-            yield _AppendOnly(file)
-        return
-    with open(path, "xb") as file:
+    system, path = _reach(path)
+    with system.new_file(path) as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[WritableFile]:
+    """Opens a file for writing in pieces, which takes its place when the block is left.
+
+    What is there is replaced then; if the block is left by an error, it stays as it is.
+    """
+    if not renames(path):
+        with new_file(path) as file:
+            yield file
+        return
+    staged = staging_name(path)
+    try:
+        with new_file(staged) as file:
+            yield file
+        rename(staged, path)
+        sync_directory(os.path.dirname(path))
+    except BaseException:
+        remove(staged)
+        raise
 
 
 def append(path: str, data: bytes, *, sync: bool = False) -> None:
@@ -252,7 +291,7 @@ def append(path: str, data: bytes, *, sync: bool = False) -> None:
       data: what is added.
       sync: whether it is flushed to the disk.
     """
-    with open(path, "r+b") as file:
+    with open(_without_scheme(path), "r+b") as file:
         file.seek(0, os.SEEK_END)
         file.write(data)
         file.flush()
@@ -260,47 +299,31 @@ def append(path: str, data: bytes, *, sync: bool = False) -> None:
             os.fsync(file.fileno())
 
 
-class _AppendOnly:
-    """A remote file as what it is: without `seek`, which tf.io.gfile has, but not for writing."""
-
-    def __init__(self, file: WritableFile):
-        self._file = file
-
-    def write(self, data: Bytes, /) -> int:
-        self._file.write(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
 def make_directory(path: str) -> None:
     """Makes a directory and those above it, where they don't exist."""
-    if is_remote(path):
-        _gfile().makedirs(path)
-    elif path:
-        os.makedirs(path, exist_ok=True)
+    system, path = _reach(path)
+    system.make_directory(path)
 
 
 def remove(path: str) -> None:
     """Removes a file, if it is there."""
-    if is_remote(path):
-        if exists(path):
-            _gfile().remove(path)
-        return
-    try:
-        os.remove(path)
-    except FileNotFoundError:
-        pass
+    system, path = _reach(path)
+    system.remove(path)
+
+
+def remove_many(paths: Sequence[str]) -> None:
+    """Removes files, those that are there; on a store, many in one request."""
+    by_system: dict[FileSystem, list[str]] = {}
+    for system, path in map(_reach, paths):
+        by_system.setdefault(system, []).append(path)
+    for system, each in by_system.items():
+        system.remove_many(each)
 
 
 def remove_tree(path: str) -> None:
     """Removes a directory with what is in it, if it is there."""
-    if is_remote(path):
-        if exists(path):
-            _gfile().rmtree(path)
-    elif os.path.isdir(path):
-        shutil.rmtree(path)
+    system, path = _reach(path)
+    system.remove_tree(path)
 
 
 def try_to_remove(path: str) -> bool:
@@ -321,18 +344,28 @@ def try_to_remove(path: str) -> bool:
     return True
 
 
+def staging_path(path: str) -> str:
+    """Returns a fresh name for a file that will be moved to `path`.
+
+    It is beside it; for a store, on the local disk.
+    """
+    return staging_name(path) if renames(path) else scratch_path(path)
+
+
 @contextlib.contextmanager
 def staging_directory(path: str) -> Iterator[str]:
-    """Makes a directory beside `path`, for what will take its place; it is removed at the end.
+    """Makes a directory for what will be moved to `path`; it is removed at the end.
 
-    It is new, and nobody else's: other users can't put anything into it, or links in its place.
+    It is beside it; for a store, on the local disk. It is new, and nobody else's: other users can't
+    put anything into it, or links in its place.
     """
-    staging = staging_name(path)
-    make_directory(os.path.dirname(path))
-    if is_remote(path):
-        make_directory(staging)
+    staging = staging_path(path)
+    make_directory(os.path.dirname(staging))
+    system, place = _reach(staging)
+    if system is _LOCAL:
+        os.mkdir(place, 0o700)
     else:
-        os.mkdir(staging, 0o700)
+        system.make_directory(place)
     try:
         yield staging
     finally:
@@ -346,7 +379,10 @@ def write(path: str, data: bytes) -> None:
 
 
 def write_atomically(path: str, data: bytes) -> None:
-    """Replaces a file by rename, so that there is always the old or the new one, never less."""
+    """Replaces a file in one step, so that there is always the old or the new one, never less."""
+    if not renames(path):
+        write(path, data)
+        return
     staged = stage(path, data)
     try:
         rename(staged, path)
@@ -357,7 +393,7 @@ def write_atomically(path: str, data: bytes) -> None:
 
 
 def stage(path: str, data: bytes) -> str:
-    """Writes what will be renamed to `path` beside it, all of it or nothing; returns its name."""
+    """Writes what will be at `path` beside it, all of it or nothing; returns its name."""
     staged = staging_name(path)
     try:
         write(staged, data)
@@ -369,69 +405,75 @@ def stage(path: str, data: bytes) -> str:
     return staged
 
 
-def rename(source: str, target: str) -> None:
-    """Renames a file over another, atomically where the file system can."""
-    if is_remote(source):
-        _gfile().rename(source, target, overwrite=True)
+def commit(staged: str, path: str, data: bytes, *, replace: bool) -> None:
+    """Puts what `stage` has written in its place, in one step.
+
+    Args:
+      staged: its name, which is gone afterwards.
+      path: its place.
+      data: what was staged.
+      replace: whether what is there is replaced. Where files are renamed, it is in any case.
+
+    Raises:
+      FileExistsError: there is a file (on a store only).
+    """
+    system, place = _reach(path)
+    if system.renames:
+        rename(staged, path)
+        return
+    if replace:
+        write(path, data)
     else:
-        os.replace(source, target)
+        system.put_new(place, data)
+    try_to_remove(staged)
+
+
+def rename(source: str, target: str) -> None:
+    """Renames a file over another, in one step where the file system can.
+
+    To another file system it is moved: copied, and removed then.
+    """
+    (old_system, old), (new_system, new) = _reach(source), _reach(target)
+    if old_system is new_system:
+        new_system.rename(old, new)
+    else:
+        copy(source, target)
+        old_system.remove(old)
 
 
 def sync(path: str) -> None:
     """Flushes a local file that others have written to the disk."""
-    if is_remote(path):
-        return
-    # Windows flushes only what is open for writing; nothing is written here.
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    system, path = _reach(path)
+    system.sync(path)
 
 
 def sync_directory(path: str) -> None:
     """Flushes a local directory's names to the disk, where the system can."""
-    if is_remote(path) or not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
+    system, path = _reach(path)
+    system.sync_directory(path)
 
 
 def try_link(source: str, target: str) -> bool:
     """Makes a hard link to a file; returns False where the file system has none to there."""
-    if is_remote(source) or is_remote(target):
-        return False
-    try:
-        # A link to what a symbolic link names, as the copy would be of that too.
-        os.link(os.path.realpath(source), target)
-    except OSError as error:
-        if error.errno in _NO_LINK:
-            return False
-        raise
-    return True
+    (old_system, old), (new_system, new) = _reach(source), _reach(target)
+    return old_system is new_system and new_system.try_link(old, new)
 
 
 def copy(source: str, target: str, progress: Progress | None = None) -> None:
-    """Copies a file in chunks and flushes the copy to the disk."""
-    if is_remote(source) or is_remote(target):
-        _gfile().copy(source, target, overwrite=False)
+    """Copies a file and flushes the copy to the disk; within a store, the store does it."""
+    (old_system, old), (new_system, new) = _reach(source), _reach(target)
+    if old_system is new_system:
+        new_system.copy(old, new, progress)
         return
-    total = os.path.getsize(source)
+    if new_system is not _LOCAL and new_system.exists(new):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     done = 0
-    with open(source, "rb") as reader, open(target, "xb") as writer:
-        while chunk := reader.read(_CHUNK):
-            writer.write(chunk)
+    with new_system.new_file(new) as file:
+        for chunk, total in old_system.chunks(old):
+            file.write(chunk)
             done += len(chunk)
             if progress:
                 progress(target, done, total)
-        writer.flush()
-        os.fsync(writer.fileno())
 
 
 def require_writable_directory(directory: str) -> None:
@@ -441,10 +483,8 @@ def require_writable_directory(directory: str) -> None:
       CheckpointWriteError: the directory can't be made, or no file can be made in it.
     """
     try:
-        make_directory(directory)
-        if not is_remote(directory):
-            with tempfile.TemporaryFile(dir=directory or "."):
-                pass
+        system, path = _reach(directory)
+        system.require_writable(path)
     except Exception as error:
         if not is_refusal(error):
             raise

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt.errors import CheckpointWriteError
-from estimator_ckpt.storage import files
+from estimator_ckpt.storage import files, protocol
 
 
 @pytest.fixture(params=["local", "ram"])
@@ -172,7 +172,7 @@ def test_a_copy_takes_no_existing_file_s_place(folder):
 
 
 def test_progress_is_told_for_each_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_CHUNK", 4)
+    monkeypatch.setattr(protocol, "CHUNK", 4)
     (tmp_path / "source").write_bytes(b"0123456789")
     told = []
     target = str(tmp_path / "target")

@@ -1,0 +1,171 @@
+"""Opens the store of a bucket, with what the store's own tools are told by the environment.
+
+    store = connect("s3", "bucket")
+
+For S3 that is `AWS_*`, a profile of `~/.aws`, and what boto3 finds, where it is installed; for
+Google Cloud Storage `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own login and
+`STORAGE_EMULATOR_HOST`; for Azure `AZURE_STORAGE_*`. Nothing of that is ever printed.
+"""
+
+from __future__ import annotations
+
+import configparser
+import functools
+import importlib.util
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+SCHEMES = ("s3", "gs", "az")
+_VARIABLES = ("AWS_", "S3_", "GOOGLE_", "STORAGE_EMULATOR_", "AZURE_", "HOME", "SSL_CERT_")
+# obstore takes these from the environment by itself, under names of its own.
+_AZURE = {
+    "AZURE_STORAGE_ACCOUNT": "account_name",
+    "AZURE_STORAGE_KEY": "account_key",
+}
+# 100 ms at first, then twice as long each time: a minute in all.
+_RETRIES = {"max_retries": 8, "retry_timeout": timedelta(seconds=120)}
+_LONGEST = timedelta(minutes=10)
+
+
+def is_available() -> bool:
+    """Returns whether `obstore` is installed."""
+    return importlib.util.find_spec("obstore") is not None
+
+
+def connect(scheme: str, bucket: str) -> Any:
+    """Returns the store of a bucket (of a container, on Azure), which is opened once.
+
+    Args:
+      scheme: one of `SCHEMES`.
+      bucket: its name.
+    """
+    told = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+    return _connect(scheme, bucket, tuple(sorted(told.items())), os.getpid())
+
+
+@functools.lru_cache(maxsize=256)
+def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...], process: int) -> Any:
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    environment = dict(told)
+    client: dict[str, Any] = {"timeout": _LONGEST}
+    if bundle := environment.get("AWS_CA_BUNDLE") if scheme == "s3" else None:
+        with open(bundle, "rb") as file:
+            client["root_certificate"] = file.read()
+    options: dict[str, Any] = {"retry_config": _RETRIES}
+    if scheme == "s3":
+        config, provider = _s3(environment)
+        make: Any = S3Store
+        if provider is not None:
+            options["credential_provider"] = provider
+    elif scheme == "gs":
+        config, make = _gs(environment), GCSStore
+    else:
+        config, make = _az(environment), AzureStore
+    endpoint = str(config.get("endpoint", config.get("base_url", "")))
+    if endpoint.startswith("http://") or _is_on(environment.get("AZURE_STORAGE_USE_EMULATOR")):
+        client["allow_http"] = True  # as whoever gives such an endpoint means
+    return make(bucket, config=config, client_options=client, **options)
+
+
+def _s3(environment: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
+    profile = _profile(environment)
+    config: dict[str, Any] = {}
+    endpoint = (
+        environment.get("AWS_ENDPOINT_URL_S3")
+        or environment.get("AWS_ENDPOINT_URL")
+        or environment.get("AWS_ENDPOINT")
+        or _of_tensorflow(environment)
+        or profile.get("endpoint_url")
+    )
+    if endpoint:
+        config["endpoint"] = endpoint.rstrip("/")
+    region = (
+        environment.get("AWS_REGION")
+        or environment.get("AWS_DEFAULT_REGION")
+        or profile.get("region")
+        or (environment.get("S3_REGION") or None)
+    )
+    if region:
+        config["region"] = region
+    if environment.get("AWS_ACCESS_KEY_ID") or _is_on(environment.get("AWS_SKIP_SIGNATURE")):
+        return config, None  # obstore takes those itself
+    if importlib.util.find_spec("boto3") is not None:
+        provider = _of_boto3()
+        if provider is not None:
+            return config, provider
+    if "aws_access_key_id" in profile and "aws_secret_access_key" in profile:
+        config["access_key_id"] = profile["aws_access_key_id"]
+        config["secret_access_key"] = profile["aws_secret_access_key"]
+        if "aws_session_token" in profile:
+            config["session_token"] = profile["aws_session_token"]
+    return config, None
+
+
+def _of_tensorflow(environment: Mapping[str, str]) -> str | None:
+    """Returns the endpoint that TensorFlow's own plug-in for S3 is given, as an address."""
+    endpoint = environment.get("S3_ENDPOINT")
+    if not endpoint or "://" in endpoint:
+        return endpoint or None
+    secure = environment.get("S3_USE_HTTPS", "1") not in ("0", "false")
+    return f"{'https' if secure else 'http'}://{endpoint}"
+
+
+def _profile(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns what the files of the AWS tools say of the profile in use."""
+    name = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or "default"
+    found: dict[str, str] = {}
+    for variable, file, section in (
+        ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
+    ):
+        path = environment.get(variable) or os.path.join("~", ".aws", file)
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(os.path.expanduser(path), encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            continue  # the store says that it has no credentials
+        if parser.has_section(section):
+            found.update(parser.items(section))
+    return found
+
+
+def _of_boto3() -> Any:
+    import boto3
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    session = boto3.Session()
+    return None if session.get_credentials() is None else Boto3CredentialProvider(session)
+
+
+def _gs(environment: Mapping[str, str]) -> dict[str, Any]:
+    emulator = environment.get("STORAGE_EMULATOR_HOST")
+    if not emulator:
+        return {}
+    address = emulator if "://" in emulator else f"http://{emulator}"
+    return {"base_url": address.rstrip("/"), "skip_signature": True}
+
+
+def _az(environment: Mapping[str, str]) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        key: environment[name] for name, key in _AZURE.items() if environment.get(name)
+    }
+    pairs = (
+        part.partition("=")
+        for part in environment.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";")
+    )
+    given = {name.strip().lower(): value for name, _, value in pairs}
+    for name, key in (
+        ("accountname", "account_name"),
+        ("accountkey", "account_key"),
+        ("blobendpoint", "endpoint"),
+    ):
+        if given.get(name):
+            config.setdefault(key, given[name])
+    return config
+
+
+def _is_on(value: str | None) -> bool:
+    return (value or "").lower() in ("1", "true", "yes", "on")
