@@ -31,7 +31,10 @@ _LONGEST = timedelta(minutes=10)
 
 def is_available() -> bool:
     """Returns whether `obstore` is installed."""
-    return importlib.util.find_spec("obstore") is not None
+    try:
+        return importlib.util.find_spec("obstore") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def connect(scheme: str, bucket: str) -> Any:
@@ -50,7 +53,8 @@ def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...], proces
     from obstore.store import AzureStore, GCSStore, S3Store
 
     environment = dict(told)
-    client: dict[str, Any] = {"timeout": _LONGEST}
+    # Who gives an address that begins with http:// means it.
+    client: dict[str, Any] = {"timeout": _LONGEST, "allow_http": True}
     if bundle := environment.get("AWS_CA_BUNDLE") if scheme == "s3" else None:
         with open(bundle, "rb") as file:
             client["root_certificate"] = file.read()
@@ -64,9 +68,6 @@ def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...], proces
         config, make = _gs(environment), GCSStore
     else:
         config, make = _az(environment), AzureStore
-    endpoint = str(config.get("endpoint", config.get("base_url", "")))
-    if endpoint.startswith("http://") or _is_on(environment.get("AZURE_STORAGE_USE_EMULATOR")):
-        client["allow_http"] = True  # as whoever gives such an endpoint means
     return make(bucket, config=config, client_options=client, **options)
 
 

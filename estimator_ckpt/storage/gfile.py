@@ -122,7 +122,7 @@ class GFile(FileSystem):
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[WritableFile]:
-        with self._gfile.GFile(path, "wb") as file:
+        with _refusals(self._scheme, path), self._gfile.GFile(path, "wb") as file:
             file.write(b"")  # without it, there would be no file where nothing is written
             yield _AppendOnly(file)
 

@@ -372,7 +372,7 @@ def test_another_file_system_s_refusal_is_a_write_error(source, monkeypatch):
     def refused(*_, **__):
         raise tf.errors.PermissionDeniedError(None, None, "403 Forbidden")
 
-    monkeypatch.setattr(tf.io.gfile, "copy", refused)
+    monkeypatch.setattr(tf.io.gfile, "GFile", refused)
     with pytest.raises(CheckpointWriteError, match="403 Forbidden"):
         publish("ram://publish_refused/ckpt", source.index, shards_of(source))
     assert tf.io.gfile.listdir("ram://publish_refused") == []

@@ -55,10 +55,9 @@ def add(writer, key, tensor, pieces=3):
 def contents(prefix):
     directory, base = os.path.split(os.fspath(prefix))
     found = {}
-    for path in files.glob(directory, "*"):
-        name = os.path.basename(path)
+    for name in files.names(directory):
         if name.startswith(base):
-            found[name[len(base) :]] = files.read(path)
+            found[name[len(base) :]] = files.read(os.path.join(directory, name))
     return found
 
 
