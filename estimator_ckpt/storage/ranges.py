@@ -54,11 +54,11 @@ def plan(ranges: Sequence[Range]) -> list[Run]:
     runs: list[Run] = []
     for offset, length in ranges:
         run = runs[-1] if runs else None
-        if run is None or not run.end <= offset <= run.end + GAP:
+        if run is None or (length and not run.end <= offset <= run.end + GAP):
             run = Run(offset, offset)
             runs.append(run)
         run.ranges.append((offset, length))
-        run.end = offset + length
+        run.end = offset + length if length else run.end
     return runs
 
 
@@ -99,8 +99,8 @@ def _split(run: Run, answers: Iterable[bytes]) -> Iterator[bytes]:
         parts = []
         at, end = offset - run.start, offset - run.start + length
         while at < end:
-            if at // REQUEST > number:
-                number, held = at // REQUEST, memoryview(next(rest))
+            while number < at // REQUEST:
+                number, held = number + 1, memoryview(next(rest))
             begins = number * REQUEST
             parts.append(held[at - begins : end - begins])
             at = begins + REQUEST
