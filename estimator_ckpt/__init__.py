@@ -11,10 +11,10 @@ tf.estimator, and what needs no Estimator never does. `__init__.pyi` lists them.
 
 from __future__ import annotations
 
-import ast
 import importlib
-import inspect
-import pathlib
+import os
+import re
+from types import FunctionType
 from typing import Any
 
 from estimator_ckpt._version import __version__ as __version__
@@ -22,13 +22,10 @@ from estimator_ckpt._version import __version__ as __version__
 
 def _modules_by_name() -> dict[str, str]:
     """Reads from the stub beside this file which module has which public name."""
-    stub = pathlib.Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
-    return {
-        alias.name: str(node.module)
-        for node in ast.parse(stub).body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    with open(os.path.splitext(__file__)[0] + ".pyi", encoding="utf-8") as file:
+        stub = file.read()
+    found = re.findall(r"^from (\S+) import (?:\(\s*)?(\w+) as", stub, re.MULTILINE)
+    return {name: module for module, name in found}
 
 
 _MODULES = _modules_by_name()
@@ -50,7 +47,7 @@ def __getattr__(name: str) -> Any:
         raise EstimatorUnavailableError(
             f"{__name__}.{name} needs the module '{error.name}', which is not installed: {remedy}"
         ) from error
-    if inspect.isfunction(value):
+    if isinstance(value, FunctionType):
         from estimator_ckpt.autograph import not_converted
 
         not_converted(value)  # by AutoGraph, where a model_fn calls it

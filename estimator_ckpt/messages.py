@@ -12,7 +12,6 @@ control characters would move a terminal's cursor, bidirectional marks would sho
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import re
@@ -105,7 +104,7 @@ def nearest(text: str, names: Collection[str], count: int = 3) -> list[str]:
     bare = _AROUND.sub("", text)
     if not bare or len(bare) > _LONGEST:
         return []
-    whole = difflib.get_close_matches(bare, _short(names), count, _NEAR)
+    whole = _close(bare, names, count)
     if whole:
         return whole
     parts: dict[str, str] = {}  # in lower case: as it is written
@@ -114,18 +113,22 @@ def nearest(text: str, names: Collection[str], count: int = 3) -> list[str]:
         for part in scopes:
             parts.setdefault(part.lower(), part + "/")
         parts.setdefault(last.lower(), last)
-    found = difflib.get_close_matches(bare.lower(), _short(parts), count, _NEAR)
+    found = _close(bare.lower(), parts, count)
     return [parts[part] for part in found]
 
 
 def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
     """Returns `; did you mean 'x'?` when one of the names is near, and nothing otherwise."""
-    matches = difflib.get_close_matches(name, _short(names), 1, _NEAR)
+    matches = _close(name, names, 1)
     return f"; did you mean '{prefix}{escaped(matches[0])}'?" if matches else ""
 
 
-def _short(names: Iterable[str]) -> list[str]:
-    return [name for name in names if len(name) <= _LONGEST]
+def _close(text: str, names: Iterable[str], count: int) -> list[str]:
+    import difflib  # here, as few runs have to say what is near
+
+    return difflib.get_close_matches(
+        text, [name for name in names if len(name) <= _LONGEST], count, _NEAR
+    )
 
 
 def without_averages(missing: Collection[str], names: Collection[str]) -> str:

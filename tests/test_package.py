@@ -11,6 +11,7 @@ import pytest
 
 import estimator_ckpt
 from estimator_ckpt import _version
+from estimator_ckpt.checkpoint import BundleWriter
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -45,6 +46,51 @@ def test_importing_the_package_imports_no_more_than_it():
     loaded = loaded_after("import estimator_ckpt")
     ours = {name for name in loaded if name.startswith("estimator_ckpt")}
     assert ours <= {"estimator_ckpt", "estimator_ckpt._version", "estimator_ckpt.errors"}
+
+
+SLOW = {
+    "numpy",
+    "ml_dtypes",
+    "google.protobuf",
+    "rich",
+    "difflib",
+    "crc32c",
+    "google_crc32c",
+    "cramjam",
+}
+"""What takes a good part of a start to load."""
+OF_MATCHER = {"estimator_ckpt.naming.matcher", "estimator_ckpt.naming.variable_map"}
+NEEDED = {
+    "": set(),
+    "--help": set(),
+    "inspect m": {"google.protobuf", "crc32c"},
+    "inspect m --tree": {"google.protobuf", "crc32c"},
+    "inspect m --json": {"google.protobuf", "crc32c"},
+    "inspect m --values": {"google.protobuf", "crc32c", "numpy", "ml_dtypes"},
+    "verify m": {"google.protobuf", "crc32c"},
+    "doctor m": {"google.protobuf", "crc32c"},
+    "diff m m": {"google.protobuf", "crc32c"},
+    "convert m out --to=tf2": {"google.protobuf", "crc32c"},
+    "convert m out --to=dual --all": {"google.protobuf", "crc32c"},
+    "rename m out --rename=w=v": {"google.protobuf", "crc32c"},
+    "drop m out --pattern=w": {"google.protobuf", "crc32c"},
+}
+
+
+@pytest.mark.parametrize("line", NEEDED)
+def test_a_start_loads_only_what_it_needs(line, tmp_path):
+    with BundleWriter(str(tmp_path / "m")) as writer:
+        for name in "wb":
+            writer.put(name, writer.append(1, (2,), [b"\0" * 8]))
+        writer.commit()
+    arguments = [str(tmp_path / word) if word in ("m", "out") else word for word in line.split()]
+    if "--all" in arguments:
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m"\n')
+        arguments[1] = str(tmp_path)
+    run = f"from estimator_ckpt.cli import main; assert main.main({arguments}) < 2"
+    loaded = loaded_after(run if line else "from estimator_ckpt import convert")
+    assert loaded & SLOW <= NEEDED[line]
+    assert loaded.isdisjoint(OF_MATCHER)
 
 
 @pytest.mark.parametrize("name", estimator_ckpt.__all__)

@@ -16,8 +16,6 @@ import struct
 from collections.abc import Callable
 from typing import Union
 
-import numpy as np
-
 from estimator_ckpt.errors import CheckpointArgumentError
 
 Bytes = Union[bytes, bytearray, memoryview]
@@ -111,6 +109,8 @@ def _read_only(data: Bytes) -> object:
     """Returns bytes, or the same memory as an array that can't be written: nothing else will do."""
     if isinstance(data, bytes) or not len(data):
         return bytes(data)
+    import numpy as np  # here, as it takes a while to load
+
     array = np.frombuffer(data, np.uint8)
     array.flags.writeable = False
     return array

@@ -13,8 +13,7 @@ import functools
 import math
 import struct
 
-from estimator_ckpt.bundle import dtypes
-from estimator_ckpt.bundle.protos import BundleEntryProto
+from estimator_ckpt.bundle import dtypes, protos
 from estimator_ckpt.bundle.table import write_varint
 
 # Field numbers with their wire types, as each stands before its value.
@@ -98,7 +97,7 @@ def encode_fields(
 @functools.lru_cache(_KINDS_OF_SHAPES)
 def _decode_head(data: bytes) -> tuple[int, Shape, int | None]:
     """Decodes dtype and shape; returns them, and the size of such a tensor if that tells it."""
-    proto = BundleEntryProto.FromString(data)
+    proto = protos.BundleEntryProto.FromString(data)
     shape = tuple(dim.size for dim in proto.shape.dim)
     element = dtypes.element_size(proto.dtype)
     is_told = element is not None and min(shape, default=0) >= 0
@@ -107,7 +106,7 @@ def _decode_head(data: bytes) -> tuple[int, Shape, int | None]:
 
 @functools.lru_cache(_KINDS_OF_SHAPES)
 def _encode_head(dtype: int, shape: Shape) -> bytes:
-    proto = BundleEntryProto(dtype=dtype)
+    proto = protos.BundleEntryProto(dtype=dtype)
     proto.shape.SetInParent()
     for size in shape:
         proto.shape.dim.add().size = size

@@ -21,12 +21,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from google.protobuf.message import DecodeError
-
-from estimator_ckpt.bundle import dtypes
+from estimator_ckpt.bundle import dtypes, protos
 from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.entry_bytes import decode_fields, encode_fields
-from estimator_ckpt.bundle.protos import BundleEntryProto, BundleHeaderProto, Message
+from estimator_ckpt.bundle.protos import Message
 from estimator_ckpt.bundle.table import first_rows, read_table, write_table
 from estimator_ckpt.errors import DamagedCheckpointError
 
@@ -135,7 +133,7 @@ def decode_index(data: bytes, on_damage: Callable[[str], None] | None = None) ->
     try:
         with many_objects():
             return _decode(read_table(data, on_damage), on_damage)
-    except DecodeError as error:
+    except protos.DecodeError as error:
         raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
 
 
@@ -149,7 +147,7 @@ def encode_index(index: BundleIndex) -> bytes:
     Returns:
       The bytes of a PREFIX.index file.
     """
-    header = BundleHeaderProto(num_shards=index.num_shards)
+    header = protos.BundleHeaderProto(num_shards=index.num_shards)
     header.version.producer = index.producer
     rows = {_HEADER_KEY: header.SerializeToString()}
     for name, entry in index.entries.items():
@@ -174,7 +172,7 @@ def count_shards(data: bytes) -> int:
     """
     try:
         return int(_header(first_rows(data)).num_shards)
-    except DecodeError as error:
+    except protos.DecodeError as error:
         raise DamagedCheckpointError(f"a row of it can't be decoded: {error}") from error
 
 
@@ -182,7 +180,7 @@ def _header(rows: list[tuple[bytes, bytes]]) -> Message:
     """Returns the header, which is the first row, if it is one that can be read."""
     if not rows or rows[0][0] != _HEADER_KEY:
         raise DamagedCheckpointError("it has no header, so it isn't the index of a checkpoint")
-    header = BundleHeaderProto.FromString(rows[0][1])
+    header = protos.BundleHeaderProto.FromString(rows[0][1])
     if header.endianness == _BIG_ENDIAN:
         raise DamagedCheckpointError(
             "it was written on a big-endian machine; convert it there, "
@@ -210,7 +208,7 @@ def _decode(
                 entries[name] = tuple.__new__(TensorEntry, fields)
             else:
                 entries[name] = _decode_variable(key, name, value, slices, num_shards)
-        except (DamagedCheckpointError, DecodeError) as error:
+        except (DamagedCheckpointError, protos.DecodeError) as error:
             if on_damage is None:
                 raise
             on_damage(str(error))
@@ -225,7 +223,7 @@ def _decode(
 def _decode_variable(
     key: bytes, name: str, value: bytes, slices: dict[bytes, bytes], num_shards: int
 ) -> TensorEntry:
-    proto = BundleEntryProto.FromString(value)
+    proto = protos.BundleEntryProto.FromString(value)
     entry = _decode_entry(name, proto, num_shards)
     if not proto.slices:
         return entry
@@ -246,7 +244,7 @@ def _take_part(
     encoded = slices.pop(_slice_key(key, extents), None)
     if encoded is None:
         raise DamagedCheckpointError(f"the slice {list(extents)} of {name!r} is missing in it")
-    entry = _decode_entry(name, BundleEntryProto.FromString(encoded), num_shards)
+    entry = _decode_entry(name, protos.BundleEntryProto.FromString(encoded), num_shards)
     return TensorPart(extents, entry)
 
 
@@ -298,7 +296,7 @@ def _encode_entry(entry: TensorEntry) -> bytes:
     dtype, shape, shard_id, offset, size, crc32c, parts = entry
     data = encode_fields(dtype, shape, shard_id=shard_id, offset=offset, size=size, crc32c=crc32c)
     if parts:  # the last field of an entry
-        proto = BundleEntryProto()
+        proto = protos.BundleEntryProto()
         for part in parts:
             extents = proto.slices.add().extent
             for start, length in part.extents:

@@ -1,33 +1,45 @@
 """The protocol buffers that a checkpoint is made of, defined without TensorFlow.
 
-    header = BundleHeaderProto.FromString(data)
+    from estimator_ckpt.bundle import protos
+
+    header = protos.BundleHeaderProto.FromString(data)     # or raises protos.DecodeError
 
 Field numbers and types are those of TensorFlow's `tensor_bundle.proto`, `tensor_shape.proto`,
 `tensor_slice.proto`, `versions.proto`, `trackable_object_graph.proto`, `checkpoint_state.proto`,
 `meta_graph.proto` and `variable.proto`.
 They live in a descriptor pool of their own, so TensorFlow's may be loaded beside them, and they
-are here because importing TensorFlow's takes seconds.
+are here because importing TensorFlow's takes seconds. The classes are made when the first one is
+used, as protobuf itself is nearly half of a start.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+import threading
+from typing import TYPE_CHECKING, Any
 
 Message = Any
 """A message, or a class of them, made at runtime: nothing tells the types of its fields."""
 
-_Field = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {
-    "int32": _Field.TYPE_INT32,
-    "int64": _Field.TYPE_INT64,
-    "fixed32": _Field.TYPE_FIXED32,
-    "bool": _Field.TYPE_BOOL,
-    "double": _Field.TYPE_DOUBLE,
-    "string": _Field.TYPE_STRING,
-    "bytes": _Field.TYPE_BYTES,
+if TYPE_CHECKING:
+    from google.protobuf import descriptor_pb2
+    from google.protobuf.message import DecodeError as DecodeError
+
+    BundleHeaderProto: Message
+    BundleEntryProto: Message
+    TrackableObjectGraph: Message
+    CheckpointState: Message
+    MetaGraphDef: Message
+    VariableDef: Message
+
+_CLASSES = {
+    "BundleHeaderProto": "Header",
+    "BundleEntryProto": "Entry",
+    "TrackableObjectGraph": "TrackableObjectGraph",
+    "CheckpointState": "CheckpointState",
+    "MetaGraphDef": "MetaGraph",
+    "VariableDef": "Variable",
 }
+_SCALARS = frozenset(("int32", "int64", "fixed32", "bool", "double", "string", "bytes"))
 
 # name -> ((field, number, type), ...); "*" before a type says repeated. Enums travel as int32.
 _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
@@ -89,24 +101,26 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "Variable": (("variable_name", 1, "string"), ("slice", 4, "SliceOfVariable")),
 }
 _PACKAGE = "estimator_ckpt"
+_making = threading.Lock()
 
 
 def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str) -> None:
-    field = message.field.add(name=name, number=number, label=_Field.LABEL_OPTIONAL)
-    if kind.startswith("*"):
-        field.label = _Field.LABEL_REPEATED
-    elif kind.startswith("?"):  # presence is told from zero, as a member of a oneof does
+    field = message.field.add(name=name, number=number)
+    field.label = field.LABEL_REPEATED if kind.startswith("*") else field.LABEL_OPTIONAL
+    if kind.startswith("?"):  # presence is told from zero, as a member of a oneof does
         message.oneof_decl.add(name=f"has_{name}")
         field.oneof_index = len(message.oneof_decl) - 1
     kind = kind.lstrip("*?")
     if kind in _SCALARS:
-        field.type = _SCALARS[kind]
+        field.type = getattr(field, f"TYPE_{kind.upper()}")
     else:
-        field.type = _Field.TYPE_MESSAGE
+        field.type = field.TYPE_MESSAGE
         field.type_name = f".{_PACKAGE}.{kind}"
 
 
 def _message_classes() -> dict[str, Message]:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
     file = descriptor_pb2.FileDescriptorProto(
         name="estimator_ckpt/bundle.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -120,13 +134,20 @@ def _message_classes() -> dict[str, Message]:
         make = message_factory.GetMessageClass
     else:  # protobuf before 4.22
         make = message_factory.MessageFactory(pool).GetPrototype
-    return {name: make(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES}
+    return {
+        public: make(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+        for public, name in _CLASSES.items()
+    }
 
 
-_CLASSES = _message_classes()
-BundleHeaderProto: Message = _CLASSES["Header"]
-BundleEntryProto: Message = _CLASSES["Entry"]
-TrackableObjectGraph: Message = _CLASSES["TrackableObjectGraph"]
-CheckpointState: Message = _CLASSES["CheckpointState"]
-MetaGraphDef: Message = _CLASSES["MetaGraph"]
-VariableDef: Message = _CLASSES["Variable"]
+def __getattr__(name: str) -> Any:
+    if name == "DecodeError":
+        from google.protobuf.message import DecodeError
+
+        return DecodeError
+    if name not in _CLASSES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    with _making:  # of two threads, both get the same ones
+        if name not in globals():
+            globals().update(_message_classes())
+    return globals()[name]

@@ -36,9 +36,6 @@ from estimator_ckpt.storage import files
 
 _log = logger(__name__)
 
-WEIGHTS_SUFFIX, ARCHIVE_SUFFIX = ".weights.h5", ".keras"
-SUFFIXES = (WEIGHTS_SUFFIX, ARCHIVE_SUFFIX)
-"""What the name of a file that Keras reads ends in."""
 WEIGHTS_MEMBER = "model.weights.h5"
 _LOCAL_HEADER = 30
 _MOST_PACKED = 1032  # bytes that one byte can stand for, as deflate packs

@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf import text_format
-
+from estimator_ckpt.bundle import protos
 from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index, encode_index
-from estimator_ckpt.bundle.protos import CheckpointState
 from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed, logger, nearest
@@ -30,6 +28,7 @@ STATE_FILE = "checkpoint"
 INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
 FOREIGN_SUFFIXES = (".h5", ".hdf5", ".keras")
+WEIGHTS_SUFFIX, ARCHIVE_SUFFIX = ".weights.h5", ".keras"
 """What the name of a file of Keras ends in."""
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
@@ -173,6 +172,11 @@ def open_checkpoint(checkpoint: str | os.PathLike[str], *, require_data: bool = 
         raise
 
 
+def is_keras_target(target: str | os.PathLike[str]) -> bool:
+    """Returns whether a target is called as a file that Keras reads."""
+    return os.fsdecode(target).endswith((WEIGHTS_SUFFIX, ARCHIVE_SUFFIX))
+
+
 def _foreign(path: str) -> Checkpoint | None:
     if not path.lower().endswith(FOREIGN_SUFFIXES) or files.exists(index_path(path)):
         return None
@@ -269,7 +273,9 @@ def read_state(directory: str) -> tuple[str | None, tuple[str, ...]]:
         raise DamagedCheckpointError(
             f"the state file '{path}' has {size:,} bytes; {_LONGEST_STATE:,} are the most"
         )
-    state = CheckpointState()
+    from google.protobuf import text_format  # here: what only imports this need not wait for it
+
+    state = protos.CheckpointState()
     try:
         text_format.Parse(files.read(path), state)
     except (text_format.ParseError, ValueError, RecursionError) as error:
@@ -300,7 +306,9 @@ def write_state(
       listed: prefixes of all that the directory has, from the oldest to the newest.
       comments: lines that no reader of the format takes notice of.
     """
-    state = CheckpointState(
+    from google.protobuf import text_format
+
+    state = protos.CheckpointState(
         model_checkpoint_path=os.path.relpath(latest, directory),
         all_model_checkpoint_paths=[os.path.relpath(prefix, directory) for prefix in listed],
     )

@@ -10,12 +10,14 @@ The grammar is that of `estimator_ckpt.naming.rules`; `str()` of the rules is wh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.naming.rules import RenameRules, Rule, parse_rules
-from estimator_ckpt.naming.variable_map import VariableMap
-from estimator_ckpt.naming.variable_map_text import is_map
 from estimator_ckpt.storage import files
+
+if TYPE_CHECKING:
+    from estimator_ckpt.naming.variable_map import VariableMap
 
 _FILE = "@"
 
@@ -40,12 +42,13 @@ def load_rules(texts: str | Iterable[str]) -> RenameRules:
         path = text[len(_FILE) :] if text.startswith(_FILE) else None
         try:
             content = text if path is None else _read(path)
-            if path is not None and is_map(content):
+            variable_map = None if path is None else _parse_map(content, path)
+            if variable_map is not None:
                 if len(texts) > 1:
                     raise CheckpointArgumentError(
                         "a map of variables goes with no other rules; edit its lines instead"
                     )
-                return RenameRules.of_map(VariableMap.parse(content, path))
+                return RenameRules.of_map(variable_map)
             rules += parse_rules(content).rules
         except CheckpointArgumentError as error:
             raise (
@@ -67,10 +70,20 @@ def load_map(path: str) -> VariableMap:
       CheckpointArgumentError: the file can't be read, or a line is not understood; the message has
         the file's name and the number of the line.
     """
+    from estimator_ckpt.naming.variable_map import VariableMap
+
     try:
         return VariableMap.parse(_read(path), path)
     except CheckpointArgumentError as error:
         raise CheckpointArgumentError(f"'{path}': {error}") from error
+
+
+def _parse_map(content: str, path: str) -> VariableMap | None:
+    # Here, as these come with the matcher, which takes a while to load.
+    from estimator_ckpt.naming.variable_map import VariableMap
+    from estimator_ckpt.naming.variable_map_text import is_map
+
+    return VariableMap.parse(content, path) if is_map(content) else None
 
 
 def _read(path: str) -> str:

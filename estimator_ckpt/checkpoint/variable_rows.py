@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import struct
 
-from google.protobuf.message import DecodeError
-
-from estimator_ckpt.bundle import TensorEntry, checksums
-from estimator_ckpt.bundle.protos import MetaGraphDef, VariableDef
+from estimator_ckpt.bundle import TensorEntry, checksums, protos
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.naming.matcher import NamedShape
@@ -78,13 +75,13 @@ def creation_order(prefix: str) -> dict[str, int]:
         return {}
     places: dict[str, int] = {}
     try:
-        for collection in MetaGraphDef.FromString(files.read(path)).collection_def:
+        for collection in protos.MetaGraphDef.FromString(files.read(path)).collection_def:
             if collection.key == _GLOBAL_VARIABLES:
                 for data in collection.value.bytes_list.value:
-                    variable = VariableDef.FromString(data)
+                    variable = protos.VariableDef.FromString(data)
                     name = variable.slice.full_name or variable.variable_name.partition(":")[0]
                     places.setdefault(name, len(places))
-    except DecodeError as error:
+    except protos.DecodeError as error:
         raise DamagedCheckpointError(
             f"'{path}' is no graph of TensorFlow's: {error}; remove it, and the order in which the "
             "variables were made is not used"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from estimator_ckpt import naming
 from estimator_ckpt.checkpoint.account import Account
+from estimator_ckpt.checkpoint.opening import is_keras_target
 from estimator_ckpt.conversion.committing import apply
-from estimator_ckpt.conversion.keras_target import convert_to_keras, is_keras_target
 from estimator_ckpt.conversion.planning import UNMAPPED, Conversion, fitted, plan
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -88,13 +88,14 @@ def convert(
       VariableMismatchError: `like` has a variable that the source lacks or has in another shape.
       CheckpointArgumentError: an argument is unusable, or a pattern or rule matches no variable.
     """
-    if is_keras_target(target) and to not in (None, "tf2"):
+    is_keras = is_keras_target(target)
+    if is_keras and to not in (None, "tf2"):
         raise CheckpointArgumentError(
             f"to='{to}' is a format of checkpoints, and '{os.fsdecode(target)}' a file of Keras; "
             "leave it out, or give another target"
         )
     planned = planner(
-        to="tf2" if is_keras_target(target) else to,
+        to="tf2" if is_keras else to,
         rename=rename,
         drop=drop,
         include=include,
@@ -104,7 +105,9 @@ def convert(
         step=step,
         like=like,
     )
-    if is_keras_target(target):
+    if is_keras:
+        from estimator_ckpt.conversion.keras_target import convert_to_keras  # it needs numpy
+
         return convert_to_keras(
             source,
             target,

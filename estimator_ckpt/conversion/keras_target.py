@@ -20,9 +20,10 @@ from estimator_ckpt.checkpoint import Checkpoint, arrays, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.fitting import misfit
 from estimator_ckpt.checkpoint.identity import other_file
-from estimator_ckpt.checkpoint.keras_file import ARCHIVE_SUFFIX, SUFFIXES, WEIGHTS_MEMBER
+from estimator_ckpt.checkpoint.keras_file import WEIGHTS_MEMBER
 from estimator_ckpt.checkpoint.keras_writing import fill, write_archive
 from estimator_ckpt.checkpoint.one_file import require_free_file, write_whole
+from estimator_ckpt.checkpoint.opening import ARCHIVE_SUFFIX
 from estimator_ckpt.conversion.added import Int32
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport, DroppedKey, KeyChange
@@ -33,11 +34,6 @@ from estimator_ckpt.storage.files import Progress
 
 _AMBIGUOUS = "several variables are: give their layers names of their own"
 _NO_PLACE = "Keras' files have no place for it"
-
-
-def is_keras_target(target: str | os.PathLike[str]) -> bool:
-    """Returns whether a target is called as a file that Keras reads."""
-    return os.fsdecode(target).endswith(SUFFIXES)
 
 
 def convert_to_keras(
@@ -55,7 +51,7 @@ def convert_to_keras(
 
     Args:
       source: a checkpoint in any format.
-      target: the file, which ends in one of `SUFFIXES`.
+      target: the file, as `is_keras_target` knows it.
       planned: makes the plan for the objects of `like`.
       like: a Keras model that is built, or what has one among its objects.
       names: how tensors are called, "auto" or "path".

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from estimator_ckpt.bundle import TensorEntry
-from estimator_ckpt.checkpoint import Checkpoint, arrays
+from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.storage import files
@@ -42,10 +42,13 @@ def written_anew(
       DamagedCheckpointError: a checksum of the source is wrong.
     """
     index = checkpoint.index
-    needed = {index.entries[key] for key in conversion.sources.values()} & checkpoint.made.keys()
+    made = checkpoint.made.keys()
+    needed = made and made & {index.entries[key] for key in conversion.sources.values()}
     if not needed:
         yield checkpoint
         return
+    from estimator_ckpt.checkpoint import arrays  # numpy, which takes a while to load
+
     files.require_writable_directory(os.path.dirname(prefix))
     path, number = staging_name(prefix + ".data"), index.num_shards
     new: dict[TensorEntry, TensorEntry] = {}

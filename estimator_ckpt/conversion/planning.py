@@ -16,8 +16,6 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.derived import derived
-from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.layout import reason_without_name
@@ -76,6 +74,9 @@ def fitted(
     """
     if rules.variable_map is None:
         return account, rules
+    from estimator_ckpt.checkpoint.derived import derived
+    from estimator_ckpt.checkpoint.variable_rows import variable_rows
+
     if like is None:
         return derived(account, rules.for_target(variable_rows(account)))
     from estimator_ckpt.live.objects import LiveObjects  # it needs TensorFlow

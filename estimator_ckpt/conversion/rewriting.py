@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable
 from typing import Protocol
 
 from estimator_ckpt.bundle import TensorEntry, dtypes
-from estimator_ckpt.checkpoint import BundleWriter, Checkpoint, arrays
+from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
 from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import added_size, put_added
@@ -128,6 +128,8 @@ def rewrite(
 
 
 def _copied(writer: BundleWriter, checkpoint: Checkpoint, stored: TensorEntry) -> TensorEntry:
+    from estimator_ckpt.checkpoint import arrays  # numpy, which takes a while to load
+
     chunks = arrays.byte_chunks(checkpoint, stored)
     crc32c = None if stored in checkpoint.made else stored.crc32c
     return writer.append(stored.dtype, stored.shape, chunks, crc32c)

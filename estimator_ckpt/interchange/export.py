@@ -22,8 +22,8 @@ from estimator_ckpt.bundle import dtypes
 from estimator_ckpt.checkpoint import Checkpoint, arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import other_file
-from estimator_ckpt.checkpoint.keras_file import ARCHIVE_SUFFIX
 from estimator_ckpt.checkpoint.one_file import require_free_file, write_whole
+from estimator_ckpt.checkpoint.opening import ARCHIVE_SUFFIX
 from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError

@@ -18,9 +18,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from google.protobuf.message import DecodeError
-
-from estimator_ckpt.bundle.protos import Message, TrackableObjectGraph
+from estimator_ckpt.bundle import protos
+from estimator_ckpt.bundle.protos import Message
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, variable_key
 
@@ -62,8 +61,8 @@ class ObjectGraph:
           DamagedCheckpointError: it can't be decoded, has no root, or refers to objects it lacks.
         """
         try:
-            proto = TrackableObjectGraph.FromString(data)
-        except DecodeError as error:
+            proto = protos.TrackableObjectGraph.FromString(data)
+        except protos.DecodeError as error:
             raise DamagedCheckpointError(f"the object graph can't be decoded: {error}") from error
         count = len(proto.nodes)
         if not count:
@@ -86,7 +85,7 @@ class ObjectGraph:
         Args:
           leaves: the variables, each with a path of its own.
         """
-        proto = TrackableObjectGraph()
+        proto = protos.TrackableObjectGraph()
         proto.nodes.add()
         _grow(proto, leaves)
         return cls(proto)
@@ -301,7 +300,7 @@ class ObjectGraph:
         return split, added
 
     def _copy(self) -> Message:
-        proto = TrackableObjectGraph()
+        proto = protos.TrackableObjectGraph()
         proto.CopyFrom(self.proto)
         return proto
 

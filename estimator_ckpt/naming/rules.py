@@ -24,16 +24,18 @@ import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.messages import near
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.naming.layout import GLOBAL_STEP
-from estimator_ckpt.naming.matcher import NamedShape
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.naming.slots import AVERAGE, parse_slot
-from estimator_ckpt.naming.variable_map import VariableMap
+
+if TYPE_CHECKING:
+    from estimator_ckpt.naming.matcher import NamedShape
+    from estimator_ckpt.naming.variable_map import VariableMap
 
 _REGEX = "re:"
 _CHAINED = "+"
@@ -305,7 +307,7 @@ def _place_of(owner: str, name: str) -> tuple[int, int, bool] | None:
     return (at + 1, at + 1 + len(flat), True) if at >= 0 else None
 
 
-Rules = Union[RenameRules, VariableMap, Mapping[str, str], Iterable["tuple[str, str]"], str, None]
+Rules = Union[RenameRules, "VariableMap", Mapping[str, str], Iterable["tuple[str, str]"], str, None]
 """What is taken for rules: made ones, a map, {old: new}, pairs in order, or their text."""
 
 
@@ -324,12 +326,17 @@ def rename_rules(rules: Rules) -> RenameRules:
     """
     if isinstance(rules, RenameRules):
         return rules
-    if isinstance(rules, VariableMap):
-        return RenameRules.of_map(rules)
     if isinstance(rules, str):
         return parse_rules(rules)
-    pairs = rules.items() if isinstance(rules, Mapping) else rules or ()
-    return RenameRules(tuple(_rule(old, new) for old, new in pairs))
+    if not rules:
+        return RenameRules()
+    if isinstance(rules, Mapping):
+        return RenameRules(tuple(_rule(old, new) for old, new in rules.items()))
+    from estimator_ckpt.naming.variable_map import VariableMap  # with the matcher, which few need
+
+    if isinstance(rules, VariableMap):
+        return RenameRules.of_map(rules)
+    return RenameRules(tuple(_rule(old, new) for old, new in rules))
 
 
 def parse_rules(text: str) -> RenameRules:

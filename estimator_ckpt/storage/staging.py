@@ -11,12 +11,8 @@ abandoned; nor is anything of others where the system doesn't tell which boot an
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
-import secrets
-import socket
-import uuid
 
 _STAGED = re.compile(
     r"(?P<target>.*)\.staging-(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,9})-(?P<run>[0-9a-f]{8})"
@@ -24,7 +20,7 @@ _STAGED = re.compile(
 )
 _IDENTITY = ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid")
 # Tells this process from an earlier one that had its number, as each first one of a container has.
-_RUN, _NO_RUN = secrets.token_hex(4), "0" * 8
+_RUN, _NO_RUN = os.urandom(4).hex(), "0" * 8
 
 
 def staging_name(path: str) -> str:
@@ -41,7 +37,7 @@ def removal_name(path: str) -> str:
 
 
 def _name(path: str, run: str) -> str:
-    return f"{path}.staging-{_machine()}-{os.getpid()}-{run}{secrets.token_hex(8)}"
+    return f"{path}.staging-{_machine()}-{os.getpid()}-{run}{os.urandom(8).hex()}"
 
 
 def staged_for(name: str) -> str | None:
@@ -65,13 +61,17 @@ def is_abandoned(name: str) -> bool:
 @functools.lru_cache(maxsize=1)
 def _machine() -> str:
     """Names the place where process numbers mean the same: this boot and this container."""
+    import hashlib  # here, as these take a while to load, and what only reads needs neither
+    import socket
+    import uuid
+
     parts = [socket.gethostname(), str(uuid.getnode())]
     boot, namespace = _IDENTITY
     try:
         with open(boot, encoding="ascii") as file:
             parts += [file.read(), os.readlink(namespace)]
     except OSError:  # no Linux, or a container that hides them: then this process knows no other
-        parts.append(secrets.token_hex(8))
+        parts.append(os.urandom(8).hex())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
