@@ -101,6 +101,14 @@ def print_tree(
     console.Console().print(root)
 
 
+def print_dry_run(command: str) -> None:
+    """Prints the end of a dry run: that nothing was written, and the command that writes it."""
+    if on_terminal():
+        print(f"Nothing was written. To write it:\n  {escaped(command)}")
+    else:
+        print_tabbed(("dry_run", "nothing was written", command))
+
+
 def escape(text: str) -> str:
     """Returns the text on one line, so that it can be told what it was: backslashes are doubled."""
     return escaped(text.replace("\\", "\\\\"))

@@ -123,6 +123,7 @@ def apply(
             cost.written,
             conversion.notes,
             0 if compact else unused,
+            dry_run,
         )
 
 

@@ -16,7 +16,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.conversion.report import DroppedKey
+from estimator_ckpt.conversion.report import OTHER_NAME, DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf
@@ -25,7 +25,7 @@ from estimator_ckpt.naming.paths import VARIABLE_VALUE, attribute_of, is_object_
 UNMAPPED = "the map gives it to no variable of the objects"
 """Why a variable that is not mapped is left out where there are objects to be like."""
 FORMATS = ("tf1", "tf2", "dual")
-_OTHER_NAMES = "another name of the same bytes; a {} checkpoint has no use for it"
+_OTHER_NAMES = f"{OTHER_NAME}; a {{}} checkpoint has no use for it"
 _EMPTY_GRAPH = "an empty object graph, in which no variable is: the same as none"
 _NO_LAYOUT = (
     "the variables are held by name, as tf.train.Checkpoint({}={{name: variable}}) does: the "

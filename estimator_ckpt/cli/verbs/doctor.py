@@ -4,6 +4,7 @@ Synopsis:
 
     estimator-ckpt doctor model_dir
     estimator-ckpt doctor model_dir --json
+    estimator-ckpt doctor model_dir --include=ckpt-500
 """
 
 from __future__ import annotations
@@ -133,4 +134,5 @@ COMMAND = Command(
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,
+    examples=__doc__,
 )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.command import CHANGE, Command, define_patterns, require_choice
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
@@ -47,6 +47,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "container",
         None,
+        "<NAME>: "
         "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
         "(default: var_list, as a wrapped Estimator has it)",
         flag_values=values,
@@ -54,6 +55,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "step",
         "step",
+        "<NAME>: "
         "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
         "container.",
         flag_values=values,
@@ -61,21 +63,20 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "like",
         None,
+        "<MODULE:FUNCTION>: "
         "For tf2 and dual: package.module:function, which returns a built Keras model, a tf.Module "
         "or a tf.train.Checkpoint; the new checkpoint has exactly the keys that it would save.",
         flag_values=values,
     )
     define_rename_flag(values)
-    flags.DEFINE_multi_string(
-        "drop",
-        [],
-        "Regular expression, may be repeated: variables in whose name it is found are left out.",
-        flag_values=values,
+    define_patterns(
+        values, "drop", "Variables in whose new name this is found are left out. May be repeated."
     )
     define_filter_flags(values)
     flags.DEFINE_string(
         "averages",
         None,
+        "<SUFFIX>: "
         "What averages have behind a variable's name and a '/', as ExponentialMovingAverage: each "
         "variable that has one gets its bytes. (default: all stays as it is)",
         flag_values=values,
@@ -87,7 +88,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "and write a state file.",
         flag_values=values,
     )
-    define_writing_flags(values, dry_run=False)
+    define_writing_flags(values)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
@@ -97,7 +98,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         "container": values.container,
         "step": values.step or None,
         "rename": rename_rules(values),
-        "drop": values.drop,
+        "drop": values.drop or (),
         "averages": values.averages or None,
         **filters(values),
     }
@@ -117,5 +118,7 @@ COMMAND = Command(
     summary="Writes a checkpoint in another format, without reading a tensor.",
     define_flags=_define_flags,
     execute=_execute,
+    group=CHANGE,
     details=_DETAILS,
+    examples=__doc__,
 )

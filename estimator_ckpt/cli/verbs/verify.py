@@ -3,6 +3,7 @@
 Synopsis:
 
     estimator-ckpt verify model_dir
+    estimator-ckpt verify model_dir --json
     estimator-ckpt verify model_dir/model.ckpt-500 --exclude=Adam || echo "don't use it"
 """
 
@@ -81,4 +82,5 @@ COMMAND = Command(
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,
+    examples=__doc__,
 )
