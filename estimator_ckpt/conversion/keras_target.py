@@ -115,7 +115,6 @@ def convert_to_keras(
         0,
         written,
         tuple(notes),
-        dry_run=dry_run,
     )
 
 
