@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import setuptools
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -21,6 +22,20 @@ def read_readme() -> str:
     """Returns the long description; a source archive without a README still installs."""
     readme = HERE / "README.md"
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+class BuildWithFlagfiles(build_py):
+    """Puts the flagfiles into the package, where a wheel has no `configs` beside it."""
+
+    def run(self) -> None:
+        """Builds as ever, then copies them; an editable installation has those of the checkout."""
+        super().run()
+        if getattr(self, "editable_mode", False):
+            return
+        target = pathlib.Path(self.build_lib, "estimator_ckpt", "configs")
+        target.mkdir(parents=True, exist_ok=True)
+        for source in sorted((HERE / "configs").glob("*.flags")):
+            self.copy_file(str(source), str(target / source.name))
 
 
 # What jobs need. The rest reads, converts, checks and edits checkpoints: it brings no TensorFlow,
@@ -93,6 +108,7 @@ setuptools.setup(
         "test": TEST,
     },
     entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},
+    cmdclass={"build_py": BuildWithFlagfiles},
     zip_safe=False,
     keywords="tensorflow estimator checkpoint migration tf1 tf2",
     classifiers=[

@@ -12,6 +12,7 @@ from pathlib import Path
 import jobs
 import pytest
 
+from estimator_ckpt.examples import local_cluster
 from estimator_ckpt.examples.local_cluster import LocalCluster, TaskFailedError, free_ports
 
 REPOSITORY = Path(__file__).parent.parent
@@ -92,6 +93,14 @@ def test_free_ports_are_different_ones():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("question", ["--help", "-h", "--helpshort", "--helpfull", "-help"])
+def test_a_question_starts_nothing(question, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_cluster.LocalCluster, "start", None)
+    assert local_cluster.main(["--flagfile=configs/digits_cluster.flags", question]) == 0
+    assert "--workers" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
 def test_what_the_page_says_runs(tmp_path):
     shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
     page = (REPOSITORY / "docs/cluster.md").read_text(encoding="utf-8")

@@ -15,8 +15,9 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+from estimator_ckpt import flags as checkpoint_flags
 from estimator_ckpt import functions
-from estimator_ckpt.train import job_flags
+from estimator_ckpt.train import job, job_flags
 from estimator_ckpt.train.readback import bytes_of_checkpoints, global_step, read_back
 
 tf1 = tf.compat.v1
@@ -85,6 +86,78 @@ def in_place(place):
     before, _ = run(place, "--flagfile=configs/digits_tf1.flags", *SHORT)
     after, _ = run(place, "--flagfile=configs/digits_migrate.flags", "--max_steps=60")
     return before, after, place / "runs/digits_in_place"
+
+
+MODELS = """
+import tensorflow as tf
+
+def _spec(features, labels, mode):
+    w = tf.compat.v1.get_variable("w", [])
+    loss = tf.square(w - features)
+    step = tf.compat.v1.train.get_global_step()
+    train_op = tf.compat.v1.train.GradientDescentOptimizer(0.1).minimize(loss, step)
+    return tf.compat.v1.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
+
+def without_params(features, labels, mode):
+    return _spec(features, labels, mode)
+
+def with_config(features, labels, mode, config):
+    return _spec(features, labels, mode)
+
+def with_params(features, labels, mode, params):
+    assert params == {}, params
+    return _spec(features, labels, mode)
+
+def with_any(features, labels, mode, **others):
+    assert others.get("params", {}) == {}, others  # a raw job passes none to such a one
+    return _spec(features, labels, mode)
+
+class Model:
+    def __call__(self, features, labels, mode):
+        return _spec(features, labels, mode)
+
+instance = Model()
+
+def data():
+    return tf.data.Dataset.from_tensors((1.0, 0.0)).repeat(2)
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A current folder with a module `models` of a user's."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "models.py").write_text(MODELS, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "function", ["without_params", "with_config", "with_params", "with_any", "instance"]
+)
+@pytest.mark.parametrize("checkpoint_format", ["dual", "tf1"])
+def test_params_go_to_those_that_take_them(models, function, checkpoint_format, monkeypatch):
+    monkeypatch.syspath_prepend(models)
+    values = flags.FlagValues()
+    checkpoint_flags.define_checkpoint_flags(values)
+    job_flags.define_job_flags(values)
+    model_dir = models / f"{function}-{checkpoint_format}"
+    arguments = ("--input_fn=models:data", f"--checkpoint_format={checkpoint_format}")
+    values(["job", f"--model_fn=models:{function}", f"--model_dir={model_dir}", *arguments])
+    made = job.make_job(values, 0.0)
+    made.estimator.train(made.functions["input_fn"])
+    assert global_step(str(model_dir)) == 2
+
+
+def test_params_that_nobody_takes_are_refused(models):
+    out, err = run(
+        models,
+        "--model_fn=models:without_params",
+        "--input_fn=models:data",
+        '--params={"rate": 1}',
+        exit_code=1,
+    )
+    assert "error: --params is given, but models:without_params takes no argument" in err
+    assert not out and not (models / "runs").exists()
 
 
 # The main job.

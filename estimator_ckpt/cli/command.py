@@ -16,21 +16,65 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from absl import flags
 
-from estimator_ckpt.cli import many
-from estimator_ckpt.messages import did_you_mean
+from estimator_ckpt.cli import output
+from estimator_ckpt.messages import choices, did_you_mean
 
 PROGRAM = "estimator-ckpt"
+GROUPS = (
+    "Look",
+    "Change names and formats, without reading a tensor",
+    "Map to other names",
+    "Compute",
+    "Other files",
+)
+"""What the verbs are listed under, in this order; docs/cli.md has a heading of the same words."""
+LOOK, CHANGE, MAP, COMPUTE, FILES = GROUPS
+_NAMED = re.compile(r"<(.+?)>:\s(.*)", re.DOTALL)
+_ILLEGAL = re.compile(r"flag --(?P<name>\w+)=(?P<value>.*?): (?P<why>.*)", re.DOTALL)
+_JSON = re.compile(r"--(json(=true)?|format=json)")
 
 
 class UsageError(Exception):
     """The command line cannot be understood; the message says what is allowed."""
+
+
+if TYPE_CHECKING:
+    _Parser = flags.ArgumentParser[str]
+else:  # older versions of absl have it without types
+    _Parser = flags.ArgumentParser
+
+
+class Pattern(_Parser):
+    """Takes a regular expression, as it is written."""
+
+    syntactic_help = "a regular expression of Python"
+
+    def parse(self, argument: str) -> str:
+        """Returns it, if it is one.
+
+        Raises:
+          ValueError: it is none.
+        """
+        try:
+            re.compile(argument)
+        except re.error as error:
+            raise ValueError(f"'{argument}' is no regular expression: {error}") from error
+        return argument
+
+
+def define_patterns(values: flags.FlagValues, name: str, help_text: str) -> None:
+    """Defines a flag that takes a regular expression, and may be repeated; None without it."""
+    flags.DEFINE_multi(
+        Pattern(), flags.ArgumentSerializer(), name, None, f"<REGEX>: {help_text}", values
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +89,9 @@ class Command:
       define_flags: puts the command's flags into the FlagValues that it is given.
       execute: does the work, given the operands and the parsed flags; returns the exit code. What
         takes time to import is imported in there, so that `--help` answers at once.
+      group: what it is listed under.
       details: further paragraphs for the help of this command.
-      many: returns the options of the verb's function for many model_dirs, given the parsed flags;
-        None where the verb takes no list of them.
+      examples: the module's docstring, whose synopsis the help begins with.
     """
 
     name: str
@@ -55,8 +99,9 @@ class Command:
     summary: str
     define_flags: Callable[[flags.FlagValues], None]
     execute: Callable[[Sequence[str], flags.FlagValues], int]
+    group: str = LOOK
     details: str = ""
-    many: Callable[[flags.FlagValues], dict[str, Any]] | None = None
+    examples: str | None = None
 
     def main(self, argv: Sequence[str]) -> int:
         """Parses what follows the verb, and does it.
@@ -72,7 +117,9 @@ class Command:
         """
         values = self.new_flags()
         try:
-            operands = values([f"{PROGRAM} {self.name}", *_underscored(argv, values)])[1:]
+            operands = values([f"{PROGRAM} {self.name}", *with_underscores(argv, values)])[1:]
+        except flags.IllegalFlagValueError as error:
+            raise self._usage_error(_unusable(error, values)) from error
         except flags.UnrecognizedFlagError as error:
             raise self._usage_error(_unknown_flag(error.flagname, values)) from error
         except flags.Error as error:
@@ -80,38 +127,34 @@ class Command:
         if values.help:
             print(self.help_text(values))
             return 0
-        if self.many is not None and many.is_given(values):
-            if operands:
-                raise self._usage_error(
-                    f"unexpected argument {operands[0]!r}: --from_file has what it is done with"
-                )
-            return many.execute(self.name, self.many(values), values)
         repeats = any(operand.endswith("...") for operand in self.operands)
         if len(operands) < len(self.operands) or (
             len(operands) > len(self.operands) and not repeats
         ):
             raise self._usage_error(self._wrong_operands(operands))
-        return self.execute(operands, values)
+        code = self.execute(operands, values)
+        if "dry_run" in values and values.dry_run and not values.json:
+            output.print_dry_run(_without_dry_run([PROGRAM, self.name, *argv]))
+        return code
 
     def new_flags(self) -> flags.FlagValues:
         """Returns the flags of this command, not parsed yet; they may stand after operands, too."""
         values = flags.FlagValues()
         values.set_gnu_getopt(True)
         self.define_flags(values)
-        if self.many is not None:
-            many.define_flags(values, len(self.operands))
         flags.DEFINE_boolean("help", False, "Print this help.", short_name="h", flag_values=values)
         return values
 
     def help_text(self, values: flags.FlagValues) -> str:
         """Returns what `--help` prints."""
+        examples = _synopsis(self.examples)
         paragraphs = [
-            f"usage: {PROGRAM} {self.name} {' '.join(self.operands)} [flags]"
-            + (f"\n       {PROGRAM} {self.name} --from_file=LIST [flags]" if self.many else ""),
+            f"usage: {PROGRAM} {self.name} {' '.join(self.operands)} [flags]",
             self.summary,
+            *(["\n".join(("examples:", *map(_shell_lines, examples)))] if examples else []),
             *([self.details] if self.details else []),
-            *([many.DETAILS] if self.many else []),
             "flags:\n" + "\n".join(_flag_lines(values)),
+            f"more: docs/cli.md#{anchor(self.group)}",
         ]
         return "\n\n".join(wrapped(text) for text in paragraphs)
 
@@ -126,18 +169,19 @@ class Command:
         return UsageError(f"{message} (see `{PROGRAM} {self.name} --help`)")
 
 
-def _underscored(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    """Returns the arguments with flags as they are defined: --from-file is --from_file."""
-    found: list[str] = []
-    for at, argument in enumerate(argv):
-        if argument == "--":
-            return [*found, *argv[at:]]
-        name, equals, value = argument.partition("=")
-        plain = name[2:].replace("-", "_")
-        is_flag = name.startswith("--") and name[2:] not in values
-        known = plain in values or (plain.startswith("no") and plain[2:] in values)
-        found.append(f"--{plain}{equals}{value}" if is_flag and known else argument)
-    return found
+def with_underscores(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+    """Lets each flag be typed with hyphens, too: `--dry-run` is `--dry_run`."""
+    changed = list(argv)
+    for at, word in enumerate(changed):
+        if word == "--":
+            break
+        name, equals, value = word.partition("=")
+        known = name[2:].replace("-", "_")
+        if known.startswith("no_") and known[3:] in values:
+            known = "no" + known[3:]
+        if name.startswith("--") and (known in values or known[2:] in values):
+            changed[at] = f"--{known}{equals}{value}"
+    return changed
 
 
 def require_choice(values: flags.FlagValues, name: str) -> str:
@@ -148,13 +192,29 @@ def require_choice(values: flags.FlagValues, name: str) -> str:
     """
     flag = values[name]
     if flag.value is None:
-        choices = ", ".join(f"--{name}={value}" for value in _choices(flag))
-        raise UsageError(f"flag --{name} is required; give one of {choices}")
+        allowed = ", ".join(f"--{name}={value}" for value in _choices(flag))
+        raise UsageError(f"flag --{name} is required; give one of {allowed}")
     return str(flag.value)
+
+
+def _without_dry_run(words: Sequence[str]) -> str:
+    """What to type to have done what a dry run has shown."""
+    dry = re.compile(r"--dry[-_]run(=.*)?")
+    return shlex.join(word for word in words if not dry.fullmatch(word))
 
 
 def _unknown_flag(name: str, values: flags.FlagValues) -> str:
     return f"unknown flag '--{name}'{did_you_mean(name, _names(values), '--')}"
+
+
+def _unusable(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> str:
+    """Names flag, value and what is allowed."""
+    found = _ILLEGAL.match(str(error))
+    if found is None or found["name"] not in values:
+        return str(error)
+    flag = values[found["name"]]
+    why = found["why"] if isinstance(flag.parser, Pattern) else f"expected {_expected(flag)}"
+    return f"--{flag.name}={found['value']}: {why}"
 
 
 def _names(values: flags.FlagValues) -> list[str]:
@@ -162,19 +222,54 @@ def _names(values: flags.FlagValues) -> list[str]:
     return [name for name in values if values[name].name == name]
 
 
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether a command line, which need not be understood, asks for JSON."""
+    return any(map(_JSON.fullmatch, argv))
+
+
+def _synopsis(doc: str | None) -> list[str]:
+    """The commands of a module's docstring; none where Python was told to leave those out."""
+    lines = (line.strip() for line in (doc or "").splitlines())
+    return [line for line in lines if line.startswith(f"{PROGRAM} ")]
+
+
+def _shell_lines(command: str) -> str:
+    """An example, broken as a shell lets one do it."""
+    width = shutil.get_terminal_size().columns - 2
+    first, *others = textwrap.wrap(command, max(width - 2, 20), subsequent_indent="  ")
+    return " \\\n".join(f"  {line}" for line in (first, *others))
+
+
+def anchor(heading: str) -> str:
+    """Returns what leads to a heading of a page of the docs."""
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower())
+
+
 def _flag_lines(values: flags.FlagValues) -> Iterator[str]:
     for name in _names(values):
         flag = values[name]
-        text = re.sub(r";\s*repeat this option.*", "", flag.help or "", flags=re.DOTALL)
-        choices = _choices(flag)
-        if choices:
-            text = text.split(": ", 1)[1]  # absl has put `<a|b>: ` before it
-            yield f"  --{name}={'|'.join(choices)}"
-        elif flag.boolean:
-            yield f"  --{name}" if name == "help" else f"  --[no]{name}"
-        else:
-            yield f"  --{name}=VALUE"
+        argument, text = _argument(flag)
+        short = f"-{flag.short_name}, " if flag.short_name else ""
+        either = "[no]" if flag.boolean and flag.default else ""
+        yield f"  {short}--{either}{name}{argument and '='}{argument}"
         yield f"      {text}{_default(flag)}"
+
+
+def _argument(flag: flags.Flag[Any]) -> tuple[str, str]:
+    """Returns what follows a flag's `=`, and its help, which begins with that: `<FILE>: A map.`."""
+    text = re.sub(r";\s*repeat this option.*", "", flag.help or "", flags=re.DOTALL)
+    if flag.boolean:
+        return "", text
+    if found := _NAMED.fullmatch(text):
+        return found[1], found[2]
+    return {"int": "N", "float": "NUMBER"}.get(flag.flag_type(), "VALUE"), text
+
+
+def _expected(flag: flags.Flag[Any]) -> str:
+    """Says what a flag's value may be."""
+    if flag.boolean:
+        return "true or false"
+    return choices(_choices(flag)) or flag.parser.syntactic_help or "another value"
 
 
 def _choices(flag: flags.Flag[Any]) -> Sequence[str]:
@@ -183,24 +278,18 @@ def _choices(flag: flags.Flag[Any]) -> Sequence[str]:
 
 
 def _default(flag: flags.Flag[Any]) -> str:
-    if flag.default is None or flag.name == "help":
+    """Says what holds without the flag, where its help doesn't."""
+    if flag.boolean:
+        return " (default: yes)" if flag.default else ""
+    if flag.default in (None, "", []):
         return ""
     return f" (default: {str(flag.default_as_str).strip(chr(39))})"
 
 
 def wrapped(text: str) -> str:
-    """Returns the text with each line wrapped to the terminal, its indent kept."""
-    width = min(shutil.get_terminal_size().columns, 100)
+    """Returns the text with each line wrapped at words, at the terminal's width, indent kept."""
     lines = []
     for line in text.split("\n"):
         indent = line[: len(line) - len(line.lstrip())]
-        lines.append(
-            textwrap.fill(
-                line.strip(),
-                width,
-                initial_indent=indent,
-                subsequent_indent=indent,
-                break_on_hyphens=False,
-            )
-        )
+        lines.append(output.filled(indent + line.strip(), indent))
     return "\n".join(lines)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from estimator_ckpt.cli.command import define_patterns
+
 if TYPE_CHECKING:
     from estimator_ckpt.naming import NameFilter
 
@@ -30,19 +32,17 @@ Variables that --include and --exclude don't choose stay as they are."""
 
 def define_filter_flags(values: flags.FlagValues, noun: str = "variable") -> None:
     """Defines the three flags; the two for patterns may be repeated."""
-    flags.DEFINE_multi_string(
+    define_patterns(
+        values,
         "include",
-        None,
-        f"Only {noun}s in whose name this regular expression is found. "
-        f"May be repeated: any of them. (default: all {noun}s)",
-        flag_values=values,
+        f"Only {noun}s in whose name this is found. May be repeated: any of them. "
+        f"(default: all {noun}s)",
     )
-    flags.DEFINE_multi_string(
+    define_patterns(
+        values,
         "exclude",
-        None,
-        f"No {noun}s in whose name this regular expression is found. "
-        f"May be repeated: none of them. (default: no {noun} is left out)",
-        flag_values=values,
+        f"No {noun}s in whose name this is found. May be repeated: none of them. "
+        f"(default: no {noun} is left out)",
     )
     if noun == "variable":
         define_names_flag(values)

@@ -4,7 +4,9 @@ Synopsis:
 
     estimator-ckpt --help
     estimator-ckpt convert --help
-    python -m estimator_ckpt.cli.main inspect model_dir
+    python -m estimator_ckpt inspect model_dir
+
+With `--json`, what goes wrong is JSON on stdout, too: `{"error": "..."}`.
 
 Exit codes: 0, done; 1, the answer is no (`verify`, `diff`, `doctor`); 2, something is wrong, and
 the message on stderr says what; 130, interrupted.
@@ -17,34 +19,12 @@ import sys
 from collections.abc import Sequence
 
 from estimator_ckpt._version import __version__
-from estimator_ckpt.cli import (
-    average,
-    cast,
-    compact,
-    convert,
-    diff,
-    doctor,
-    drop,
-    ema,
-    export,
-    import_,
-    inspect,
-    map_,
-    rename,
-    verify,
-)
-from estimator_ckpt.cli.command import PROGRAM, Command, UsageError, wrapped
+from estimator_ckpt.cli.command import GROUPS, PROGRAM, Command, UsageError, wants_json, wrapped
+from estimator_ckpt.cli.output import filled, print_json
+from estimator_ckpt.cli.verbs import VERBS
 from estimator_ckpt.errors import CheckpointError
 from estimator_ckpt.messages import did_you_mean, escaped
 from estimator_ckpt.storage import files
-
-COMMANDS: dict[str, Command] = {
-    module.COMMAND.name: module.COMMAND
-    for module in (
-        *(inspect, doctor, verify, diff, map_),
-        *(convert, rename, drop, ema, average, cast, compact, export, import_),
-    )
-}
 
 _TROUBLE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
@@ -82,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if not (isinstance(error, (UsageError, CheckpointError)) or files.is_refusal(error)):
             raise
+        if wants_json(argv):
+            print_json({"error": str(error)})
         print(f"{PROGRAM}: error: {escaped(error)}", file=sys.stderr)
         return _TROUBLE
 
@@ -113,31 +95,34 @@ def _find(verb: str) -> Command:
         raise UsageError(
             f"unknown flag '{verb}' before the command{suggestion or '; ' + _expected()}"
         )
-    if verb not in COMMANDS:
+    if verb not in VERBS:
         raise UsageError(
-            f"unknown command '{verb}'{did_you_mean(verb, COMMANDS) or '; ' + _expected()}"
+            f"unknown command '{verb}'{did_you_mean(verb, VERBS) or '; ' + _expected()}"
         )
-    return COMMANDS[verb]
+    return VERBS[verb]
 
 
 def _expected() -> str:
-    return f"expected one of: {', '.join(COMMANDS)} (see `{PROGRAM} --help`)"
+    return f"expected one of: {', '.join(VERBS)} (see `{PROGRAM} --help`)"
 
 
 def _overview() -> str:
-    usages = {name: " ".join((name, *command.operands)) for name, command in COMMANDS.items()}
+    usages = {name: " ".join((name, *command.operands)) for name, command in VERBS.items()}
     width = max(map(len, usages.values()))
-    commands = (f"  {usages[name]:<{width}}  {COMMANDS[name].summary}" for name in COMMANDS)
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for name, command in VERBS.items():
+        line = f"  {usages[name]:<{width}}  {command.summary}"
+        groups.setdefault(command.group, []).append(filled(line, " " * (width + 4)))
     paragraphs = (
         f"usage: {PROGRAM} COMMAND ... [flags]",
         wrapped(
             "Looks into TensorFlow checkpoints and converts them: name-based (tf1), object-based "
             "(tf2), or both on the same bytes (dual)."
         ),
-        "\n".join(("commands:", *commands)),
+        *("\n".join((f"{group}:", *lines)) for group, lines in groups.items() if lines),
         wrapped(
-            f"`{PROGRAM} COMMAND --help` lists the flags of a command; `{PROGRAM} --version` says "
-            "which version this is."
+            f"`{PROGRAM} COMMAND --help` shows examples and the flags of a command; "
+            f"`{PROGRAM} --version` says which version this is. More: docs/cli.md."
         ),
     )
     return "\n\n".join(paragraphs)

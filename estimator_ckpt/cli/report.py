@@ -2,7 +2,7 @@
 
 Synopsis:
 
-    define_writing_flags(values, dry_run=False)
+    define_writing_flags(values)
     with_report(values, lambda **options: convert(source, target, to=to, **options))
 """
 
@@ -16,17 +16,15 @@ from absl import flags
 from estimator_ckpt.cli import output
 
 if TYPE_CHECKING:
-    from estimator_ckpt.conversion.report import ConversionReport, KeyChange
+    from estimator_ckpt.conversion.report import ConversionReport, DroppedKey, KeyChange
     from estimator_ckpt.naming import RenameRules
 
 
-def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:
-    """Defines the flags of a command that writes a checkpoint.
+_SHOWN = 10  # of the keys that have one thing in common, without --verbose
 
-    Args:
-      values: where.
-      dry_run: whether the command only says what it would do, unless told otherwise.
-    """
+
+def define_writing_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of a command that writes a checkpoint."""
     flags.DEFINE_boolean(
         "overwrite", False, "Replace a checkpoint that is at TARGET.", flag_values=values
     )
@@ -42,14 +40,7 @@ def define_writing_flags(values: flags.FlagValues, *, dry_run: bool) -> None:
         "Copy only the bytes that are used, so that what is left out takes no room.",
         flag_values=values,
     )
-    flags.DEFINE_boolean(
-        "dry_run",
-        dry_run,
-        "Only say what would be done; --nodry_run does it."
-        if dry_run
-        else "Only say what would be done.",
-        flag_values=values,
-    )
+    flags.DEFINE_boolean("dry_run", False, "Only say what would be done.", flag_values=values)
     flags.DEFINE_boolean(
         "verbose", False, "List each renamed key, too.", short_name="v", flag_values=values
     )
@@ -61,7 +52,8 @@ def define_rename_flag(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "rename",
         [],
-        "FROM=TO, or @FILE with one such rule a line, or with a map of variables; may be "
+        "<FROM=TO>: "
+        "Or @FILE with one such rule a line, or with a map of variables; may be "
         "repeated. The first that matches decides; one that begins with '+' is applied to what "
         "those before it gave. FROM is a "
         "name, a scope that ends in '/' ('/' alone is all), or 're:' and a regular expression, for "
@@ -72,7 +64,8 @@ def define_rename_flag(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "map",
         None,
-        "File with a map of variables, which can also change values: the same as --rename=@FILE.",
+        "<FILE>: "
+        "A file with a map of variables, which can also change values: the same as --rename=@FILE.",
         flag_values=values,
     )
 
@@ -115,54 +108,67 @@ def with_report(
         return 0
     for report in reports:
         if output.on_terminal():
-            _print_for_people(report, values.verbose, values.dry_run)
+            _print_for_people(report, values.verbose)
         else:
             _print_for_pipes(report, values.verbose)
     return 0
 
 
-def _print_for_people(report: ConversionReport, verbose: bool, dry_run: bool) -> None:
+def _print_for_people(report: ConversionReport, verbose: bool) -> None:
+    """What changed first, the result last, where it is seen."""
     renamed = _renamed(report)
-    hint = "" if verbose or not renamed else " (--verbose lists them)"
-    wrote = "would write" if dry_run else "wrote"
-    print(f"{wrote} {output.escape(report.prefix)}, format {report.format}")
-    print(f"  {output.counted(len(report.keys), 'key')}, {len(renamed):,} of them renamed{hint}")
+    hint = "" if verbose or not renamed else " (-v lists them)"
+    print(f"{output.counted(len(report.keys), 'key')}, {len(renamed):,} of them renamed{hint}")
     for change in renamed if verbose else ():
         print(f"    {output.escape(change.source)} -> {output.escape(change.target)}")
-    print(f"  {output.counted(len(report.added), 'key')} added")
-    for key in report.added:
-        print(f"    {output.escape(key)}")
-    print(f"  {output.counted(len(report.dropped), 'key')} dropped")
-    for reason, keys in _by_reason(report).items():
-        print(f"    {output.escape(reason)}:")
-        for key in keys:
-            print(f"      {output.escape(key)}")
+    if report.added:
+        print(f"{output.counted(len(report.added), 'key')} added")
+        _print_keys(report.added, verbose)
+    for reason, dropped in _by_reason(report).items():
+        known = dropped[0].is_other_name
+        hint = " (-v lists them)" if known and not verbose else ""
+        print(f"{output.counted(len(dropped), 'key')} dropped: {output.escape(reason)}{hint}")
+        if verbose or not known:
+            _print_keys([each.key for each in dropped], verbose)
     if report.bytes_unused:
         print(
-            f"  {output.human_bytes(report.bytes_unused)} of the data files are not used "
+            f"{output.human_bytes(report.bytes_unused)} of the data files are not used "
             "(--compact leaves them out)"
         )
     for note in report.notes:
-        print(f"  note: {output.escape(note)}")
-    if dry_run:
-        print("  nothing was written")
+        print(f"note: {output.escape(note)}")
+    written = f"{output.escape(report.prefix)}, format {report.format}"
+    if report.dry_run:
+        print(f"would write {written}")
         return
     print(
-        f"  {output.human_bytes(report.bytes_linked)} linked, "
+        f"wrote {written}: "
+        f"{output.human_bytes(report.bytes_linked)} linked, "
         f"{output.human_bytes(report.bytes_copied)} copied, "
         f"{output.human_bytes(report.bytes_written)} written"
     )
 
 
+def _print_keys(keys: Sequence[str], verbose: bool) -> None:
+    """Lists keys; of many, the first ones, if not verbose."""
+    shown = len(keys) if verbose else _SHOWN
+    for key in keys[:shown]:
+        print(f"    {output.escape(key)}")
+    if shown < len(keys):
+        print(f"    and {len(keys) - shown:,} more (-v lists them)")
+
+
 def _print_for_pipes(report: ConversionReport, verbose: bool) -> None:
     """A line a fact: what it is, then its values."""
     renamed = _renamed(report)
+    others = sum(dropped.is_other_name for dropped in report.dropped)
     output.print_tabbed(("prefix", report.prefix))
     output.print_tabbed(("format", report.format))
     output.print_tabbed(("keys", len(report.keys)))
     output.print_tabbed(("keys_renamed", len(renamed)))
     output.print_tabbed(("keys_added", len(report.added)))
     output.print_tabbed(("keys_dropped", len(report.dropped)))
+    output.print_tabbed(("keys_dropped_other_names", others))
     output.print_tabbed(("bytes_linked", report.bytes_linked))
     output.print_tabbed(("bytes_copied", report.bytes_copied))
     output.print_tabbed(("bytes_written", report.bytes_written))
@@ -170,18 +176,19 @@ def _print_for_pipes(report: ConversionReport, verbose: bool) -> None:
     for key in report.added:
         output.print_tabbed(("added", key))
     for dropped in report.dropped:
-        output.print_tabbed(("dropped", dropped.key, dropped.reason))
+        if verbose or not dropped.is_other_name:
+            output.print_tabbed(("dropped", dropped.key, dropped.reason))
     for note in report.notes:
         output.print_tabbed(("note", note))
     for change in renamed if verbose else ():
         output.print_tabbed(("renamed", change.source, change.target))
 
 
-def _by_reason(report: ConversionReport) -> dict[str, list[str]]:
-    keys: dict[str, list[str]] = {}
-    for dropped in report.dropped:
-        keys.setdefault(dropped.reason, []).append(dropped.key)
-    return keys
+def _by_reason(report: ConversionReport) -> dict[str, list[DroppedKey]]:
+    dropped: dict[str, list[DroppedKey]] = {}
+    for each in report.dropped:
+        dropped.setdefault(each.reason, []).append(each)
+    return dropped
 
 
 def _renamed(report: ConversionReport) -> list[KeyChange]:

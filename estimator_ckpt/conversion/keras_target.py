@@ -115,6 +115,7 @@ def convert_to_keras(
         0,
         written,
         tuple(notes),
+        dry_run=dry_run,
     )
 
 

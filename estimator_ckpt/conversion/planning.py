@@ -16,7 +16,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.conversion.report import DroppedKey
+from estimator_ckpt.conversion.report import OTHER_NAME, DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf
@@ -25,7 +25,7 @@ from estimator_ckpt.naming.paths import VARIABLE_VALUE, attribute_of, is_object_
 UNMAPPED = "the map gives it to no variable of the objects"
 """Why a variable that is not mapped is left out where there are objects to be like."""
 FORMATS = ("tf1", "tf2", "dual")
-_OTHER_NAMES = "another name of the same bytes; a {} checkpoint has no use for it"
+_OTHER_NAMES = f"{OTHER_NAME}; a {{}} checkpoint has no use for it"
 _EMPTY_GRAPH = "an empty object graph, in which no variable is: the same as none"
 _NO_LAYOUT = (
     "the variables are held by name, as tf.train.Checkpoint({}={{name: variable}}) does: the "
@@ -84,18 +84,6 @@ def fitted(
     return derived(account, LiveObjects(like).fitted(rules, account))
 
 
-def require_format(to: str) -> None:
-    """Makes sure that there is such a format.
-
-    Raises:
-      CheckpointArgumentError: there is none.
-    """
-    if to not in FORMATS:
-        raise CheckpointArgumentError(
-            f"to='{to}' must be {', '.join(map(repr, FORMATS[:-1]))} or '{FORMATS[-1]}'"
-        )
-
-
 def plan(
     account: Account,
     to: str | None = None,
@@ -123,7 +111,10 @@ def plan(
       CheckpointArgumentError: the format does not exist, or new names don't fit the objects.
     """
     to = to or account.format
-    require_format(to)
+    if to not in FORMATS:
+        raise CheckpointArgumentError(
+            f"to='{to}' must be {', '.join(map(repr, FORMATS[:-1]))} or '{FORMATS[-1]}'"
+        )
     keeps_objects = to != "tf1" and layout is None and like is None and account.has_objects
     if keeps_objects and edit is None and not _without_objects(account, to):
         target = _Target(account, to)

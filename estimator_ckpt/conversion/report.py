@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+OTHER_NAME = "another name of the same bytes"
+"""How the reason begins for which a key is dropped whose bytes are in the target all the same."""
+
 
 class KeyChange(NamedTuple):
     """A key of the source and one that its bytes have in the target.
@@ -25,6 +28,11 @@ class DroppedKey(NamedTuple):
 
     key: str
     reason: str
+
+    @property
+    def is_other_name(self) -> bool:
+        """Whether it is only gone as a name: its bytes are in the target all the same."""
+        return self.reason.startswith(OTHER_NAME)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class ConversionReport:
       notes: what else there is to know: names that are object paths, layouts that don't stay.
       bytes_unused: bytes of the linked or copied data files that no tensor of the target uses; in a
         dry run, of those that would be.
-      existed: whether it was there already, with the same keys and checksums, and was left alone.
+      dry_run: whether it is only what would be done, and nothing was written.
     """
 
     prefix: str
@@ -56,4 +64,4 @@ class ConversionReport:
     bytes_written: int
     notes: tuple[str, ...] = ()
     bytes_unused: int = 0
-    existed: bool = False
+    dry_run: bool = False

@@ -29,6 +29,8 @@ from estimator_ckpt.messages import logger
 _log = logger(__name__)
 _SCAFFOLDS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 """The Scaffolds that specs of wrapped model_fns have, each with a reference to its graph."""
+_SAID: set[tuple[str | None, str]] = set()
+"""The model_dirs of which it was said what is saved there."""
 
 
 @not_converted
@@ -77,6 +79,8 @@ def _with_scaffold_fn(
 
 def _with_hooks(spec: Any, config: Any, options: JobOptions, *, on_tpu: bool) -> Any:
     is_chief = config is None or config.is_chief
+    if is_chief:
+        _say_what_is_saved(config, options)
     if options.async_save and on_tpu:
         _log.warning("async_save has no effect on a TPUEstimator with TPUs, which has its own")
     elif options.async_save and config is not None:
@@ -90,6 +94,14 @@ def _with_hooks(spec: Any, config: Any, options: JobOptions, *, on_tpu: bool) ->
         )
         spec = add_chief_hooks(spec, is_chief, hook)
     return spec
+
+
+def _say_what_is_saved(config: Any, options: JobOptions) -> None:
+    """Says it once a model_dir, however often training begins there and on how many devices."""
+    said = (getattr(config, "model_dir", None), options.summary)
+    if said not in _SAID:
+        _SAID.add(said)
+        _log.info("%s", options.summary)
 
 
 def _scaffold(scaffold: Any, mode: str, config: Any, options: JobOptions) -> Any:

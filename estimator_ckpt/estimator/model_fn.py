@@ -101,6 +101,7 @@ def is_wrapped(model_fn: ModelFn) -> bool:
 
 
 def _wrap(model_fn: ModelFn, options: JobOptions) -> ModelFn:
+    _require_function(model_fn)
     earlier = getattr(model_fn, _OPTIONS, None)
     if earlier is None:
         return _with_signature(model_fn, options)
@@ -110,6 +111,22 @@ def _wrap(model_fn: ModelFn, options: JobOptions) -> ModelFn:
             "wrap it once, with those that are meant"
         )
     return model_fn
+
+
+def _require_function(model_fn: Any) -> None:
+    """Makes sure that something can be called as a model_fn."""
+    if callable(model_fn) and not inspect.isclass(model_fn):
+        return
+    if inspect.isclass(model_fn):
+        found = f"the class {model_fn.__name__}"
+        hint = "give a function or an instance of it that can be called"
+    elif callable(getattr(model_fn, "model_fn", None)):
+        found = f"a {type(model_fn).__name__}"
+        hint = "wrap its model_fn: tf.estimator.Estimator(wrap_model_fn(estimator.model_fn), ...)"
+    else:
+        found = f"{model_fn!r:.100}"
+        hint = "give the function that returns an EstimatorSpec"
+    raise CheckpointArgumentError(f"wrap_model_fn takes a model_fn, and this is {found}; {hint}")
 
 
 def _with_signature(model_fn: ModelFn, options: JobOptions) -> ModelFn:

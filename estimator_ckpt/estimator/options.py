@@ -109,6 +109,15 @@ class JobOptions:
             )
         object.__setattr__(self, "saving_listeners", tuple(self.saving_listeners))
 
+    @property
+    def summary(self) -> str:
+        """What a job saves, in one line for its log."""
+        parts = [f"saving {self.checkpoint_format}"]
+        if self.async_save:
+            parts.append("while training goes on")
+        beside = f"; TF1 checkpoints also into {self.tf1_dir}" if self.tf1_dir is not None else ""
+        return " ".join(parts) + beside
+
     def differences(self, other: JobOptions) -> list[str]:
         """Returns the names of the options in which another one differs."""
         return [

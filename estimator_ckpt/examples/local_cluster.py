@@ -31,6 +31,8 @@ EVALUATOR = "evaluator"
 _ADDRESS = "127.0.0.1"
 _PAUSE = 0.1
 _TAIL = 2000
+_HELP = ("h", "help", "helpshort", "helpfull", "helpxml", "help-short", "help-full")
+"""What jobs by absl flags take for a question, with one dash or two."""
 
 
 class LocalCluster:
@@ -197,7 +199,11 @@ def _task_name(kind: str, number: int) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the cluster that the command line describes; returns the exit code."""
-    own, job_flags = _parser().parse_known_args(arguments)
+    parser = _parser()
+    if any(each.lstrip("-") in _HELP for each in arguments if each.startswith("-")):
+        parser.print_help()
+        return 0
+    own, job_flags = parser.parse_known_args(arguments)
     sizes = {"chief": 1, "worker": own.workers, "ps": own.ps}
     cluster = LocalCluster(
         {kind: size for kind, size in sizes.items() if size},

@@ -5,6 +5,7 @@ r"""Trains, evaluates, predicts with or exports any Estimator model, told by fla
         --mode=train --max_steps=1000 --model_dir=runs/mine --params='{"learning_rate": 0.01}'
     python -m estimator_ckpt.train --help
 
+`python -m estimator_ckpt.examples.flagfiles` puts the flagfiles of the examples into ./configs.
 After training it reads the checkpoints back with plain TensorFlow and prints a short summary.
 """
 

@@ -9,6 +9,7 @@ After training it reads the checkpoints back with plain TensorFlow and prints a 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -79,11 +80,12 @@ def make_job(flag_values: flags.FlagValues, started: float) -> Job:
     model_dir = flag_values.model_dir or _own_folder(flag_values.model_fn)
     if not trains:
         _check_trained(model_dir, flag_values)
+    model_fn = checkpoint_flags.wrap_from_flags(
+        functions["model_fn"], model_dir=model_dir, flag_values=flag_values
+    )
     estimator = tf.estimator.Estimator(
-        checkpoint_flags.wrap_from_flags(
-            functions["model_fn"], model_dir=model_dir, flag_values=flag_values
-        ),
-        params=flag_values.params or {},
+        model_fn,
+        params=_params(model_fn, flag_values),
         config=checkpoint_flags.run_config_from_flags(
             flag_values=flag_values,
             model_dir=model_dir,
@@ -100,6 +102,18 @@ def make_job(flag_values: flags.FlagValues, started: float) -> Job:
     if not flag_values.model_dir:
         print(f"model_dir: {model_dir}", flush=True)
     return Job(flag_values, functions, model_dir, tf1_dir, estimator, started)
+
+
+def _params(model_fn: Callable[..., Any], flag_values: flags.FlagValues) -> Any:
+    """Returns what a model_fn gets as `params`; None for one that takes none."""
+    if "params" in inspect.signature(model_fn).parameters:
+        return flag_values.params or {}
+    if flag_values.params:
+        raise flags.IllegalFlagValueError(
+            f"--params is given, but {flag_values.model_fn} takes no argument `params`; "
+            "leave the flag out, or give the function such an argument"
+        )
+    return None
 
 
 def _own_folder(model_fn: str) -> str:

@@ -81,7 +81,7 @@ def test_a_terminal_lists_what_overflowed(command, source, tmp_path, on_terminal
     ("arguments", "message"),
     [
         ((), "flag --to is required; give one of --to=bfloat16"),
-        (("--to=int8",), "value should be one of <bfloat16|float16|float32>"),
+        (("--to=int8",), "expected 'bfloat16', 'float16' or 'float32'"),
         (("--to=float16", "--include=("), "no regular expression"),
         (("--to=float16", "--include=nothing"), "'nothing' matches no variable"),
         (("--to=float32",), "nothing to cast"),

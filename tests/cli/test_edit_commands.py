@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import jobs
 import pytest
 import tensorflow as tf
 
 from estimator_ckpt import describe, wrap_model_fn
+from estimator_ckpt.cli import main
+from estimator_ckpt.cli.command import with_underscores
 
 tf1 = tf.compat.v1
 
@@ -58,22 +61,60 @@ def test_what_can_not_be_done_is_said_and_nothing_is_written(
     assert jobs.snapshot(tmp_path) == before
 
 
-def test_drop_only_says_what_it_would_do_unless_told_to(command, job, tmp_path):
+DRY = [
+    ("drop", "--slots"),
+    ("rename", "--rename=layer/=net/"),
+    ("convert", "--to=tf2"),
+    ("convert", "--to=dual", "--all"),
+]
+
+
+@pytest.mark.parametrize("flag", ["", "--dry_run", "--dry-run", "--dry-run=true", "--no-dry-run"])
+@pytest.mark.parametrize("verb", DRY, ids=" ".join)
+def test_all_write_but_in_a_dry_run(command, job, tmp_path, verb, flag):
     before = jobs.snapshot(tmp_path)
-    dry = command("drop", job, tmp_path / "small", "--slots")
-    assert dry.code == 0
-    assert "asked for: it belongs to an optimizer" in dry.out
-    assert jobs.snapshot(tmp_path) == before
-    wet = command("drop", job, tmp_path / "small", "--slots", "--nodry_run")
-    assert wet.code == 0
-    assert set(jobs.values(tmp_path / "small")) == {"layer/w", "layer/b", "global_step"}
+    name, *flags = verb
+    ran = command(name, job, tmp_path / "new", *flags, *filter(None, [flag]))
+    assert ran.code == 0, ran.err
+    assert (jobs.snapshot(tmp_path) == before) == (flag not in ("", "--no-dry-run"))
 
 
-def test_a_dry_run_on_a_terminal_says_that_nothing_was_written(command, job, tmp_path, on_terminal):
+@pytest.mark.parametrize("verb", DRY, ids=" ".join)
+def test_a_dry_run_ends_with_what_to_type(command, job, tmp_path, on_terminal, verb):
+    name, *flags = verb
+    line = (name, str(job), str(tmp_path / "new here"), *flags)
+    typed = f"estimator-ckpt {shlex.join(line)}"
+    piped = command(*line, "--dry-run").out.splitlines()
+    assert piped[-1] == f"dry_run\tnothing was written\t{typed}"
+    assert json.loads(command(*line, "--dry-run", "--json").out) is not None
     on_terminal(80)
-    out = command("drop", job, tmp_path / "small", "--slots").out
-    assert out.startswith("would write ")
-    assert "nothing was written" in out
+    *_, would, last = command(line[0], "--dry_run", *line[1:]).out.splitlines()
+    assert would == "Nothing was written. To write it:"
+    assert last == f"  {typed}"
+    assert command(*shlex.split(typed)[1:]).code == 0
+
+
+def test_the_report_of_a_dry_run_says_that_it_is_one(command, job, tmp_path):
+    line = ("drop", job, tmp_path / "small", "--slots", "--json")
+    assert json.loads(command(*line, "--dry-run").out)["dry_run"] is True
+    assert json.loads(command(*line).out)["dry_run"] is False
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_hyphens_and_underscores_are_the_same_in_every_flag(verb):
+    values = main.VERBS[verb].new_flags()
+    for name in values:
+        flag = values[name]
+        if flag.name != name or name == "help":
+            continue
+        given = [] if flag.boolean else ["1"]
+        for spelled in {name, name.replace("_", "-")}:
+            assert with_underscores([f"--{spelled}", *given, "x-y", "--", "--a-b"], values) == [
+                *(f"--{name}", *given, "x-y", "--", "--a-b")
+            ]
+        if flag.boolean:
+            for spelled in (f"--no{name}", f"--no-{name.replace('_', '-')}"):
+                assert with_underscores([spelled], values) == [f"--no{name}"]
 
 
 def test_ema_puts_averages_in_place(command, tmp_path):
@@ -84,7 +125,7 @@ def test_ema_puts_averages_in_place(command, tmp_path):
         session.run(w.assign(3.0))
         session.run(apply)
         tf1.train.Saver().save(session, str(tmp_path / "source"))
-    assert command("ema", tmp_path / "source", tmp_path / "out", "--nodry_run").code == 0
+    assert command("ema", tmp_path / "source", tmp_path / "out").code == 0
     assert jobs.values(tmp_path / "out") == {"w": 2}
 
 

@@ -203,7 +203,7 @@ def test_diff(run, source, tmp_path):
         run("convert", source.given, tmp_path / "x", "--to=dual")
         assert run("diff", source.given, tmp_path / "x")["changes"] == []
         name = next(iter(source.keys))
-        run("drop", source.given, tmp_path / "y", f"--pattern=^{re.escape(name)}$", "--nodry_run")
+        run("drop", source.given, tmp_path / "y", f"--pattern=^{re.escape(name)}$")
         found = run("diff", source.given, tmp_path / "y", code=1)
         assert [(change["kind"], change["name"]) for change in found["changes"]] == [
             ("removed", name)
@@ -243,9 +243,9 @@ def new_name(name, role):
 def test_drop(run, source, tmp_path):
     name = sorted(source.keys)[-1]
     arguments = ("drop", source.given, tmp_path / "x", f"--pattern=^{re.escape(name)}$")
-    run(*arguments)
+    run(*arguments, "--dry-run")
     assert not list(tmp_path.iterdir())  # it said what it would do
-    run(*arguments, "--nodry_run")
+    run(*arguments)
     old, new = tensors_of(source.prefix), tensors_of(tmp_path / "x")
     if not source.has_names:  # what is left may have a name of its own now
         assert set(new) == set(old) - {source.keys[name]}
@@ -257,7 +257,7 @@ def test_drop(run, source, tmp_path):
 
 
 def test_ema(run, refused, source, tmp_path):
-    arguments = ("ema", source.given, tmp_path / "x", "--nodry_run")
+    arguments = ("ema", source.given, tmp_path / "x")
     average = "dense/kernel/ExponentialMovingAverage"
     if average not in source.keys:
         refused("there is no average", *arguments)
@@ -329,8 +329,8 @@ INDEX_ONLY = (
     *(("convert", "{0}", "{1}", f"--to={to}", "--verbose") for to in FORMATS),
     ("convert", "{0}", "{1}", "--to=dual", "--rename=dense/=d/", "--drop=Adam", "--container=c"),
     ("rename", "{0}", "{1}", "--rename=dense/=d/"),
-    ("drop", "{0}", "{1}", "--slots", "--nodry_run"),
-    ("ema", "{0}", "{1}", "--nodry_run"),
+    ("drop", "{0}", "{1}", "--slots"),
+    ("ema", "{0}", "{1}"),
     ("diff", "{0}", "{0}.other"),
 )
 
@@ -404,7 +404,7 @@ def test_a_hundred_thousand_variables_in_every_command(command, many, tmp_path):
         ("inspect", source, "--tree"),
         ("inspect", source, "--json"),
         ("rename", source, out, "--rename=scope_0/=s/", "--overwrite"),
-        ("drop", source, out, "--pattern=^scope_0/", "--nodry_run", "--overwrite"),
+        ("drop", source, out, "--pattern=^scope_0/", "--overwrite"),
         ("compact", source, out, "--overwrite"),
         ("cast", source, out, "--to=float16", "--overwrite"),
         ("average", source, many, out, "--overwrite"),

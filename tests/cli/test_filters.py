@@ -139,7 +139,7 @@ def test_a_new_name_that_something_else_keeps_is_refused(command, source, tmp_pa
 
 
 def test_drop_leaves_what_is_not_chosen(command, source, tmp_path):
-    flags = ["--slots", "--include=^head/", "--nodry_run"]
+    flags = ["--slots", "--include=^head/"]
     ran = command("drop", source, tmp_path / "new", *flags)
     assert ran.code == 0, ran.err
     gone = {name for name in SLOTS | AVERAGES if name.startswith("head/")}
@@ -147,7 +147,7 @@ def test_drop_leaves_what_is_not_chosen(command, source, tmp_path):
 
 
 def test_ema_leaves_what_is_not_chosen(command, source, tmp_path):
-    ran = command("ema", source, tmp_path / "new", "--include=^net/w$", "--nodry_run")
+    ran = command("ema", source, tmp_path / "new", "--include=^net/w$")
     assert ran.code == 0, ran.err
     old = jobs.values(source)
     expected = {**old, "net/w": old["net/w/ExponentialMovingAverage"]}
@@ -209,8 +209,8 @@ def test_average_needs_only_what_is_chosen_in_each(command, job, tmp_path):
         ["convert", "--to=tf2"],
         ["convert", "--to=tf2", "--all"],
         ["rename", "--rename=net/=n/"],
-        ["drop", "--slots", "--nodry_run"],
-        ["ema", "--nodry_run"],
+        ["drop", "--slots"],
+        ["ema"],
         ["average", "--last=2"],
         ["cast", "--to=bfloat16"],
     ],

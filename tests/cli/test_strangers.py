@@ -79,31 +79,41 @@ STRANGERS = {
     "empty": ("model.ckpt", b"", "none of a checkpoint"),
 }
 
-# Each command on what is given; {good} is a checkpoint, {out} a target.
-COMMANDS = {
-    "inspect": "inspect {bad}",
-    "inspect --values": "inspect {bad} --values",
-    "inspect --tree --json": "inspect {bad} --tree --json",
-    "doctor": "doctor {bad}",
-    "verify": "verify {bad}",
-    "diff": "diff {bad} {good}",
-    "diff the other way": "diff {good} {bad}",
-    "convert": "convert {bad} {out} --to=dual",
-    "map": "map {bad} --like={good} -o {out}",
-    "map the other way": "map {good} --like={bad}",
-    "rename": "rename {bad} {out} --rename=w=v --nodry_run",
-    "compact": "compact {bad} {out}",
-    "drop": "drop {bad} {out} --pattern=w --nodry_run",
-    "ema": "ema {bad} {out}",
-    "average": "average {bad} {good} {out}",
-    "cast": "cast {bad} {out} --to=bfloat16",
-    "export": "export {bad} {out}.npz",
-    "import": "import {bad} {out} --to=tf1",
+# Each command on what is given, by its operands; {good} is a checkpoint, {out} a target.
+BY_OPERAND = {
+    "CHECKPOINT": "{bad}",
+    "MODEL_DIR": "{bad}",
+    "SOURCE": "{bad}",
+    "A": "{bad}",
+    "FILE": "{bad}",
+    "B": "{good}",
+    "TARGET": "{out}",
 }
-
-
-def test_every_command_is_in_the_table():
-    assert {line.split()[0] for line in COMMANDS.values()} == set(main.COMMANDS)
+# What else some need, and other ways to give it.
+FLAGS = {
+    "convert": "--to=dual",
+    "map": "--like={good} -o {out}",
+    "rename": "--rename=w=v",
+    "drop": "--pattern=w",
+    "cast": "--to=bfloat16",
+    "import": "--to=tf1",
+}
+COMMANDS = {
+    verb: " ".join(
+        (verb, *(BY_OPERAND[word.strip("[].")] for word in command.operands), FLAGS.get(verb, ""))
+    )
+    for verb, command in main.VERBS.items()
+}
+COMMANDS.update(
+    {
+        "inspect --values": "inspect {bad} --values",
+        "inspect --tree --json": "inspect {bad} --tree --json",
+        "diff the other way": "diff {good} {bad}",
+        "map the other way": "map {good} --like={bad}",
+        "average": "average {bad} {good} {out}",
+        "export": "export {bad} {out}.npz",
+    }
+)
 
 
 @pytest.fixture
@@ -117,7 +127,8 @@ def run(command, line, **paths):
 
 
 def require_told(result, *words):
-    assert (result.code, result.out) == (2, "")
+    assert result.code == 2
+    assert result.out == "" or json.loads(result.out).keys() == {"error"}
     assert result.err.startswith("estimator-ckpt: error: ")
     assert result.err.count("\n") == 1
     for word in words:

@@ -19,7 +19,7 @@ def shown(*arguments: object, **environment: str) -> str:
     """Returns what a terminal of 80 columns is sent."""
     here, there = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    command = [sys.executable, "-m", "estimator_ckpt.cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "estimator_ckpt", *map(str, arguments)]
     with subprocess.Popen(
         command,
         stdin=there,
@@ -80,7 +80,7 @@ def test_a_dumb_terminal_gets_no_escapes_and_no_bar(two):
 
 def test_a_reader_that_leaves_early_is_no_error(written):
     process = subprocess.Popen(
-        [sys.executable, "-m", "estimator_ckpt.cli.main", "inspect", str(written / "tf1")],
+        [sys.executable, "-m", "estimator_ckpt", "inspect", str(written / "tf1")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

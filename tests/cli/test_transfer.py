@@ -100,7 +100,7 @@ def test_what_a_file_can_not_hold_is_one_line_or_left_out(command, tmp_path):
         (("export", "{job}", "{new}/x.bin"), "says no format"),
         (
             ("export", "{job}", "{new}/x.bin", "--format=csv"),
-            "one of <npz|safetensors|weights.h5>",
+            "expected 'npz', 'safetensors' or 'weights.h5'",
         ),
         (("export", "{job}", "{new}/x.npz", "--include=("), "no regular expression"),
         (("export", "{job}", "{new}/x.safetensors", "--compress"), "compress is for npz"),

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 
 import jobs
 import numpy as np
@@ -109,6 +110,52 @@ def test_wrapping_twice_is_wrapping_once():
 
 
 @pytest.mark.parametrize("mode", [MODES.TRAIN, MODES.EVAL, MODES.PREDICT])
+class _Model:
+    model_fn = None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda: tf.estimator.Estimator(jobs.adam_model_fn), "wrap its model_fn"),
+        (
+            lambda: tf.estimator.LinearRegressor([tf.feature_column.numeric_column("x")]),
+            "wrap_model_fn(estimator.model_fn)",
+        ),
+        (lambda: _Model, "this is the class _Model"),
+        (lambda: _Model(), "give the function that returns an EstimatorSpec"),
+        (lambda: "model.py:model_fn", "this is 'model.py:model_fn'"),
+        (lambda: 3, "this is 3"),
+    ],
+)
+@pytest.mark.parametrize("wrap", [wrap_model_fn, wrap_model_fn(checkpoint_format="tf2")])
+def test_what_is_no_model_fn_is_refused_with_what_to_wrap(given, message, wrap):
+    with pytest.raises(CheckpointArgumentError, match=re.escape(message)):
+        wrap(given())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "saving dual"),
+        ({"checkpoint_format": "tf2", "async_save": True}, "saving tf2 while training goes on"),
+        ({"tf1_dir": "{}/tf1"}, "saving dual; TF1 checkpoints also into {}/tf1"),
+    ],
+)
+def test_a_wrapped_job_says_once_what_it_saves(tmp_path, options, said, caplog):
+    place = str(tmp_path / "job")
+    options = {k: v.format(place) if isinstance(v, str) else v for k, v in options.items()}
+    estimator = tf.estimator.Estimator(
+        wrap_model_fn(jobs.adam_model_fn, **options), model_dir=place
+    )
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            estimator.train(jobs.input_fn, steps=1)
+    records = [(each.levelname, each.getMessage()) for each in caplog.records]
+    expected = [("INFO", said.format(place))]
+    assert [each for each in records if each[1].startswith("saving ")] == expected
+
+
 def test_one_that_calls_a_wrapped_one_returns_its_spec_as_it_is(tmp_path, mode):
     inner = wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(tmp_path / "tf1"))
     specs = []

@@ -203,7 +203,7 @@ def test_the_commands_say_what_room_there_is(command, make_checkpoint, tmp_path,
     prefix, _ = make_checkpoint("source")
     arguments = ("drop", prefix, tmp_path / "small", "--pattern=dnn")
     unused = json.loads(command(*arguments, "--json").out)["bytes_unused"]
-    assert f"bytes_unused\t{unused}\n" in command(*arguments, "--nodry_run").out
+    assert f"bytes_unused\t{unused}\n" in command(*arguments, "--overwrite").out
     ran = command("compact", tmp_path / "small", tmp_path / "packed")
     assert ran.code == 0, ran.err
     facts = dict(line.split("\t")[:2] for line in ran.out.splitlines())
@@ -211,5 +211,8 @@ def test_the_commands_say_what_room_there_is(command, make_checkpoint, tmp_path,
     packed = command(*arguments[:2], tmp_path / "at_once", "--pattern=dnn", "--compact", "-v")
     assert packed.code == 0 and "bytes_unused\t0\n" in packed.out
     on_terminal(80)
-    assert "of the data files are not used (--compact leaves them out)" in command(*arguments).out
+    assert (
+        "of the data files are not used (--compact leaves them out)"
+        in command(*arguments, "--dry-run").out
+    )
     assert "->" in command("compact", tmp_path / "small", tmp_path / "packed2").out

@@ -4,15 +4,19 @@
     renew(claimed)                                  # before each checkpoint
 
 A job has a random identity, in a file of its model_dir. A file in the directory has it, too, and
-says where the job is and which run of it has the directory now. So a job that is restarted, or
-moved, is known again, and another one is not, though it be under the same path elsewhere.
+says where both are and which run of the job has the directory now. So a job that is restarted, or
+moved, is known again, and another one is not, though it be under the same path elsewhere. A job
+that was copied with its directory has the copy, and an identity of its own from then on.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import posixpath
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +60,17 @@ class _Owner:
 
     job: str | None
     run: str | None
-    places: tuple[str, ...]  # where the job may be, the likelier first
+    model_dir: str
+    """Where the job was."""
+    near: str | None
+    """Where it is if it was moved or copied with the directory."""
+    directory: str | None
+    """Where the directory was."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the job may be, the likelier first."""
+        return (self.model_dir,) if self.near is None else (self.near, self.model_dir)
 
 
 def claim(directory: str, model_dir: str, *, take_over: bool = False) -> Claim:
@@ -81,13 +95,18 @@ def claim(directory: str, model_dir: str, *, take_over: bool = False) -> Claim:
     job = _read_identity(model_dir)
     if owner is not None and not take_over:
         _require_own(directory, owner, model_dir, job)
-    if job is None or (owner is not None and _is_copied_with_it(owner, model_dir, job)):
+    is_copy = owner is not None and job is not None and _is_copied(directory, owner, model_dir, job)
+    if job is None or is_copy:
         # If it is killed here, the directory is still of what it was before.
         fields = {"job": secrets.token_hex(16), **({"was": job} if job is not None else {})}
         _write(os.path.join(model_dir, IDENTITY_FILE), fields)
         job = fields["job"]
     made = Claim(directory, model_dir, job, secrets.token_hex(8), owner is not None)
     _write_owner(made)
+    if is_copy:
+        _log.info(
+            "'%s' was copied with '%s', and is a job of its own from now on", model_dir, directory
+        )
     return made
 
 
@@ -118,18 +137,22 @@ def renew(claimed: Claim) -> bool:
 
 def _require_own(directory: str, owner: _Owner, model_dir: str, job: str | None) -> None:
     """Makes sure that a job is the one that a directory is of."""
-    elsewhere = _others(owner, model_dir)
+    is_here = any(files.is_same(place, model_dir) for place in owner.places)
     if owner.job is None:  # then only the places tell
-        is_other = not _is_here(owner, model_dir) and bool(elsewhere)
-    elif _is_here(owner, model_dir) and owner.job == _read_identity(model_dir, "was"):
-        is_other = False  # it was killed when it had got an identity of its own
+        is_other = not is_here and any(map(_is_there, owner.places))
     elif owner.job == job:
-        is_other = not _is_here(owner, model_dir) and job in map(_read_identity, elsewhere)
-    else:
-        is_other = True
+        others = _others_with(owner, model_dir, job)
+        if is_here:  # unless the directory was copied to where another copy of the job is
+            is_other = owner.near in others and _was_copied(directory, owner, model_dir)
+        else:
+            is_other = bool(others) and not _was_copied(directory, owner, model_dir)
+    else:  # unless it was killed when it had got an identity of its own
+        is_known = owner.job == _read_identity(model_dir, "was")
+        is_other = not (is_known and (is_here or _was_copied(directory, owner, model_dir)))
     if not is_other:
         return
-    place = elsewhere[0] if elsewhere else owner.places[-1]
+    elsewhere = [place for place in owner.places if not files.is_same(place, model_dir)]
+    place = next(filter(_is_there, elsewhere), owner.model_dir)
     relation = "a copy of it" if owner.job is not None and owner.job == job else "another one"
     raise CheckpointArgumentError(
         f"'{directory}' has the name-based checkpoints of the job in '{place}', and this one saves "
@@ -139,25 +162,61 @@ def _require_own(directory: str, owner: _Owner, model_dir: str, job: str | None)
     )
 
 
-def _is_here(owner: _Owner, model_dir: str) -> bool:
-    return any(files.is_same(place, model_dir) for place in owner.places)
+def _others_with(owner: _Owner, model_dir: str, job: str) -> list[str]:
+    """Returns the places, but for this job's, where one of the same identity is, or may be."""
+    elsewhere = [place for place in owner.places if not files.is_same(place, model_dir)]
+    return [place for place in elsewhere if _may(place, functools.partial(_has, place, job))]
 
 
-def _others(owner: _Owner, model_dir: str) -> list[str]:
-    """Returns the directories where the owner may be, but for this job's."""
-    return [
-        place
-        for place in owner.places
-        if not files.is_same(place, model_dir) and files.is_directory(place)
-    ]
+def _has(model_dir: str, job: str) -> bool:
+    return _read_identity(model_dir) == job
 
 
-def _is_copied_with_it(owner: _Owner, model_dir: str, job: str) -> bool:
+def _is_there(place: str) -> bool:
+    return _may(place, functools.partial(files.is_directory, place))
+
+
+def _may(place: str, ask: Callable[[], bool], otherwise: bool = True) -> bool:
+    """Returns an answer about another job's place; `otherwise` where it can't be reached from here.
+
+    It may be in a store that this job has no rights in, or of a kind that is not known here.
+    """
+    try:
+        return ask()
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        _log.warning("'%s', where this job or another one was, can't be reached: %s", place, error)
+        return otherwise
+
+
+def _was_copied(directory: str, owner: _Owner, model_dir: str) -> bool:
+    """Returns whether the job that a directory was of has another one, which this is a copy of.
+
+    Records of early versions don't say where the directory was: beside the job as it is now.
+    """
+    original = owner.directory
+    if original is None and (seen := _relative(directory, model_dir)) is not None:
+        original = _joined(owner.model_dir, seen)
+    if original is None or files.is_same(original, directory):
+        return False
+    return _may(original, functools.partial(_is_of, original, owner.job), otherwise=False)
+
+
+def _is_of(directory: str, job: str | None) -> bool:
+    owner = _read_owner(directory)
+    return owner is not None and owner.job == job
+
+
+def _is_copied(directory: str, owner: _Owner, model_dir: str, job: str) -> bool:
     """Returns whether a job and its directory were copied, and what they were copied from is there.
 
     They share nothing then, so that the copy just needs an identity of its own.
     """
-    return _is_here(owner, model_dir) and job in map(_read_identity, _others(owner, model_dir))
+    if owner.job != job or not _others_with(owner, model_dir, job):
+        return False
+    is_near = owner.near is not None and files.is_same(owner.near, model_dir)
+    return is_near or _was_copied(directory, owner, model_dir)
 
 
 def _read_identity(model_dir: str, field: str = "job") -> str | None:
@@ -171,13 +230,14 @@ def _read_owner(directory: str) -> _Owner | None:
     found = _read(os.path.join(directory, OWNER_FILE))
     if found is None:
         return None
-    model_dir, *others = (found.get(name) for name in ("model_dir", "from_here", "job", "run"))
+    fields = ("model_dir", "from_here", "job", "run", "directory")
+    model_dir, *others = map(found.get, fields)
     if not _is_text(model_dir) or not all(field is None or _is_text(field) for field in others):
         _say_unreadable(os.path.join(directory, OWNER_FILE))
         return None
-    from_here, job, run = others
-    near = [os.path.join(directory, from_here)] if from_here is not None else []
-    return _Owner(job, run, (*near, model_dir))
+    from_here, job, run, was_at = others
+    near = _joined(directory, from_here) if from_here is not None else None
+    return _Owner(job, run, model_dir, near, was_at)
 
 
 def _read(path: str) -> dict[str, Any] | None:
@@ -218,14 +278,45 @@ def _write(path: str, fields: dict[str, str]) -> None:
 
 def _place(directory: str, model_dir: str) -> dict[str, str]:
     """Says where a model_dir is, by itself and as seen from the directory: either may stay true."""
-    if files.is_remote(directory) or files.is_remote(model_dir):
-        remote = files.is_remote(model_dir)
-        return {"model_dir": model_dir if remote else os.path.abspath(model_dir)}
-    absolute = os.path.realpath(model_dir)
+    near = _relative(model_dir, directory)
+    return {
+        "model_dir": _absolute(model_dir),
+        **({"from_here": near} if near is not None else {}),
+        "directory": _absolute(directory),
+    }
+
+
+def _absolute(path: str) -> str:
+    return path if files.is_remote(path) else os.path.realpath(path)
+
+
+def _relative(path: str, start: str) -> str | None:
+    """Returns a path as seen from a directory; None from another store, bucket or drive."""
+    scheme, bucket, inside = _split(path)
+    start_scheme, start_bucket, start_inside = _split(start)
+    if (scheme, bucket) != (start_scheme, start_bucket):
+        return None
+    if scheme:
+        return posixpath.relpath("/" + inside, "/" + start_inside)
     try:
-        return {
-            "model_dir": absolute,
-            "from_here": os.path.relpath(absolute, os.path.realpath(directory)),
-        }
+        return os.path.relpath(os.path.realpath(path), os.path.realpath(start))
     except ValueError:  # on another drive of Windows
-        return {"model_dir": absolute}
+        return None
+
+
+def _joined(directory: str, seen: str) -> str | None:
+    """Undoes `_relative`; None if it would lead out of the bucket. Stores know no `..`."""
+    scheme, bucket, inside = _split(directory)
+    if not scheme:
+        return os.path.join(directory, seen)
+    found = posixpath.normpath(posixpath.join(inside, seen))
+    return None if found.split("/")[0] == ".." else f"{scheme}://{bucket}/{found}"
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """Returns scheme, bucket and what is in it of a remote path; ("", "", path) of a local one."""
+    if not files.is_remote(path):
+        return "", "", path
+    scheme, _, rest = path.partition("://")
+    bucket, _, inside = rest.partition("/")
+    return scheme, bucket, posixpath.normpath(inside or ".")

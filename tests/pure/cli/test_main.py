@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,16 +13,18 @@ import sys
 import pytest
 
 from estimator_ckpt import errors
-from estimator_ckpt.cli import inspect, main
+from estimator_ckpt.cli import main
+from estimator_ckpt.cli.command import Command, anchor, with_underscores
 
-PROGRAM = [sys.executable, "-m", "estimator_ckpt.cli.main"]
+PROGRAM = [sys.executable, "-m", "estimator_ckpt"]
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "help"])
-def test_help_lists_the_commands(command, flag):
+def test_help_lists_the_commands(command, monkeypatch, flag):
+    monkeypatch.setenv("COLUMNS", "200")
     result = command(flag)
     assert (result.code, result.err) == (0, "")
-    for verb in main.COMMANDS.values():
+    for verb in main.VERBS.values():
         assert f"{verb.name} {' '.join(verb.operands)}" in result.out
         assert verb.summary in result.out
 
@@ -33,13 +38,13 @@ def test_help_of_a_command_lists_each_flag_with_its_default(command, arguments):
     assert "usage: estimator-ckpt convert SOURCE TARGET [flags]" in result.out
     for flag in (
         "--to=tf1|tf2|dual",
-        "--container=VALUE",
-        "--[no]overwrite",
-        "--[no]copy",
-        "--[no]json",
+        "--container=NAME",
+        "--overwrite",
+        "--copy",
+        "--json",
     ):
         assert f"\n  {flag}\n" in result.out
-    assert "(default: false)" in result.out
+    assert "(default: step)" in result.out and "false" not in result.out
     assert "repeat this option" not in result.out
 
 
@@ -47,6 +52,48 @@ def test_help_is_wrapped_to_the_terminal(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     lines = command("inspect", "--help").out.splitlines()
     assert max(map(len, lines[1:])) <= 50
+
+
+DOCS = pathlib.Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+@pytest.mark.parametrize("width", [80, 160])
+def test_help_has_examples_names_of_arguments_and_a_link_and_is_as_wide(
+    command, monkeypatch, verb, width
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = command(verb, "--help").out
+    lines = out.splitlines()
+    assert width // 2 < max(map(len, lines)) <= width
+    examples = out.split("\nexamples:\n")[1].split("\n\n")[0].replace(" \\\n", " ")
+    assert len(examples.splitlines()) >= 3
+    for example in examples.splitlines():
+        words = shlex.split(example.split(" || ")[0].split(" && ")[0])
+        assert words[:2] == [main.PROGRAM, verb]
+        main.VERBS[verb].new_flags()(with_underscores(words, main.VERBS[verb].new_flags()))
+    assert "=VALUE" not in out
+    assert "(default: true)" not in out and "(default: false)" not in out
+    page, _, where = lines[-1].removeprefix("more: ").partition("#")
+    headings = [
+        line[3:] for line in (DOCS / page).read_text("utf-8").splitlines() if line[:3] == "## "
+    ]
+    assert where in map(anchor, headings)
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_with_json_errors_are_json_too(command, verb, tmp_path):
+    operands = ["nothing"] * len(main.VERBS[verb].operands)
+    result = command(verb, *operands, "--json")
+    assert result.code == 2
+    assert f"estimator-ckpt: error: {json.loads(result.out)['error']}\n" == result.err
+    result = command(verb, "--json", "--nonsense")
+    assert (result.code, "--nonsense" in json.loads(result.out)["error"]) == (2, True)
+
+
+def test_python_m_is_the_command_line():
+    ran = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"estimator-ckpt {main.__version__}\n"
 
 
 def test_help_works_beside_operands(command):
@@ -63,18 +110,22 @@ def test_version(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "no command given; expected one of: inspect, doctor, verify"),
+        ((), "no command given; expected one of: average, cast, compact"),
         (("convrt", "a", "b"), "unknown command 'convrt'; did you mean 'convert'?"),
-        (("zzz",), "unknown command 'zzz'; expected one of: inspect, doctor, verify"),
+        (("zzz",), "unknown command 'zzz'; expected one of: average, cast, compact"),
         (("--versoin",), "unknown flag '--versoin' before the command; did you mean '--version'?"),
         (("convert", "a", "b", "--tto=tf2"), "unknown flag '--tto'; did you mean '--to'?"),
-        (("convert", "a", "b", "--to=tf3"), "value should be one of <tf1|tf2|dual>"),
+        (("convert", "a", "b", "--to=tf3"), "--to=tf3: expected 'tf1', 'tf2' or 'dual'"),
         (("convert", "a", "b", "--to"), "Missing value for flag --to"),
         (("convert", "a", "b"), "flag --to is required; give one of --to=tf1, --to=tf2, --to=dual"),
         (("convert", "a", "--to=tf2"), "missing TARGET; expected SOURCE TARGET"),
         (("inspect",), "missing CHECKPOINT; expected CHECKPOINT"),
         (("inspect", "a", "b"), "unexpected argument 'b'; expected only CHECKPOINT"),
-        (("inspect", "a", "--include=("), "'(' is no regular expression"),
+        (("inspect", "a", "--include=("), "--include=(: '(' is no regular expression"),
+        (("average", "a", "b", "--last=three"), "--last=three: expected a positive integer"),
+        (("average", "a", "b", "--last=0"), "--last=0: expected a positive integer"),
+        (("diff", "a", "b", "--tolerance=-1"), "--tolerance=-1: expected a non-negative number"),
+        (("inspect", "a", "--values=maybe"), "--values=maybe: expected true or false"),
     ],
 )
 def test_wrong_usage_is_said_in_one_line(command, arguments, message):
@@ -102,8 +153,8 @@ def test_what_goes_wrong_becomes_an_exit_code(command, monkeypatch, raised, code
     def execute(operands, values):
         raise raised
 
-    failing = inspect.COMMAND.__class__("fail", (), "Fails.", lambda values: None, execute)
-    monkeypatch.setitem(main.COMMANDS, "fail", failing)
+    failing = Command("fail", (), "Fails.", lambda values: None, execute)
+    monkeypatch.setattr(main, "VERBS", {"fail": failing})
     result = command("fail")
     assert result.code == code
     assert result.err.endswith(message)
@@ -114,8 +165,8 @@ def test_a_mistake_of_the_program_is_not_hidden(command, monkeypatch):
     def execute(operands, values):
         raise AttributeError("a bug")
 
-    failing = inspect.COMMAND.__class__("fail", (), "Fails.", lambda values: None, execute)
-    monkeypatch.setitem(main.COMMANDS, "fail", failing)
+    failing = Command("fail", (), "Fails.", lambda values: None, execute)
+    monkeypatch.setattr(main, "VERBS", {"fail": failing})
     with pytest.raises(AttributeError, match="a bug"):
         command("fail")
 

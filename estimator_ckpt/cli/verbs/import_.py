@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.command import FILES, Command, require_choice
 from estimator_ckpt.cli.filters import define_filter_flags, filters
 from estimator_ckpt.cli.report import define_rename_flag, rename_rules
 from estimator_ckpt.cli.tensor_report import (
@@ -51,6 +51,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "container",
         None,
+        "<NAME>: "
         "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
         "(default: var_list, as a wrapped Estimator has it)",
         flag_values=values,
@@ -58,6 +59,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "step",
         "step",
+        "<NAME>: "
         "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
         "container.",
         flag_values=values,
@@ -132,5 +134,7 @@ COMMAND = Command(
     summary="Writes a checkpoint from a .npz or a safetensors file.",
     define_flags=_define_flags,
     execute=_execute,
+    group=FILES,
     details=_DETAILS,
+    examples=__doc__,
 )

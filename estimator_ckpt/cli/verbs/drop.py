@@ -4,7 +4,7 @@ Synopsis:
 
     estimator-ckpt drop model_dir small/ckpt --slots
     estimator-ckpt drop model_dir small/ckpt --slots --exclude=Momentum
-    estimator-ckpt drop model_dir small/ckpt --pattern='^head/' --nodry_run
+    estimator-ckpt drop model_dir small/ckpt --pattern='^head/'
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.command import CHANGE, Command, UsageError, define_patterns
 from estimator_ckpt.cli.filters import CHECKPOINT, OTHERS_STAY, define_filter_flags, filters
 from estimator_ckpt.cli.report import define_writing_flags, with_report
 
@@ -23,9 +23,7 @@ the new checkpoint, of the same format. No \
 tensor is read: what is left out still takes its room in the data files, which are linked; the \
 report says how much. With --compact only what is used is copied.
 
-{OTHERS_STAY}
-
-Without --nodry_run it only says what it would leave out."""
+{OTHERS_STAY}"""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -35,14 +33,13 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Leave out what only training needs: optimizers' variables and moving averages.",
         flag_values=values,
     )
-    flags.DEFINE_multi_string(
+    define_patterns(
+        values,
         "pattern",
-        [],
-        "Regular expression, may be repeated: variables in whose name it is found are left out.",
-        flag_values=values,
+        "Variables in whose name this is found are left out. May be repeated.",
     )
     define_filter_flags(values)
-    define_writing_flags(values, dry_run=True)
+    define_writing_flags(values)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
@@ -55,7 +52,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     return with_report(
         values,
         lambda **options: drop(
-            source, target, values.pattern, slots=values.slots, **filters(values), **options
+            source, target, values.pattern or (), slots=values.slots, **filters(values), **options
         ),
     )
 
@@ -66,5 +63,7 @@ COMMAND = Command(
     summary="Leaves variables out.",
     define_flags=_define_flags,
     execute=_execute,
+    group=CHANGE,
     details=_DETAILS,
+    examples=__doc__,
 )

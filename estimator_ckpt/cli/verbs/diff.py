@@ -13,7 +13,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -69,21 +69,23 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("json", False, "Print the difference as JSON.", flag_values=values)
 
 
-def _many(values: flags.FlagValues) -> dict[str, Any]:
-    return {
-        "values": values.values,
-        "tolerance": values.tolerance,
-        "rename": rename_rules(values),
-        "names": values.names,
-        "wanted": name_filter(values),
-    }
-
-
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    wanted = name_filter(values)
+    rules = rename_rules(values)
+
     from estimator_ckpt.operations.diff import diff
 
     with output.progress_bars("comparing") as progress:
-        found = diff(operands[0], operands[1], progress=progress, **_many(values))
+        found = diff(
+            operands[0],
+            operands[1],
+            values=values.values,
+            tolerance=values.tolerance,
+            rename=rules,
+            names=values.names,
+            wanted=wanted,
+            progress=progress,
+        )
     code = 0 if found.same else _DIFFERENT
     if values.json:
         output.print_json(found)
@@ -164,5 +166,5 @@ COMMAND = Command(
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,
-    many=_many,
+    examples=__doc__,
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import FILES, Command
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.report import define_rename_flag, rename_rules
 from estimator_ckpt.cli.tensor_report import (
@@ -110,5 +110,7 @@ COMMAND = Command(
     summary="Writes the variables of a checkpoint to a .npz, safetensors or .weights.h5 file.",
     define_flags=_define_flags,
     execute=_execute,
+    group=FILES,
     details=_DETAILS,
+    examples=__doc__,
 )

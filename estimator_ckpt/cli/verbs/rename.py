@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.command import CHANGE, Command, UsageError
 from estimator_ckpt.cli.filters import CHECKPOINT, OTHERS_STAY, define_filter_flags, filters
 from estimator_ckpt.cli.report import (
     define_rename_flag,
@@ -36,12 +36,13 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "container",
         None,
+        "<NAME>: "
         "Attribute that is to hold the variables, where the objects of SOURCE don't hold them by "
         "name.",
         flag_values=values,
     )
     define_filter_flags(values)
-    define_writing_flags(values, dry_run=False)
+    define_writing_flags(values)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
@@ -66,5 +67,7 @@ COMMAND = Command(
     summary="Gives variables other names.",
     define_flags=_define_flags,
     execute=_execute,
+    group=CHANGE,
     details=_DETAILS,
+    examples=__doc__,
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command, require_choice
+from estimator_ckpt.cli.command import COMPUTE, Command, require_choice
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
@@ -125,5 +125,7 @@ COMMAND = Command(
     summary="Casts float32 variables to bfloat16 or float16, or back.",
     define_flags=_define_flags,
     execute=_execute,
+    group=COMPUTE,
     details=_DETAILS,
+    examples=__doc__,
 )

@@ -3,7 +3,8 @@
 Synopsis:
 
     estimator-ckpt ema model_dir averaged/ckpt
-    estimator-ckpt ema model_dir averaged/ckpt --exclude=^head/ --nodry_run
+    estimator-ckpt ema model_dir averaged/ckpt --exclude=^head/
+    estimator-ckpt ema model_dir averaged/ckpt --dry-run
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import CHANGE, Command
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
 from estimator_ckpt.cli.report import define_writing_flags, with_report
 
@@ -22,14 +23,12 @@ the new checkpoint, of the same format. No \
 tensor is read: each variable gets the bytes of its average, NAME/ExponentialMovingAverage.
 
 --include and --exclude choose by NAME. Other variables stay as they are, and so do their \
-averages.
-
-Without --nodry_run it only says what it would do, as the variables' own values are left out."""
+averages."""
 
 
 def _define_flags(values: flags.FlagValues) -> None:
     define_filter_flags(values)
-    define_writing_flags(values, dry_run=True)
+    define_writing_flags(values)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
@@ -46,5 +45,7 @@ COMMAND = Command(
     summary="Puts exponential moving averages in the place of their variables.",
     define_flags=_define_flags,
     execute=_execute,
+    group=CHANGE,
     details=_DETAILS,
+    examples=__doc__,
 )

@@ -176,4 +176,5 @@ COMMAND = Command(
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,
+    examples=__doc__,
 )

@@ -4,6 +4,7 @@ Synopsis:
 
     estimator-ckpt compact small/ckpt packed/ckpt
     estimator-ckpt compact model_dir packed/ckpt --exclude=Adam
+    estimator-ckpt compact model_dir packed/ckpt --overwrite --json
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import COMPUTE, Command
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
@@ -82,5 +83,7 @@ COMMAND = Command(
     summary="Copies a checkpoint without the bytes that no tensor uses.",
     define_flags=_define_flags,
     execute=_execute,
+    group=COMPUTE,
     details=_DETAILS,
+    examples=__doc__,
 )

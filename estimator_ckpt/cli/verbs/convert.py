@@ -6,18 +6,16 @@ Synopsis:
     estimator-ckpt convert model_dir both/ckpt --to=dual --verbose
     estimator-ckpt convert tf2/ckpt-500 tf1/model.ckpt-500 --to=tf1 --copy --json
     estimator-ckpt convert model_dir tf2_dir --to=tf2 --all --exclude=Adam
-    estimator-ckpt convert --from-file=dirs.txt --output-root=tf2 --to=tf2 --workers=8
     estimator-ckpt convert old_job new/ckpt --to=tf2 --like=my.model:make_model --map=map.txt
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
-from estimator_ckpt.cli.command import Command, UsageError, require_choice
+from estimator_ckpt.cli.command import CHANGE, Command, define_patterns, require_choice
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
@@ -49,6 +47,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "container",
         None,
+        "<NAME>: "
         "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
         "(default: var_list, as a wrapped Estimator has it)",
         flag_values=values,
@@ -56,6 +55,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "step",
         "step",
+        "<NAME>: "
         "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
         "container.",
         flag_values=values,
@@ -63,21 +63,20 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "like",
         None,
+        "<MODULE:FUNCTION>: "
         "For tf2 and dual: package.module:function, which returns a built Keras model, a tf.Module "
         "or a tf.train.Checkpoint; the new checkpoint has exactly the keys that it would save.",
         flag_values=values,
     )
     define_rename_flag(values)
-    flags.DEFINE_multi_string(
-        "drop",
-        [],
-        "Regular expression, may be repeated: variables in whose name it is found are left out.",
-        flag_values=values,
+    define_patterns(
+        values, "drop", "Variables in whose new name this is found are left out. May be repeated."
     )
     define_filter_flags(values)
     flags.DEFINE_string(
         "averages",
         None,
+        "<SUFFIX>: "
         "What averages have behind a variable's name and a '/', as ExponentialMovingAverage: each "
         "variable that has one gets its bytes. (default: all stays as it is)",
         flag_values=values,
@@ -89,33 +88,20 @@ def _define_flags(values: flags.FlagValues) -> None:
         "and write a state file.",
         flag_values=values,
     )
-    define_writing_flags(values, dry_run=False)
-
-
-def _settings(values: flags.FlagValues) -> dict[str, Any]:
-    return {
-        "to": require_choice(values, "to"),
-        "container": values.container,
-        "step": values.step or None,
-        "rename": rename_rules(values),
-        "drop": values.drop,
-        "averages": values.averages or None,
-        **filters(values),
-    }
-
-
-def _many(values: flags.FlagValues) -> dict[str, Any]:
-    if values.like is not None:
-        raise UsageError(
-            "--like is of one model; with --from_file, give a map (`estimator-ckpt map`, --map)"
-        )
-    writing = ("overwrite", "copy", "compact", "dry_run")
-    return {**_settings(values), **{name: values[name].value for name in writing}}
+    define_writing_flags(values)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     source, target = operands
-    settings = _settings(values)
+    settings = {
+        "to": require_choice(values, "to"),
+        "container": values.container,
+        "step": values.step or None,
+        "rename": rename_rules(values),
+        "drop": values.drop or (),
+        "averages": values.averages or None,
+        **filters(values),
+    }
     if values.like is not None:
         settings["like"] = like_objects(values.like)
 
@@ -132,6 +118,7 @@ COMMAND = Command(
     summary="Writes a checkpoint in another format, without reading a tensor.",
     define_flags=_define_flags,
     execute=_execute,
+    group=CHANGE,
     details=_DETAILS,
-    many=_many,
+    examples=__doc__,
 )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command, UsageError
+from estimator_ckpt.cli.command import MAP, Command, UsageError
 from estimator_ckpt.cli.filters import CHECKPOINT
 from estimator_ckpt.cli.like import like_target
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -33,6 +33,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "like",
         None,
+        "<MODULE:FUNCTION>: "
         "What to map to. Required. package.module:function, which returns a built Keras model, a "
         "tf.Module, a tf.train.Checkpoint or a dict of variables; or another checkpoint.",
         flag_values=values,
@@ -40,6 +41,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output",
         None,
+        "<FILE>: "
         "File to write the map to, instead of printing it. One that is there is only replaced if "
         "it is that of --pins.",
         short_name="o",
@@ -55,6 +57,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "pins",
         None,
+        "<FILE>: "
         "A map that was written before: edited lines and answers stay, the rest is proposed anew.",
         flag_values=values,
     )
@@ -109,5 +112,7 @@ COMMAND = Command(
     summary="Proposes which variable is which one of a model or of another checkpoint.",
     define_flags=_define_flags,
     execute=_execute,
+    group=MAP,
     details=_DETAILS,
+    examples=__doc__,
 )

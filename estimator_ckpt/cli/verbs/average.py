@@ -4,6 +4,7 @@ Synopsis:
 
     estimator-ckpt average job/model.ckpt-800 job/model.ckpt-900 averaged/model.ckpt-900
     estimator-ckpt average job averaged/model.ckpt-900 --last=5 --exclude=Adam
+    estimator-ckpt average model_dir weights/ckpt --last=5 --exclude=Adam
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import COMPUTE, Command
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
@@ -113,5 +114,7 @@ COMMAND = Command(
     summary="Averages the variables of several checkpoints.",
     define_flags=_define_flags,
     execute=_execute,
+    group=COMPUTE,
     details=_DETAILS,
+    examples=__doc__,
 )

@@ -3,6 +3,7 @@
 Synopsis:
 
     estimator-ckpt verify model_dir
+    estimator-ckpt verify model_dir --json
     estimator-ckpt verify model_dir/model.ckpt-500 --exclude=Adam || echo "don't use it"
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -43,15 +44,13 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("json", False, "Print the findings as JSON.", flag_values=values)
 
 
-def _many(values: flags.FlagValues) -> dict[str, Any]:
-    return {"names": values.names, "wanted": name_filter(values)}
-
-
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    wanted = name_filter(values)
+
     from estimator_ckpt.operations.verify import verify
 
     with output.progress_bars("checking") as progress:
-        found = verify(operands[0], progress=progress, **_many(values))
+        found = verify(operands[0], names=values.names, wanted=wanted, progress=progress)
     code = 0 if found.ok else _DAMAGED
     if values.json:
         output.print_json(found)
@@ -83,5 +82,5 @@ COMMAND = Command(
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,
-    many=_many,
+    examples=__doc__,
 )
