@@ -1,4 +1,4 @@
-"""A file that is written whole or not at all: under a temporary name, then renamed.
+"""A file that is written whole or not at all.
 
 require_free_file("weights.npz", overwrite=False)
 write_whole("weights.npz", lambda file: file.write(data))
@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from estimator_ckpt.errors import CheckpointError, CheckpointExistsError, CheckpointWriteError
 from estimator_ckpt.storage import files
-from estimator_ckpt.storage.staging import staging_name
 
 
 def require_free_file(path: str, overwrite: bool) -> None:
@@ -34,20 +33,16 @@ def write_whole(path: str, write: Callable[[files.WritableFile], object]) -> Non
 
     Args:
       path: of the file; one that is there is replaced.
-      write: writes it, given the file under its temporary name.
+      write: writes it, given the file, which need not be able to seek.
 
     Raises:
       CheckpointWriteError: the file system refused; what existed is unchanged.
     """
     files.require_writable_directory(os.path.dirname(path))
-    staged = staging_name(path)
     try:
-        with files.new_file(staged) as file:
+        with files.whole_file(path) as file:
             write(file)
-        files.rename(staged, path)
-        files.sync_directory(os.path.dirname(path))
     except BaseException as error:
-        files.remove(staged)
         if files.is_refusal(error) and not isinstance(error, CheckpointError):
             raise CheckpointWriteError(
                 f"can't write the file '{path}': {error}; nothing was left behind"

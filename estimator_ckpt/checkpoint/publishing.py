@@ -1,10 +1,11 @@
-"""Puts a checkpoint in its place: shards first, the index last, by rename.
+"""Puts a checkpoint in its place: shards first, the index last, in one step.
 
     publish("out/model.ckpt-10", index, [Shard(path="in/model.ckpt-10.data-00000-of-00001")])
 
 A reader sees the whole new checkpoint or none of it; where one is replaced, the old or the new.
 That works because the shards of the new one never take the name of an existing file: they get
-another count (`-of-00002`, padded with an empty shard), and renaming the index switches over.
+another count (`-of-00002`, padded with an empty shard), and renaming the index switches over. On a
+store, which has no rename, the index is put under its name, where none is to be on that condition.
 The index is there before, under a temporary name: it tells whose shards are whose if the process is
 killed, and whoever publishes to that directory next removes them. So it goes with the shards of
 what was replaced: whoever has the old index open can read on until then.
@@ -12,6 +13,7 @@ what was replaced: whoever has the old index open can read on until then.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +51,8 @@ class Shard:
     Attributes:
       path: the file to take; None for new bytes.
       data: the bytes to write, where there is no path.
-      move: whether the file leaves its old place (it is renamed).
+      move: whether the file leaves its old place: it is renamed; or, from the local disk to a
+        store, copied, and whoever has made it removes it.
     """
 
     path: str | None = None
@@ -62,7 +65,7 @@ class PublishCost:
     """What publishing took, in bytes.
 
     Attributes:
-      linked: bytes of data files that were hard-linked or renamed: nothing was written for them.
+      linked: bytes of data files that were hard-linked or moved.
       copied: bytes of data files that were copied.
       written: bytes of new data files and of the index.
       num_shards: how many data files there are: more than were given, where their names were taken.
@@ -111,24 +114,30 @@ def publish(
     files.require_writable_directory(directory)
     replaced = count_in_place(prefix) if stale else None
     count = _free_count(prefix, max(1, len(shards)), stale)
+    renames = files.renames(prefix)
     encoded = encode_index(replace(index, num_shards=count))
     made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
     try:
         cost = PublishCost(written=len(encoded), num_shards=count)
         staged = files.stage(index_path(prefix), encoded)
         made.append((staged, None))
+        if not renames:
+            _require_alone(prefix, staged, count)
         for number in range(count):
             shard = shards[number] if number < len(shards) else Shard()
-            made.append((shard_path(prefix, number, count), shard.path if shard.move else None))
+            path = shard_path(prefix, number, count)
+            moves = shard.move and files.can_rename(shard.path or "", path)
+            made.append((path, shard.path if moves else None))
             try:
                 cost = _place(shard, made[-1][0], copy, progress, cost)
             except FileExistsError:
                 made.pop()  # another process has just made it, and needs it
                 raise
         files.sync_directory(directory)
-        if stale and not overwrite:
+        if stale and not overwrite and renames:
             _require_free(prefix)  # whose data files those are may have gone on meanwhile
-        files.rename(staged, index_path(prefix))  # last: nothing is undone once it is in place
+        # Last: nothing is undone once it is in place.
+        files.commit(staged, index_path(prefix), encoded, replace=overwrite)
     except BaseException as error:
         left = [path for path, origin in reversed(made) if not _undo(path, origin)]
         if files.is_refusal(error):
@@ -194,8 +203,7 @@ def remove_checkpoint(prefix: str) -> None:
     """
     staged = staging.removal_name(index_path(prefix))
     files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
-    for path in existing_shards(prefix):
-        files.remove(path)
+    files.remove_many(existing_shards(prefix))
     files.remove(staged)
 
 
@@ -237,9 +245,7 @@ def _tidy(prefix: str, stale: Sequence[str]) -> None:
         _log.warning("'%s' is in place, but is maybe not on the disk yet: %s", prefix, error)
         return  # then what it replaced is still of use
     in_work = counts_in_work(prefix) if stale else set()
-    for path in stale:
-        if count_of(path) not in in_work:
-            files.try_to_remove(path)
+    files.try_to_remove_many([path for path in stale if count_of(path) not in in_work])
 
 
 def _require_free(prefix: str, stale: Sequence[str] = ()) -> None:
@@ -263,9 +269,24 @@ def _require_free(prefix: str, stale: Sequence[str] = ()) -> None:
 def _free_count(prefix: str, count: int, stale: Sequence[str]) -> int:
     """Returns a number of shards, `count` or more, whose file names are all free."""
     taken = {count_of(path) for path in stale}
+    if not files.renames(prefix):
+        taken |= counts_in_work(prefix)  # nothing there keeps two from writing the same name
     while count in taken:
         count += 1
     return count
+
+
+def _require_alone(prefix: str, staged: str, count: int) -> None:
+    """Makes sure, on a store, that no other process is about to write the same data files.
+
+    Each has put its staged index before it looks, so of two at least one sees the other.
+    """
+    files.look_again(os.path.dirname(prefix))
+    if count in counts_in_work(prefix, but=staged):
+        raise OSError(
+            errno.EBUSY,
+            "another process is writing it at this moment; wait for that, or give another target",
+        )
 
 
 def _place(
@@ -276,8 +297,10 @@ def _place(
             file.write(shard.data)
         return replace(cost, written=cost.written + len(shard.data))
     size = files.size(shard.path)
-    if shard.move:
+    if shard.move and files.can_rename(shard.path, target):
         files.rename(shard.path, target)
+    elif shard.move:
+        files.copy(shard.path, target, progress)  # from the local disk to a store
     elif copy or not files.try_link(shard.path, target):
         files.copy(shard.path, target, progress)
         return replace(cost, copied=cost.copied + size)

@@ -6,8 +6,9 @@ r"""Writes a new checkpoint tensor by tensor, in pieces, so that none has to be 
         writer.put("var_list/dnn.Sbias/.ATTRIBUTES/VARIABLE_VALUE", entry)      # the same bytes
         writer.commit()
 
-The bytes go to a file under a temporary name beside the target, and take their place when the
-checkpoint is committed. Whoever leaves the block without that leaves nothing behind.
+The bytes go to a file under a temporary name beside the target (for a store, on the local disk),
+and take their place when the checkpoint is committed. Whoever leaves the block without that leaves
+nothing behind.
 
 Source: `BundleWriter` in TensorFlow's `core/util/tensor_bundle/tensor_bundle.cc`.
 """
@@ -24,7 +25,6 @@ from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.storage import files
-from estimator_ckpt.storage.staging import staging_name
 
 
 class BundleWriter:
@@ -54,7 +54,7 @@ class BundleWriter:
         self._siblings = siblings
         self._prefix = prefix
         self._overwrite = overwrite
-        staged = staging_name(prefix + ".data")
+        staged = files.staging_path(prefix + ".data")
         self._shard = ShardWriter(staged, prefix, progress=progress, total=total)
         self._entries: dict[str, TensorEntry] = {}
 

@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
       The exit code.
     """
     try:
-        code = _dispatch(argv)
+        with files.looking_once():
+            code = _dispatch(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

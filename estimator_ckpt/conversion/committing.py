@@ -40,6 +40,7 @@ class ApplyOptions(TypedDict, total=False):
     progress: Progress | None
 
 
+@files.looking_once()
 def apply(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

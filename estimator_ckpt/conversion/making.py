@@ -16,7 +16,6 @@ from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.storage import files
-from estimator_ckpt.storage.staging import staging_name
 
 
 @contextlib.contextmanager
@@ -50,7 +49,7 @@ def written_anew(
     from estimator_ckpt.checkpoint import arrays  # numpy, which takes a while to load
 
     files.require_writable_directory(os.path.dirname(prefix))
-    path, number = staging_name(prefix + ".data"), index.num_shards
+    path, number = files.staging_path(prefix + ".data"), index.num_shards
     new: dict[TensorEntry, TensorEntry] = {}
     total = sum(entry.size for entry in needed)
     try:

@@ -17,10 +17,12 @@ from estimator_ckpt.conversion.committing import apply
 from estimator_ckpt.conversion.converting import planner
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import CheckpointNotFoundError
+from estimator_ckpt.storage import files
 
 _OF_APPLY = ("names", "overwrite", "copy", "compact", "progress")
 
 
+@files.looking_once()
 def convert_all(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

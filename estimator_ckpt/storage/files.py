@@ -189,6 +189,12 @@ def names(directory: str) -> list[str]:
     return sorted(system.names(directory))
 
 
+def look_again(directory: str) -> None:
+    """Forgets, within `looking_once`, what is in a directory, as others may have changed it."""
+    system, directory = _reach(directory)
+    system.look_again(directory)
+
+
 def read(path: str, offset: int = 0, length: int = -1) -> bytes:
     """Returns `length` bytes of a file from `offset`, or all that follow it."""
     system, path = _reach(path)
@@ -312,12 +318,13 @@ def remove(path: str) -> None:
 
 
 def remove_many(paths: Sequence[str]) -> None:
-    """Removes files, those that are there; on a store, many in one request."""
-    by_system: dict[FileSystem, list[str]] = {}
-    for system, path in map(_reach, paths):
-        by_system.setdefault(system, []).append(path)
-    for system, each in by_system.items():
-        system.remove_many(each)
+    """Removes files of one directory, those that are there; on a store, many in one request."""
+    if paths and not renames(paths[0]):
+        system, _ = _reach(paths[0])
+        system.remove_many(paths)
+        return
+    for path in paths:
+        remove(path)
 
 
 def remove_tree(path: str) -> None:
@@ -342,6 +349,18 @@ def try_to_remove(path: str) -> bool:
         _log.warning("'%s' is of no use any more, but can't be removed: %s", path, error)
         return False
     return True
+
+
+def try_to_remove_many(paths: Sequence[str]) -> None:
+    """Removes files of one directory; where that is refused, says so."""
+    if not paths or renames(paths[0]):
+        for path in paths:
+            try_to_remove(path)
+        return
+    try:
+        remove_many(paths)
+    except OSError as error:
+        _log.warning("%s are of no use any more, but can't be removed: %s", paths, error)
 
 
 def staging_path(path: str) -> str:
@@ -439,6 +458,12 @@ def rename(source: str, target: str) -> None:
     else:
         copy(source, target)
         old_system.remove(old)
+
+
+def can_rename(source: str, target: str) -> bool:
+    """Returns whether a file can be renamed to another name, in one step and without a copy."""
+    (old_system, _), (new_system, _) = _reach(source), _reach(target)
+    return old_system is new_system and new_system.renames
 
 
 def sync(path: str) -> None:

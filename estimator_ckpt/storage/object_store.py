@@ -100,6 +100,10 @@ class ObjectStore(FileSystem):
         listing = self._list(self._plain(directory))
         return [*listing.files, *listing.directories]
 
+    def look_again(self, directory: str) -> None:
+        if seen := known():
+            seen.listings.pop(self._plain(directory), None)
+
     def read(self, path: str, offset: int = 0, length: int = -1) -> bytes:
         path = self._plain(path)
         if length >= 0:

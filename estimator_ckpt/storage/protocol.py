@@ -143,6 +143,9 @@ class FileSystem(abc.ABC):
         """Makes a hard link to a file; returns False where there are none to there."""
         return False
 
+    def look_again(self, directory: str) -> None:
+        """Forgets what it may remember of a directory."""
+
     def make_directory(self, path: str) -> None:
         """Makes a directory and those above it, where they are needed."""
 
