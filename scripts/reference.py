@@ -130,7 +130,8 @@ def _doc(value: Any) -> Iterator[str]:
 
 
 def _commands() -> str:
-    from estimator_ckpt.cli.main import COMMANDS, overview
+    from estimator_ckpt.cli.main import overview
+    from estimator_ckpt.cli.verbs import VERBS
 
     parts = [
         "# The command line, verb by verb",
@@ -138,7 +139,7 @@ def _commands() -> str:
         "[the command line](cli.md).",
         f"```text\n{overview()}\n```",
     ]
-    for name, command in COMMANDS.items():
+    for name, command in VERBS.items():
         parts += [f"## `{name}`", f"```text\n{command.help_text(command.new_flags())}\n```"]
     return "\n\n".join(parts) + "\n"
 

@@ -34,13 +34,13 @@ def test_every_public_name_verb_and_flag_is_in_the_docs(pages):
     from absl import flags
 
     from estimator_ckpt import flags as checkpoint_flags
-    from estimator_ckpt.cli.main import COMMANDS
+    from estimator_ckpt.cli.verbs import VERBS
     from estimator_ckpt.train import job_flags
 
     api, commands, job = (pages[ROOT / "docs" / f"{name}.md"] for name in reference.NAMES)
     for name in estimator_ckpt.__all__:
         assert name.startswith("__") or f"### `{name}`" in api, name
-    for name, command in COMMANDS.items():
+    for name, command in VERBS.items():
         assert f"## `{name}`\n" in commands
         values = command.new_flags()
         for flag in values:

@@ -107,14 +107,9 @@ def _expected() -> str:
     return f"expected one of: {', '.join(VERBS)} (see `{PROGRAM} --help`)"
 
 
-<<<<<<< HEAD
-def _overview() -> str:
-    usages = {name: " ".join((name, *command.operands)) for name, command in VERBS.items()}
-=======
 def overview() -> str:
     """Returns what `--help` without a command prints."""
-    usages = {name: " ".join((name, *command.operands)) for name, command in COMMANDS.items()}
->>>>>>> 2febe04 (List every public name, verb and flag in the docs, made from the code)
+    usages = {name: " ".join((name, *command.operands)) for name, command in VERBS.items()}
     width = max(map(len, usages.values()))
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name, command in VERBS.items():
