@@ -88,7 +88,10 @@ def keys(prefix):
 
 def values(prefix):
     """{name: array} of a checkpoint of any format, read by plain TensorFlow."""
-    reader = tf.train.load_checkpoint(str(prefix))
+    # In `ram://`, TensorFlow takes a prefix for a directory.
+    is_ram = str(prefix).startswith("ram://")
+    load = tf1.train.NewCheckpointReader if is_ram else tf.train.load_checkpoint
+    reader = load(str(prefix))
     dtypes = reader.get_variable_to_dtype_map()
     found = {}
     for key in reader.get_variable_to_shape_map():

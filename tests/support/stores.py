@@ -334,10 +334,8 @@ class _S3(Server):
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "AWS_EC2_METADATA_DISABLED": "true",
-            # TensorFlow's plug-in has names of its own.
-            "S3_ENDPOINT": f"127.0.0.1:{self.port}",
-            "S3_USE_HTTPS": "0",
-            "S3_VERIFY_SSL": "0",
+            # TensorFlow's plug-in has a name of its own, and takes no scheme for HTTPS.
+            "S3_ENDPOINT": f"http://127.0.0.1:{self.port}",
         }
 
     def objects(self, bucket: str) -> dict[str, bytes]:

@@ -1,0 +1,189 @@
+"""Estimator jobs whose model_dir may be anywhere, and what can be seen of them.
+
+seen = SCENARIOS["resume"]("s3://bucket/resume")
+assert_equal(seen, SCENARIOS["resume"](local_folder))       # but for the folder's name
+
+with TensorFlow as the only reader. `in_child(function, *args)` calls it in a process of its own:
+TensorFlow's plug-in for S3 aborts a process that ends as Python does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import posixpath
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jobs
+import numpy as np
+import tensorflow as tf
+
+from estimator_ckpt import warm_start_settings, wrap_model_fn
+
+tf1 = tf.compat.v1
+HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None
+"""Whether TensorFlow can be given a plug-in that reads and writes `s3://`."""
+_FORKS = multiprocessing.get_context("forkserver") if hasattr(os, "fork") else None
+if _FORKS is not None:
+    _FORKS.set_forkserver_preload(["tensorflow", "tensorflow_estimator", "moto"])
+
+
+def train(folder: str, steps: int, wrapped: Any = None, **config: Any) -> Any:
+    """Trains up to a step, a checkpoint each 2 steps; returns the Estimator."""
+    model_fn = wrapped or wrap_model_fn(jobs.adam_model_fn)
+    settings = {"save_checkpoints_steps": 2, "keep_checkpoint_max": 2, **config}
+    estimator = jobs.make_estimator(model_fn, folder, **settings)
+    estimator.train(jobs.same_batch_input_fn, max_steps=steps)
+    return estimator
+
+
+def look(folder: str) -> dict[str, Any]:
+    """Returns the kinds of files of a directory, and what is in each checkpoint it lists."""
+    names = {
+        re.sub(r"data-\d+-of-\d+$", "data", name.rstrip("/"))
+        for name in tf.io.gfile.listdir(folder)
+    }
+    state = tf.train.get_checkpoint_state(folder)
+    listed = [posixpath.basename(path) for path in state.all_model_checkpoint_paths]
+    return {
+        "files": sorted(name for name in names if ".tfevents." not in name and name != "eval"),
+        "listed": listed,
+        "values": {name: jobs.values(posixpath.join(folder, name)) for name in listed},
+    }
+
+
+def _resume(folder: str) -> Any:
+    train(folder, 3)
+    estimator = train(folder, 8)
+    metrics = estimator.evaluate(jobs.input_fn, steps=2)
+    answers = next(estimator.predict(jobs.input_fn, yield_single_examples=False))
+    return look(folder), metrics, answers
+
+
+def _emit(folder: str, **options: Any) -> Any:
+    emitted = posixpath.join(folder, "tf1")
+    for steps in (3, 8):
+        train(folder, steps, wrap_model_fn(jobs.adam_model_fn, tf1_dir=emitted, **options))
+    return look(folder), look(emitted)
+
+
+def _evaluate(folder: str) -> Any:
+    estimator = jobs.make_estimator(
+        wrap_model_fn(jobs.adam_model_fn), folder, save_checkpoints_steps=2
+    )
+    result = tf.estimator.train_and_evaluate(
+        estimator,
+        tf.estimator.TrainSpec(jobs.same_batch_input_fn, max_steps=4),
+        tf.estimator.EvalSpec(jobs.input_fn, steps=2, throttle_secs=0),
+    )
+    each = [
+        estimator.evaluate(jobs.input_fn, steps=2, checkpoint_path=path)
+        for path in tf1.train.get_checkpoint_state(folder).all_model_checkpoint_paths
+    ]
+    return look(folder), result[0], each
+
+
+def _warm_start(folder: str) -> Any:
+    old, new = posixpath.join(folder, "old"), posixpath.join(folder, "new")
+    train(old, 4)
+    settings = warm_start_settings(old, with_slots=True)
+    estimator = jobs.make_estimator(
+        wrap_model_fn(jobs.adam_model_fn), new, warm_start_from=settings, save_checkpoints_steps=2
+    )
+    estimator.train(jobs.same_batch_input_fn, steps=2)
+    return look(new)
+
+
+def _forward(folder: str) -> Any:
+    train(folder, 3, jobs.adam_model_fn)
+    train(folder, 6)
+    train(folder, 8, jobs.adam_model_fn)
+    return look(folder)
+
+
+SCENARIOS: dict[str, Callable[[str], Any]] = {
+    "resume": _resume,
+    "tf1_dir": _emit,
+    "async_save": lambda folder: _emit(folder, async_save=True),
+    "train_and_evaluate": _evaluate,
+    "warm start": _warm_start,
+    "wrapped and unwrapped by turns": _forward,
+}
+
+
+def assert_equal(first: Any, second: Any) -> None:
+    """Bit for bit, whatever it is that a scenario returns."""
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert sorted(first) == sorted(second)
+        for key, value in first.items():
+            assert_equal(value, second[key])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), (first, second)
+        for one, other in zip(first, second):
+            assert_equal(one, other)
+    else:
+        np.testing.assert_array_equal(first, second)
+
+
+def run(name: str, folder: str) -> Any:
+    """Runs a scenario with what `s3://` needs."""
+    load_plugin(folder)
+    return SCENARIOS[name](folder)
+
+
+def load_plugin(folder: str) -> None:
+    """Has TensorFlow reach what it can't reach by itself."""
+    if folder.startswith("s3://"):
+        import tensorflow_io
+
+        del tensorflow_io
+
+
+class Child:
+    """A call in a process of its own, forked from one that has TensorFlow loaded."""
+
+    def __init__(self, environment: dict[str, str], function: Callable[..., Any], *args: Any):
+        assert _FORKS is not None
+        self._end, theirs = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(
+            target=_call, args=(theirs, environment, function, args), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def kill(self) -> None:
+        """Ends it, as a machine that is lost does."""
+        self._process.kill()
+
+    def wait(self, seconds: float = 120) -> Any:
+        """Returns what the function returned; None if the process was killed; raises its error."""
+        try:
+            if not self._end.poll(seconds):
+                self.kill()
+                raise TimeoutError(f"not done within {seconds} s")
+            done, result = self._end.recv()
+        except EOFError:
+            done, result = True, None
+        self._process.join(30)
+        if not done:
+            raise AssertionError(result)
+        return result
+
+
+def _call(end: Any, environment: dict[str, str], function: Callable[..., Any], args: Any) -> None:
+    import traceback
+
+    os.environ.update(environment)
+    try:
+        end.send((True, function(*args)))
+    except BaseException:
+        end.send((False, traceback.format_exc()))
+
+
+def in_child(environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Any:
+    """Returns what a function returns in a process of its own."""
+    return Child(environment, function, *args).wait()
