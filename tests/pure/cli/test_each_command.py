@@ -89,13 +89,14 @@ def test_each_command_works(folder, capsys):
     assert len(list(folder.glob("*/m.index"))) == 10
 
 
-def run_without(blocked, folder, target=""):
+def run_without(blocked, folder, target="", environment=None):
     """What each command answers, and prints, where packages are not installed.
 
     Args:
       blocked: the packages.
       folder: where the checkpoints are.
       target: what is put before the names of what is written.
+      environment: what the process has in its environment besides.
     """
     lines = [[word.format(folder=folder) for word in line.split()] for line in LINES]
     for words in lines:
@@ -105,7 +106,7 @@ def run_without(blocked, folder, target=""):
             words[written[-1]] = str(path.with_name(target + path.name))
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT, json.dumps(blocked), json.dumps(lines)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -135,3 +136,38 @@ def test_without_both_each_command_that_reads_or_writes_says_what_to_type(folder
     assert len(told) == len(LINES)
     for line in told:
         assert "pip install crc32c, or pip install google-crc32c" in line
+
+
+def test_each_command_works_on_a_store_without_tensorflow(folder, object_store):
+    for path in (folder / "values.npz", folder / "job" / "checkpoint"):
+        object_store.put(f"a/{path.relative_to(folder)}", path.read_bytes())
+    codes, errors = run_without(
+        ["tensorflow", "boto3"], object_store.url + "/a", environment=object_store.environment
+    )
+    assert not any(codes), errors
+    here, _ = run_without([], folder)
+    assert not any(here)
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {key[len("a/") :] for key in object_store.objects()} == written
+    for name in written:  # the same bytes; what is in an archive has its time
+        if not name.endswith((".npz", ".keras")):
+            assert object_store.objects()["a/" + name] == (folder / name).read_bytes(), name
+
+
+def test_each_command_says_what_is_not_there_on_a_store(s3_store, capsys):
+    s3_store.put("job/model.ckpt-10.index", b"")
+    for line in LINES:
+        verb, _, *rest = line.split()
+        if verb in ("import", "doctor", "average") or "@" in line:
+            continue  # they say other things of it
+        for spelled, told in (
+            ("/job/model.ckpt-1", "model.ckpt-10"),  # what is there instead
+            ("/absent", "absent"),
+            ("/absent/", "absent"),
+        ):
+            words = [word.format(folder=s3_store.url) for word in rest]
+            code = main.main([verb, s3_store.url + spelled, *words])
+            said = capsys.readouterr().err
+            assert code == 2, (line, spelled, said)
+            assert said.count("\n") == 1 and told in said, (line, spelled, said)
+    assert list(s3_store.objects()) == ["job/model.ckpt-10.index"]
