@@ -25,6 +25,12 @@ from estimator_ckpt.estimator.tf1_copies.hooks import (
 )
 from estimator_ckpt.estimator.variable_names import variable_names as variable_names
 from estimator_ckpt.estimator.warm_start import warm_start_settings as warm_start_settings
+from estimator_ckpt.fleet.many import FleetReport as FleetReport
+from estimator_ckpt.fleet.many import convert_many as convert_many
+from estimator_ckpt.fleet.many import diff_many as diff_many
+from estimator_ckpt.fleet.many import doctor_many as doctor_many
+from estimator_ckpt.fleet.many import verify_many as verify_many
+from estimator_ckpt.fleet.work import ModelDirReport as ModelDirReport
 from estimator_ckpt.interchange.export import ExportReport as ExportReport
 from estimator_ckpt.interchange.export import export_checkpoint as export_checkpoint
 from estimator_ckpt.interchange.import_ import ImportReport as ImportReport

@@ -12,8 +12,10 @@ control characters would move a terminal's cursor, bidirectional marks would sho
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -46,14 +48,30 @@ def _escape(char: str) -> str:
     return _ESCAPES.get(char) or char.encode("unicode_escape").decode("ascii")
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, indent: int | None = 2) -> str:
     """Returns a value as JSON in which names are escaped as JSON does it, so that none changes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     if text.isascii() and "\x7f" not in text:  # JSON has escaped the other control characters
         return text
     return "".join(
         char if char.isprintable() or char == "\n" else _json_escape(char) for char in text
     )
+
+
+def plain(value: Any) -> Any:
+    """Returns what JSON can hold: rows as objects; NaN and Infinity, which it lacks, as text."""
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name)) for name in names}
+    if hasattr(value, "_asdict"):  # a NamedTuple
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _json_escape(char: str) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from absl import flags
 
-from estimator_ckpt.cli import output
+from estimator_ckpt.cli import many, output
 from estimator_ckpt.messages import choices, did_you_mean
 
 PROGRAM = "estimator-ckpt"
@@ -92,6 +92,8 @@ class Command:
       group: what it is listed under.
       details: further paragraphs for the help of this command.
       examples: the module's docstring, whose synopsis the help begins with.
+      many: returns the options of the verb's function for many model_dirs, given the parsed flags;
+        None where the verb takes no list of them.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Command:
     group: str = LOOK
     details: str = ""
     examples: str | None = None
+    many: Callable[[flags.FlagValues], dict[str, Any]] | None = None
 
     def main(self, argv: Sequence[str]) -> int:
         """Parses what follows the verb, and does it.
@@ -127,12 +130,19 @@ class Command:
         if values.help:
             print(self.help_text(values))
             return 0
-        repeats = any(operand.endswith("...") for operand in self.operands)
-        if len(operands) < len(self.operands) or (
-            len(operands) > len(self.operands) and not repeats
-        ):
-            raise self._usage_error(self._wrong_operands(operands))
-        code = self.execute(operands, values)
+        if self.many is not None and many.is_given(values):
+            if operands:
+                raise self._usage_error(
+                    f"unexpected argument {operands[0]!r}: --from_file has what it is done with"
+                )
+            code = many.execute(self.name, self.many(values), values)
+        else:
+            repeats = any(operand.endswith("...") for operand in self.operands)
+            if len(operands) < len(self.operands) or (
+                len(operands) > len(self.operands) and not repeats
+            ):
+                raise self._usage_error(self._wrong_operands(operands))
+            code = self.execute(operands, values)
         if "dry_run" in values and values.dry_run and not values.json:
             output.print_dry_run(_without_dry_run([PROGRAM, self.name, *argv]))
         return code
@@ -142,6 +152,8 @@ class Command:
         values = flags.FlagValues()
         values.set_gnu_getopt(True)
         self.define_flags(values)
+        if self.many is not None:
+            many.define_flags(values, len(self.operands))
         flags.DEFINE_boolean("help", False, "Print this help.", short_name="h", flag_values=values)
         return values
 
@@ -149,10 +161,12 @@ class Command:
         """Returns what `--help` prints."""
         examples = _synopsis(self.examples)
         paragraphs = [
-            f"usage: {PROGRAM} {self.name} {' '.join(self.operands)} [flags]",
+            f"usage: {PROGRAM} {self.name} {' '.join(self.operands)} [flags]"
+            + (f"\n       {PROGRAM} {self.name} --from_file=LIST [flags]" if self.many else ""),
             self.summary,
             *(["\n".join(("examples:", *map(_shell_lines, examples)))] if examples else []),
             *([self.details] if self.details else []),
+            *([many.DETAILS] if self.many else []),
             "flags:\n" + "\n".join(_flag_lines(values)),
             f"more: docs/cli.md#{anchor(self.group)}",
         ]

@@ -12,8 +12,6 @@ is written as `\t`, `\n`, `\\` or `\x07`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 import os
 import shutil
 import sys
@@ -21,7 +19,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Literal, NamedTuple
 
-from estimator_ckpt.messages import escaped, json_text
+from estimator_ckpt.messages import escaped, json_text, plain
 
 _GAP = 2  # between two columns of a table: a space of padding, and one that the box draws
 _INDENT = "    "
@@ -80,7 +78,7 @@ def print_tabbed(cells: Iterable[object]) -> None:
 
 def print_json(value: Any) -> None:
     """Prints a dataclass, or a sequence of them, as JSON."""
-    print(json_text(_plain(value)))
+    print(json_text(plain(value)))
 
 
 def print_tree(
@@ -182,24 +180,32 @@ def progress_bars(verb: str) -> Iterator[Progress | None]:
         bar.stop()
 
 
+@contextlib.contextmanager
+def counting_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives a function that shows on stderr how many of how many are done; nothing in a pipe."""
+    terminal = None
+    if sys.stderr.isatty():
+        from rich import console, progress  # here, so that `--help` need not wait for it
+
+        terminal = console.Console(stderr=True)
+    if terminal is None or terminal.is_dumb_terminal:
+        yield lambda done, total: None
+        return
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+    )
+    task = bar.add_task(verb, total=None)
+    with bar:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _text(cell: object) -> str:
     return "" if cell is None else str(cell)
-
-
-def _plain(value: Any) -> Any:
-    """Returns what JSON can hold: rows as objects; NaN and Infinity, which it lacks, as text."""
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        return {name: _plain(getattr(value, name)) for name in names}
-    if hasattr(value, "_asdict"):  # a NamedTuple
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def _print_indented(

@@ -13,11 +13,18 @@ from dataclasses import replace
 from typing import TypedDict
 
 from estimator_ckpt import naming
-from estimator_ckpt.bundle import BundleIndex
+from estimator_ckpt.bundle import BundleIndex, TensorEntry, checksums
 from estimator_ckpt.bundle.allocation import many_objects
-from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint import (
+    Checkpoint,
+    PublishCost,
+    Shard,
+    open_checkpoint,
+    publish,
+)
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.opening import index_path
 from estimator_ckpt.checkpoint.publishing import require_free
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import encode_added
@@ -25,6 +32,7 @@ from estimator_ckpt.conversion.making import written_anew
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport, KeyChange
 from estimator_ckpt.conversion.rewriting import rewrite
+from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -53,6 +61,7 @@ def apply(
     dry_run: bool = False,
     progress: Progress | None = None,
     siblings: Siblings | None = None,
+    resume: bool = False,
 ) -> ConversionReport:
     """Carries out a conversion.
 
@@ -67,6 +76,7 @@ def apply(
       dry_run: only say what would be done.
       progress: called while data files are copied.
       siblings: what is in the directory of the target; None to look.
+      resume: leave a target alone that is already what would be written.
 
     Returns:
       What was done. After a dry run, no bytes.
@@ -81,7 +91,10 @@ def apply(
         checkpoint = conversion.checkpoint or checkpoint
     compact = compact or checkpoint.is_foreign
     cost, unused = PublishCost(), 0
-    if compact and not dry_run:
+    existed = resume and is_there(prefix, checkpoint, conversion)
+    if existed:
+        index, _ = rebuild(checkpoint, conversion)
+    elif compact and not dry_run:
         index, _ = rebuild(checkpoint, conversion)
         written = rewrite(
             checkpoint,
@@ -125,7 +138,59 @@ def apply(
             conversion.notes,
             0 if compact else unused,
             dry_run,
+            existed,
         )
+
+
+def is_there(prefix: str, checkpoint: Checkpoint, conversion: Conversion) -> bool:
+    """Returns whether a target holds what a conversion would write, in whatever data files.
+
+    That is so if it is complete, and has the same keys, each of the same type, shape and checksum.
+    What the conversion makes of other tensors is made for that, and not written.
+    """
+    if not files.exists(index_path(prefix)):
+        return False
+    try:
+        found = open_checkpoint(prefix).index.entries
+    except (DamagedCheckpointError, CheckpointNotFoundError):
+        return False
+    wanted = rebuild(checkpoint, conversion)[0].entries
+    if wanted.keys() != found.keys():
+        return False
+    keys_made = _keys_made(checkpoint)
+    made = {key for key, old in conversion.sources.items() if old in keys_made}
+    if not all(
+        _contents(entry) == _contents(found[key])
+        for key, entry in wanted.items()
+        if key not in made
+    ):
+        return False
+    entries = checkpoint.index.entries
+    sums = {key: _sum_of_made(checkpoint, entries[conversion.sources[key]]) for key in made}
+    return all(
+        _contents(wanted[key]._replace(crc32c=sums[key])) == _contents(found[key]) for key in made
+    )
+
+
+def _contents(entry: TensorEntry) -> tuple[object, ...]:
+    """Returns what an index says of a tensor but for where it lies."""
+    parts = sorted((part.extents, *_contents(part.entry)) for part in entry.parts)
+    return entry.dtype, entry.shape, entry.size, 0 if parts else entry.crc32c, parts
+
+
+def _keys_made(checkpoint: Checkpoint) -> set[str]:
+    if not checkpoint.made:
+        return set()
+    return {key for key, entry in checkpoint.index.entries.items() if entry in checkpoint.made}
+
+
+def _sum_of_made(checkpoint: Checkpoint, entry: TensorEntry) -> int:
+    from estimator_ckpt.checkpoint import arrays  # numpy, which most conversions need not load
+
+    crc = 0
+    for chunk in arrays.byte_chunks(checkpoint, entry):
+        crc = checksums.extend(crc, chunk)
+    return checksums.mask(crc)
 
 
 def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:

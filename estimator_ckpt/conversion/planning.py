@@ -84,6 +84,18 @@ def fitted(
     return derived(account, LiveObjects(like).fitted(rules, account))
 
 
+def require_format(to: str) -> None:
+    """Makes sure that there is such a format.
+
+    Raises:
+      CheckpointArgumentError: there is none.
+    """
+    if to not in FORMATS:
+        raise CheckpointArgumentError(
+            f"to='{to}' must be {', '.join(map(repr, FORMATS[:-1]))} or '{FORMATS[-1]}'"
+        )
+
+
 def plan(
     account: Account,
     to: str | None = None,
@@ -111,10 +123,7 @@ def plan(
       CheckpointArgumentError: the format does not exist, or new names don't fit the objects.
     """
     to = to or account.format
-    if to not in FORMATS:
-        raise CheckpointArgumentError(
-            f"to='{to}' must be {', '.join(map(repr, FORMATS[:-1]))} or '{FORMATS[-1]}'"
-        )
+    require_format(to)
     keeps_objects = to != "tf1" and layout is None and like is None and account.has_objects
     if keeps_objects and edit is None and not _without_objects(account, to):
         target = _Target(account, to)

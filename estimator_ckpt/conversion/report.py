@@ -52,6 +52,7 @@ class ConversionReport:
       bytes_unused: bytes of the linked or copied data files that no tensor of the target uses; in a
         dry run, of those that would be.
       dry_run: whether it is only what would be done, and nothing was written.
+      existed: whether it was there already, with the same keys and checksums, and was left alone.
     """
 
     prefix: str
@@ -65,3 +66,4 @@ class ConversionReport:
     notes: tuple[str, ...] = ()
     bytes_unused: int = 0
     dry_run: bool = False
+    existed: bool = False

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
@@ -104,6 +104,14 @@ class Diagnosis:
     def healthy(self) -> bool:
         """Whether there are no errors and no warnings."""
         return all(finding.severity == "note" for finding in self.findings)
+
+    def only(self, wanted: Callable[[str], bool]) -> Diagnosis:
+        """Returns what it says of the checkpoints and files whose names are wanted."""
+        return replace(
+            self,
+            checkpoints=tuple(row for row in self.checkpoints if wanted(row.name)),
+            findings=tuple(finding for finding in self.findings if wanted(finding.subject)),
+        )
 
 
 def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:

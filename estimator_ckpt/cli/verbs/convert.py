@@ -6,16 +6,24 @@ Synopsis:
     estimator-ckpt convert model_dir both/ckpt --to=dual --verbose
     estimator-ckpt convert tf2/ckpt-500 tf1/model.ckpt-500 --to=tf1 --copy --json
     estimator-ckpt convert model_dir tf2_dir --to=tf2 --all --exclude=Adam
+    estimator-ckpt convert --from-file=dirs.txt --output-root=tf2 --to=tf2 --workers=8
     estimator-ckpt convert old_job new/ckpt --to=tf2 --like=my.model:make_model --map=map.txt
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
-from estimator_ckpt.cli.command import CHANGE, Command, define_patterns, require_choice
+from estimator_ckpt.cli.command import (
+    CHANGE,
+    Command,
+    UsageError,
+    define_patterns,
+    require_choice,
+)
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
@@ -91,9 +99,8 @@ def _define_flags(values: flags.FlagValues) -> None:
     define_writing_flags(values)
 
 
-def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
-    source, target = operands
-    settings = {
+def _settings(values: flags.FlagValues) -> dict[str, Any]:
+    return {
         "to": require_choice(values, "to"),
         "container": values.container,
         "step": values.step or None,
@@ -102,6 +109,20 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         "averages": values.averages or None,
         **filters(values),
     }
+
+
+def _many(values: flags.FlagValues) -> dict[str, Any]:
+    if values.like is not None:
+        raise UsageError(
+            "--like is of one model; with --from_file, give a map (`estimator-ckpt map`, --map)"
+        )
+    writing = ("overwrite", "copy", "compact", "dry_run")
+    return {**_settings(values), **{name: values[name].value for name in writing}}
+
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
+    source, target = operands
+    settings = _settings(values)
     if values.like is not None:
         settings["like"] = like_objects(values.like)
 
@@ -121,4 +142,5 @@ COMMAND = Command(
     group=CHANGE,
     details=_DETAILS,
     examples=__doc__,
+    many=_many,
 )

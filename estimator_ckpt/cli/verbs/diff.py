@@ -13,7 +13,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -69,23 +69,21 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("json", False, "Print the difference as JSON.", flag_values=values)
 
 
-def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
-    wanted = name_filter(values)
-    rules = rename_rules(values)
+def _many(values: flags.FlagValues) -> dict[str, Any]:
+    return {
+        "values": values.values,
+        "tolerance": values.tolerance,
+        "rename": rename_rules(values),
+        "names": values.names,
+        "wanted": name_filter(values),
+    }
 
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.operations.diff import diff
 
     with output.progress_bars("comparing") as progress:
-        found = diff(
-            operands[0],
-            operands[1],
-            values=values.values,
-            tolerance=values.tolerance,
-            rename=rules,
-            names=values.names,
-            wanted=wanted,
-            progress=progress,
-        )
+        found = diff(operands[0], operands[1], progress=progress, **_many(values))
     code = 0 if found.same else _DIFFERENT
     if values.json:
         output.print_json(found)
@@ -167,4 +165,5 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    many=_many,
 )

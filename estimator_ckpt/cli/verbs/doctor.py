@@ -9,11 +9,10 @@ Synopsis:
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -61,17 +60,16 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("json", False, "Print the diagnosis as JSON.", flag_values=values)
 
 
+def _many(values: flags.FlagValues) -> dict[str, Any]:
+    return {"wanted": name_filter(values)}
+
+
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     wanted = name_filter(values)
 
     from estimator_ckpt.operations.doctor import doctor
 
-    found = doctor(operands[0])
-    found = dataclasses.replace(
-        found,
-        checkpoints=tuple(row for row in found.checkpoints if wanted(row.name)),
-        findings=tuple(finding for finding in found.findings if wanted(finding.subject)),
-    )
+    found = doctor(operands[0]).only(wanted)
     code = 0 if found.healthy else _UNHEALTHY
     if values.json:
         output.print_json(found)
@@ -135,4 +133,5 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    many=_many,
 )

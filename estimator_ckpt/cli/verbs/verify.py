@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -44,13 +44,15 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("json", False, "Print the findings as JSON.", flag_values=values)
 
 
-def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
-    wanted = name_filter(values)
+def _many(values: flags.FlagValues) -> dict[str, Any]:
+    return {"names": values.names, "wanted": name_filter(values)}
 
+
+def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.operations.verify import verify
 
     with output.progress_bars("checking") as progress:
-        found = verify(operands[0], names=values.names, wanted=wanted, progress=progress)
+        found = verify(operands[0], progress=progress, **_many(values))
     code = 0 if found.ok else _DAMAGED
     if values.json:
         output.print_json(found)
@@ -83,4 +85,5 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    many=_many,
 )
