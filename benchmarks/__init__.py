@@ -1,1 +1,1 @@
-"""What the README claims, measured side by side: `python -m benchmarks`."""
+"""What the docs claim, measured side by side: `python -m benchmarks`."""

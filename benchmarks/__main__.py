@@ -1,10 +1,10 @@
-"""Measures what the README claims, beside the plain way to do the same.
+"""Measures what the docs claim, beside the plain way to do the same.
 
     python -m benchmarks                                   # all of it, a quarter of an hour
     python -m benchmarks --quick                           # smaller, in two minutes
     python -m benchmarks --only=convert,saving --json=results.json
-    python -m benchmarks --json=results.json --page=README.md      # puts the tables there, too
-    python -m benchmarks --from=results.json --page=README.md      # those of an earlier run
+    python -m benchmarks --json=results.json --page=docs/benchmarks.md   # puts the tables there
+    python -m benchmarks --from=results.json --page=docs/benchmarks.md   # those of an earlier run
 
 Each suite is a module here with a function `tables(quick)`; what it measures are functions of the
 same module, run in processes of their own.

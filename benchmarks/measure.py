@@ -29,7 +29,7 @@ Run = dict[str, float]
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One table of the README.
+    """One table of docs/benchmarks.md.
 
     Attributes:
       title: what is compared.

@@ -154,7 +154,7 @@ def _flags() -> str:
         "# All flags of a job",
         "Made from the flags by `python scripts/reference.py`. `python -m estimator_ckpt.train` "
         "has all of them; a job of your own gets the first ones by "
-        "`estimator_ckpt.flags.define_checkpoint_flags()` ([examples](../README.md)).",
+        "`estimator_ckpt.flags.define_checkpoint_flags()` ([examples](jobs.md)).",
     ]
     for title, define in (
         ("About checkpoints", checkpoint_flags.define_checkpoint_flags),

@@ -53,6 +53,32 @@ def test_every_public_name_verb_and_flag_is_in_the_docs(pages):
         assert re.search(rf"--(\[no\])?{flag}`", job), flag
 
 
+def test_the_readme_is_short_and_names_each_verb():
+    from estimator_ckpt.cli.verbs import VERBS
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.count("\n") <= 130
+    rows = [
+        f"| `{name} {' '.join(verb.operands)}` | {verb.summary} |" for name, verb in VERBS.items()
+    ]
+    assert re.findall(r"^\| `[\w-]+ [^|]*` \| [^|]* \|$", readme, re.MULTILINE) == rows
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_tables():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    numbers = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    took, times = re.search(r"1 GB converts in (\S+ ms), (\S+ x) as fast", readme).groups()
+    assert re.search(
+        rf"^\| 1 GB \| estimator_ckpt \| {took} \|.*\| {times} \|$", numbers, re.MULTILINE
+    )
+    ratio = re.search(r"takes (\S+) of the time of one plain save of 1 GB", readme)[1]
+    row = rf"^\| 1 GB, 64 \| wrapped, dual and TF1 \| [^|]* \| {ratio} \|"
+    assert re.search(row, numbers, re.MULTILINE)
+    table = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+    scenarios = re.findall(r"^\| (?!\*\*|scenario|-).* \|$", table, re.MULTILINE)
+    assert f"* {len(scenarios)} scenarios were run raw and wrapped" in readme
+
+
 def _anchors(text: str) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

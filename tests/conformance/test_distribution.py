@@ -390,7 +390,6 @@ def expected_calls(steps=(0, 2, 4, 5)):
 @scenario(
     "Distribution",
     slow=True,
-    traps=[8],
     raw="drops the saving_listeners of train_and_evaluate there",
     right=lambda: [expected_calls(), False],
 )

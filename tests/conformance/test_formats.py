@@ -41,7 +41,7 @@ def _all_modes(estimator, folder, checkpoint_path=None):
     return metrics, predictions, _exported(estimator, folder, checkpoint_path)
 
 
-@scenario(_GROUP, traps=[13])
+@scenario(_GROUP)
 def forward(job):
     """Forward: a job trained before it was wrapped goes on from its TF1 checkpoint."""
     _as(job, "raw").train(jobs.adam_model_fn, steps=4)
@@ -52,14 +52,14 @@ def forward(job):
     return values, job.checkpoints()
 
 
-@scenario(_GROUP, traps=[13])
+@scenario(_GROUP)
 def tf1_in_every_mode(job):
     """A TF1 model_dir: evaluate, predict and export as soon as the job is wrapped."""
     _as(job, "raw").train(jobs.adam_model_fn, steps=3)
     return _all_modes(job.estimator(jobs.adam_model_fn), job.folder / "out")
 
 
-@scenario(_GROUP, traps=[13])
+@scenario(_GROUP)
 def each_format_by_its_path(job):
     """TF1, dual and TF2 in one model_dir: each by its checkpoint_path, in every mode."""
     for how in _FORMATS:
@@ -84,13 +84,13 @@ def mixture_is_trained_on(job):
     return values, job.checkpoints(), sorted(path.name for path in job.model_dir.glob("*.index"))
 
 
-@scenario(_GROUP, traps=[14])
+@scenario(_GROUP)
 def backward(job):
     """Backward: the wrapper is taken off, and the job goes on from its last checkpoint."""
     return _trained_in_turns(job, [job.how, "raw"])
 
 
-@scenario(_GROUP, traps=[13, 14])
+@scenario(_GROUP)
 def forward_backward_and_forward_again(job):
     """Forward, backward and forward again."""
     return _trained_in_turns(job, ["raw", job.how, "raw", job.how])
@@ -116,7 +116,7 @@ def _trained_in_turns(job, turns):
     return values
 
 
-@scenario(_GROUP, traps=[14])
+@scenario(_GROUP)
 def raw_estimator_over_a_wrapped_jobs_checkpoint(job):
     """An unwrapped Estimator evaluates, predicts and exports what a wrapped job has saved."""
     estimator = job.train(jobs.adam_model_fn, steps=3)
@@ -228,7 +228,6 @@ def changed_model(job):
 
 @scenario(
     _GROUP,
-    traps=[10, 20],
     raw="has no objects: nothing is restored, and `restore` alone doesn't say so",
     right=lambda: {"consumed": True, "step": 3, "equal": True},
 )
@@ -255,7 +254,7 @@ def eager_restore_consumes_all(job):
         return {"consumed": consumed, "step": int(step.numpy()), "equal": equal}
 
 
-@scenario(_GROUP, traps=[22])
+@scenario(_GROUP)
 def two_formats_side_by_side(job):
     """TF1 checkpoints in a directory of their own, by a hook: both directories go on."""
     emitted = job.model_dir / "tf1"
@@ -277,7 +276,6 @@ def two_formats_side_by_side(job):
 
 @scenario(
     _GROUP,
-    traps=[11],
     raw="takes one of the two, and drops the other",
     right=lambda: {"restored": False, "converted": ["first", "second"]},
 )

@@ -35,7 +35,7 @@ def _with_and_without(job, make_hooks):
     return found
 
 
-@scenario(GROUP, traps=[15])
+@scenario(GROUP)
 def early_stopping_resumes(job):
     """`stop_if_no_decrease_hook`, whose bool is made in `begin()`; resumed with and without it."""
 
@@ -55,7 +55,7 @@ def early_stopping_resumes(job):
     return found
 
 
-@scenario(GROUP, traps=[15])
+@scenario(GROUP)
 def early_stopping_stops(job):
     """`make_early_stopping_hook` stops, and the bool that says so is saved."""
     estimator = job.estimator(jobs.adam_model_fn)
@@ -94,7 +94,7 @@ class _CountingHook(tf1.train.SessionRunHook):
         return tf1.train.SessionRunArgs(self._add)
 
 
-@scenario(GROUP, traps=[15])
+@scenario(GROUP)
 def counter_of_a_hook(job):
     """A variable that a hook of the user's own makes in `begin()`; resumed with and without it."""
     found = _with_and_without(job, lambda estimator: [_CountingHook()])
@@ -102,7 +102,7 @@ def counter_of_a_hook(job):
     return found
 
 
-@scenario(GROUP, traps=[15])
+@scenario(GROUP)
 def counter_of_a_hook_in_the_spec(job):
     """The same in `training_hooks` and `training_chief_hooks` of the EstimatorSpec."""
     found = []
@@ -131,7 +131,7 @@ class _AveragingHook(tf1.train.SessionRunHook):
         run_context.session.run(self._apply)
 
 
-@scenario(GROUP, traps=[15])
+@scenario(GROUP)
 def averages_of_a_hook(job):
     """Moving averages that a hook makes in `begin()`."""
     for _ in range(2):

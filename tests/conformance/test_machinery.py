@@ -59,7 +59,7 @@ def _events(folder):
     return found
 
 
-@scenario(_GROUP, traps=[3], tf2=_BY_NAME)
+@scenario(_GROUP, tf2=_BY_NAME)
 def max_steps_again(job):
     """train(max_steps=4) again and again: trains once."""
     for _ in range(3):
@@ -100,7 +100,7 @@ def one_estimator_trains_and_evaluates_by_turns(job):
     return found
 
 
-@scenario(_GROUP, traps=[3])
+@scenario(_GROUP)
 def hooks_that_wait_for_a_step(job):
     """GlobalStepWaiterHook and the stop-at-checkpoint-step hook of the chief."""
     job.train(jobs.adam_model_fn, steps=3)
@@ -111,7 +111,7 @@ def hooks_that_wait_for_a_step(job):
     return job.values(), job.checkpoints()
 
 
-@scenario(_GROUP, traps=[3], tf2=_BY_NAME, asynchronous=_LATER)
+@scenario(_GROUP, tf2=_BY_NAME, asynchronous=_LATER)
 def worker_stops_at_a_checkpoints_step(job):
     """The stop-at-checkpoint-step hook of a worker, which reads the step from the model_dir."""
     estimator = job.train(jobs.adam_model_fn, steps=3, save_checkpoints_steps=1)
@@ -130,7 +130,7 @@ def worker_stops_at_a_checkpoints_step(job):
     return job.values(), job.checkpoints()
 
 
-@scenario(_GROUP, traps=[3], tf2=_BY_NAME)
+@scenario(_GROUP, tf2=_BY_NAME)
 def train_and_evaluate_again(job):
     """train_and_evaluate, run again after its end and with more steps."""
     found = []
@@ -214,7 +214,7 @@ def export_all_saved_models(job):
     return _all_exported(job)
 
 
-@scenario(_GROUP, traps=[13])
+@scenario(_GROUP)
 def export_all_saved_models_from_tf1(job):
     """experimental_export_all_saved_models from a TF1 checkpoint."""
     type(job)("raw", job.folder).train(_metrics_model_fn, steps=3)
@@ -243,7 +243,7 @@ def export_saved_model_of_each_mode(job):
     return found
 
 
-@scenario(_GROUP, traps=[15], asynchronous=_LATER)
+@scenario(_GROUP, asynchronous=_LATER)
 def early_stopping(job):
     """Early stopping when the loss no longer decreases, and going on after it."""
     estimator = job.estimator(_metrics_model_fn, save_checkpoints_steps=2)
@@ -257,7 +257,7 @@ def early_stopping(job):
     return stopped, job.values()
 
 
-@scenario(_GROUP, traps=[19])
+@scenario(_GROUP)
 def in_memory_evaluator(job):
     """InMemoryEvaluatorHook: its metrics at each turn, and the checkpoints beside it."""
     estimator = job.estimator(_metrics_model_fn, save_checkpoints_steps=2)
@@ -268,7 +268,7 @@ def in_memory_evaluator(job):
     return _events(job.model_dir / "eval"), job.values(), job.checkpoints()
 
 
-@scenario(_GROUP, traps=[19], tf2=_BY_NAME)
+@scenario(_GROUP, tf2=_BY_NAME)
 def code_that_reads_global_step_by_name(job):
     """Code that reads the latest checkpoint's step by its name, as AdaNet does."""
     job.train(jobs.adam_model_fn, steps=3)
@@ -302,7 +302,7 @@ class _Listener(tf1.train.CheckpointSaverListener):
         self._note("end", global_step_value)
 
 
-@scenario(_GROUP, traps=[8])
+@scenario(_GROUP)
 def saving_listeners(job):
     """saving_listeners: called as often, in the same order, with the checkpoint in place."""
     listener = _Listener(str(job.model_dir))
@@ -312,7 +312,7 @@ def saving_listeners(job):
     return listener.calls
 
 
-@scenario(_GROUP, traps=[8], asynchronous=_LATER)
+@scenario(_GROUP, asynchronous=_LATER)
 def saving_listeners_stop_a_job(job):
     """A saving listener that stops the training."""
 
@@ -327,7 +327,7 @@ def saving_listeners_stop_a_job(job):
     return listener.calls, job.values()
 
 
-@scenario(_GROUP, traps=[21], tf2="names are those of the format")
+@scenario(_GROUP, tf2="names are those of the format")
 def variables_by_name(job):
     """get_variable_names and get_variable_value, with the names that a TF1 checkpoint has."""
     estimator = job.train(jobs.adam_model_fn, steps=2)
@@ -364,7 +364,7 @@ def checkpoints_iterator(job):
     return found, list(iterator)
 
 
-@scenario(_GROUP, traps=[6])
+@scenario(_GROUP)
 def moved_model_dir(job):
     """A model_dir that was moved: evaluates, goes on, and still removes what is too old."""
     job.train(_metrics_model_fn, steps=2, save_checkpoints_steps=1, keep_checkpoint_max=2)
@@ -381,7 +381,7 @@ def moved_model_dir(job):
     return metrics, files, jobs.listed(job.folder / "moved"), job.values(job.folder / "moved")
 
 
-@scenario(_GROUP, traps=[6])
+@scenario(_GROUP)
 def keep_checkpoint_max(job):
     """keep_checkpoint_max, also over two calls of train, and 0, which keeps all."""
     found = []
@@ -426,7 +426,7 @@ def _pretrained(job):
     return estimator.latest_checkpoint()
 
 
-@scenario(_GROUP, traps=[21])
+@scenario(_GROUP)
 def init_fn_restores_by_the_scaffolds_saver(job):
     """An init_fn that restores a TF1 checkpoint through scaffold.saver."""
     pretrained = _pretrained(job)
@@ -445,7 +445,7 @@ def init_fn_restores_by_the_scaffolds_saver(job):
     return found, job.checkpoints()
 
 
-@scenario(_GROUP, traps=[21])
+@scenario(_GROUP)
 def init_fn_restores_some_by_its_own_saver(job):
     """An init_fn that restores some variables of a TF1 checkpoint with a Saver of its own."""
     pretrained = _pretrained(job)
@@ -472,7 +472,7 @@ def _init_from(source):
     return model_fn
 
 
-@scenario(_GROUP, traps=[21])
+@scenario(_GROUP)
 def init_from_a_tf1_checkpoint(job):
     """init_from_checkpoint in the model_fn, from a TF1 checkpoint, scopes renamed."""
     model_fn = _init_from(_pretrained(job))
@@ -483,7 +483,7 @@ def init_from_a_tf1_checkpoint(job):
     return found
 
 
-@scenario(_GROUP, traps=[21], tf2="it maps the names of its format: convert it first")
+@scenario(_GROUP, tf2="it maps the names of its format: convert it first")
 def init_from_the_jobs_own_checkpoint(job):
     """init_from_checkpoint in the model_fn, from the checkpoint of a job like this one."""
     job.train(jobs.adam_model_fn, steps=3, model_dir=job.folder / "source")
@@ -565,7 +565,7 @@ def monitored_training_session(job):
     return found, job.values(), job.checkpoints()
 
 
-@scenario("Without Estimator", traps=[13])
+@scenario("Without Estimator")
 def monitored_training_session_over_tf1(job):
     """MonitoredTrainingSession over the TF1 checkpoints that it has saved before."""
     first = type(job)("raw", job.folder)
@@ -593,7 +593,7 @@ def _tpu_model_fn(features, labels, mode, params):
     )
 
 
-@scenario("Without Estimator", traps=[18])
+@scenario("Without Estimator")
 def tpu_estimator_on_a_cpu(job):
     """TPUEstimator(use_tpu=False) with a scaffold_fn: trains, goes on, evaluates and predicts."""
 

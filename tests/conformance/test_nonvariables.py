@@ -76,13 +76,13 @@ def _mutable_table():
     return tf.lookup.experimental.MutableHashTable(tf.int64, tf.int64, -1, name="counts")
 
 
-@scenario(GROUP, traps=[4])
+@scenario(GROUP)
 def mutable_hash_table(job):
     """A MutableHashTable is saved and restored."""
     return _table_job(job, _mutable_table)
 
 
-@scenario(GROUP, traps=[4])
+@scenario(GROUP)
 def dense_hash_table(job):
     """A DenseHashTable is saved and restored."""
 
@@ -135,7 +135,7 @@ def table_in_no_collection(job):
     return values, metrics
 
 
-@scenario(GROUP, traps=[4])
+@scenario(GROUP)
 def saveable_of_ones_own(job):
     """A SaveableObject of the user's own in SAVEABLE_OBJECTS is saved and restored."""
     model_fn = _model_fn(lambda features, step, mode: _own_table(step, collect=True))
@@ -159,7 +159,7 @@ def _iterator_job(job, collect):
     return _observed(job, _train_twice(job, _model_fn(add)))
 
 
-@scenario(GROUP, traps=[4])
+@scenario(GROUP)
 def saveable_iterator(job):
     """A saveable iterator in SAVEABLE_OBJECTS goes on where it was."""
     values, metrics = _iterator_job(job, collect=True)
@@ -175,7 +175,7 @@ def iterator_in_no_collection(job):
     return values, metrics
 
 
-@scenario(GROUP, traps=[4])
+@scenario(GROUP)
 def input_pipeline_hook(job):
     """CheckpointInputPipelineHook: the input goes on where it was; without it, it starts anew."""
 

@@ -281,7 +281,7 @@ def _trained_by_tf2_code(job, prefix):
     return found
 
 
-@scenario("Optimizers", traps=[10])
+@scenario("Optimizers")
 def keras_objects_go_on_in_tf2_code(job):
     """A Keras model and optimizer, loaded and trained on by TF2 code: weights, slots and step."""
     keras = _KerasJob()
@@ -295,7 +295,7 @@ def keras_objects_go_on_in_tf2_code(job):
     return found
 
 
-@scenario("Optimizers", traps=[10])
+@scenario("Optimizers")
 def optimizer_without_a_step_beside_it_goes_on_in_tf2_code(job):
     """The same without `step` in the Checkpoint: the optimizer's `iterations` are the step."""
     keras = _KerasJob()
@@ -317,7 +317,7 @@ def optimizer_without_a_step_beside_it_goes_on_in_tf2_code(job):
         return optimizer.iterations.numpy()
 
 
-@scenario("Optimizers", traps=[12])
+@scenario("Optimizers")
 def new_keras_optimizer_is_warned_of(job):
     """A new-style Keras optimizer, which never updates in a graph: trains nothing, and says so."""
 

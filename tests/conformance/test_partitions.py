@@ -70,43 +70,43 @@ def _canned_job(job, kind, version, parts=(None, None), model_dir=None, optimize
     }
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_dnn(job):
     """DNNRegressor of version 1, with embedding columns and batch norm."""
     return _canned_job(job, "DNN", 1)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_dnn_2(job):
     """DNNRegressor of version 2, with embedding columns and batch norm."""
     return _canned_job(job, "DNN", 2)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_linear(job):
     """LinearRegressor of version 1, whose Ftrl has slots."""
     return _canned_job(job, "Linear", 1)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_linear_2(job):
     """LinearRegressor of version 2."""
     return _canned_job(job, "Linear", 2)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_combined(job):
     """DNNLinearCombinedRegressor of version 1, with two optimizers."""
     return _canned_job(job, "DNNLinearCombined", 1)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_combined_2(job):
     """DNNLinearCombinedRegressor of version 2, with two optimizers."""
     return _canned_job(job, "DNNLinearCombined", 2)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_with_other_parts(job):
     """A canned DNN whose embedding has 1, 3, 2 and again 1 parts."""
     # With SGD: TensorFlow cuts the names of these slots too short for another number of parts.
@@ -114,7 +114,7 @@ def canned_with_other_parts(job):
     return _canned_job(job, "DNN", 1, parts=(None, 3, 2, None), optimizer=sgd)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def canned_with_slots_in_parts(job):
     """A canned DNN whose embedding and slots have 3 parts, before and after a conversion."""
     canned = _canned("DNN", 1, 3)
@@ -134,7 +134,7 @@ def canned_with_slots_in_parts(job):
     return metrics
 
 
-@scenario(GROUP, traps=[5, 16])
+@scenario(GROUP)
 def canned_warm_start(job):
     """A canned DNN warm-started from one with other parts."""
     source = job.folder / "source"
@@ -170,7 +170,7 @@ def _model_fn(parts, columns=3):
     return model_fn
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def parts_change(job):
     """Whole, then 3 parts, 2 parts and whole again: the values are those of a job without parts."""
     for parts in (None, 3, 2, None):
@@ -183,7 +183,7 @@ def parts_change(job):
     return values, evaluated, estimator.evaluate(jobs.same_batch_input_fn, steps=1)
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def parts_of_columns(job):
     """Parts by columns, of a variable in parts by rows."""
 
@@ -199,7 +199,7 @@ def parts_of_columns(job):
     return found
 
 
-@scenario(GROUP, traps=[5, 16])
+@scenario(GROUP)
 def parts_in_a_warm_start(job):
     """3 parts warm-started into 2 and into a whole, slots and step too."""
     job.train(_model_fn(3), steps=2)
@@ -217,7 +217,7 @@ def parts_in_a_warm_start(job):
     return found
 
 
-@scenario(GROUP, traps=[5])
+@scenario(GROUP)
 def parts_in_a_conversion(job):
     """3 parts, converted to each format, and resumed with 2 parts and as a whole."""
     job.train(_model_fn(3), steps=2)
@@ -253,7 +253,6 @@ def _error_of_another_shape(job, saved, restored):
 
 @scenario(
     GROUP,
-    traps=[5, 7],
     raw=(
         "fails without the name of the variable"
         if v1_behavior()

@@ -39,7 +39,7 @@ def _files(folder):
     return sorted(name for name in os.listdir(folder) if name.endswith(".index"))
 
 
-@scenario(GROUP, traps=[1, 6])
+@scenario(GROUP)
 def saver_in_the_scaffold_keeps_its_number(job):
     """A Saver in the Scaffold with `max_to_keep`, against RunConfig's own."""
     model_fn = _with_saver(lambda: tf1.train.Saver(max_to_keep=2))
@@ -48,7 +48,7 @@ def saver_in_the_scaffold_keeps_its_number(job):
     return job.checkpoints(), _files(job.model_dir), job.values()
 
 
-@scenario(GROUP, traps=[1, 6])
+@scenario(GROUP)
 def saver_in_the_collection_keeps_its_number(job):
     """A Saver in the SAVERS collection with `max_to_keep`."""
     model_fn = _with_saver(lambda: tf1.train.Saver(max_to_keep=2), collected=True)
@@ -58,7 +58,7 @@ def saver_in_the_collection_keeps_its_number(job):
     return job.checkpoints(), _files(job.model_dir), job.values(), metrics
 
 
-@scenario(GROUP, traps=[6])
+@scenario(GROUP)
 def saver_that_keeps_all(job):
     """A Saver with `max_to_keep=None`, a deferred one and one that is not sharded."""
     found = []
@@ -76,7 +76,7 @@ def _without_slots():
     return [v for v in tf1.global_variables() if "Adam" not in v.name and "power" not in v.name]
 
 
-@scenario(GROUP, traps=[1])
+@scenario(GROUP)
 def saver_of_some_variables(job):
     """A Saver of some variables: the others are not saved, and start anew."""
 
@@ -97,7 +97,7 @@ def saver_of_some_variables(job):
     return values
 
 
-@scenario(GROUP, traps=[1])
+@scenario(GROUP)
 def saver_with_a_name_map(job):
     """A Saver with a name map: the checkpoint has those names."""
 
@@ -162,13 +162,13 @@ def _averages(job, collected):
     return found
 
 
-@scenario(GROUP, traps=[1])
+@scenario(GROUP)
 def averages_are_evaluated_and_exported(job):
     """A Saver that swaps in moving averages in EVAL, PREDICT and export."""
     return _averages(job, collected=False)
 
 
-@scenario(GROUP, traps=[1])
+@scenario(GROUP)
 def averages_by_the_collection(job):
     """The same Saver in the SAVERS collection."""
     return _averages(job, collected=True)
@@ -202,7 +202,7 @@ def _loaded_by_object(path):
         return session.run({"w": w, "b": b, "steps": steps})
 
 
-@scenario(GROUP, traps=[9])
+@scenario(GROUP)
 def own_checkpoint_keeps_its_layout(job):
     """A model_fn that brings a `tf.train.Checkpoint` keeps its layout."""
     for _ in range(2):
@@ -217,7 +217,6 @@ def own_checkpoint_keeps_its_layout(job):
 
 @scenario(
     GROUP,
-    traps=[9],
     raw="does not accept it",
     raw_fails=True,
     right=lambda: {"keys": ["net/bias" + jobs.VALUE, "net/kernel" + jobs.VALUE], "step": 6},
@@ -277,14 +276,14 @@ def _keras_job(job, checkpoint_format):
     return estimator
 
 
-@scenario(GROUP, traps=[9])
+@scenario(GROUP)
 def model_to_estimator_by_name(job):
     """`model_to_estimator(checkpoint_format="saver")`."""
     estimator = _keras_job(job, "saver")
     return job.values(), estimator.evaluate(_keras_input_fn, steps=1)
 
 
-@scenario(GROUP, traps=[9])
+@scenario(GROUP)
 def model_to_estimator_by_object(job):
     """`model_to_estimator(checkpoint_format="checkpoint")` keeps the model's layout."""
     estimator = _keras_job(job, "checkpoint")
@@ -349,7 +348,7 @@ def _hook_job(job, settings, place, hook_class=tf1.train.CheckpointSaverHook):
     }
 
 
-@scenario(GROUP, traps=[2])
+@scenario(GROUP)
 def own_checkpoint_saver_hook(job):
     """A CheckpointSaverHook in `hooks`, `training_hooks` and `training_chief_hooks`."""
     return [
@@ -358,13 +357,13 @@ def own_checkpoint_saver_hook(job):
     ]
 
 
-@scenario(GROUP, traps=[2])
+@scenario(GROUP)
 def own_checkpoint_saver_hook_with_scaffold_or_saver(job):
     """A CheckpointSaverHook with `scaffold=` or with `saver=`."""
     return [_hook_job(job, settings, "training_hooks") for settings in ("scaffold", "saver")]
 
 
-@scenario(GROUP, traps=[2])
+@scenario(GROUP)
 def subclass_of_checkpoint_saver_hook(job):
     """A subclass of CheckpointSaverHook saves as often as it did."""
     return [
@@ -389,7 +388,7 @@ class _OwnSaver(tf1.train.Saver):
         super().restore(sess, save_path)
 
 
-@scenario(GROUP, traps=[1])
+@scenario(GROUP)
 def own_class_of_saver(job):
     """A Saver of a class of the user's own stays that one."""
     notes = []

@@ -213,7 +213,7 @@ def objects_and_methods(job):
     ]
 
 
-@scenario("Signatures", traps=[17])
+@scenario("Signatures")
 def decorated(job):
     """Decorated functions whose decorator names the arguments, with functools.wraps and without."""
 
@@ -292,7 +292,6 @@ def _right():
 
 @scenario(
     "Signatures",
-    traps=[17],
     raw="refuses arguments that it does not find",
     right=_right,
     raw_fails=True,

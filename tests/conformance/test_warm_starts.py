@@ -79,7 +79,7 @@ def _assert_taken(job, values, names=("layer/w", "layer/b")):
         np.testing.assert_array_equal(values[new_name], old[old_name])
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def equal_names(job):
     """Equal names, from TF1, TF2 and dual: without slots and step."""
     values = _warm_started(job, _model_fn(), _plain_trainables, warm_start_settings)
@@ -91,7 +91,7 @@ def _plain_trainables(source):
     return _plain(source, patterns=".*")  # a string: of the trainable variables only
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def plain_settings_and_paths(job):
     """TensorFlow's own WarmStartSettings, and a path in their place, on a wrapped job."""
     found = []
@@ -103,7 +103,7 @@ def plain_settings_and_paths(job):
     return found
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def new_variables(job):
     """A model with a variable more than the checkpoint: that one keeps its initial value."""
     values = _warm_started(
@@ -113,7 +113,7 @@ def new_variables(job):
     return values
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def some_variables(job):
     """Some variables only, chosen by a pattern."""
     return _warm_started(
@@ -124,7 +124,7 @@ def some_variables(job):
     )
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def one_renamed_variable(job):
     """One variable has another name; the others still have theirs."""
     values = _warm_started(
@@ -137,7 +137,7 @@ def one_renamed_variable(job):
     return values
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def changed_scopes(job):
     """All variables are in another scope."""
     names = {"tower/dense/w": "layer/w", "tower/dense/b": "layer/b"}
@@ -153,7 +153,6 @@ def changed_scopes(job):
 
 @scenario(
     _GROUP,
-    traps=[16],
     raw="fails: at least two variables have the same name",
     raw_fails=True,
     right=lambda: {"taken": ["layer/b", "layer/w"], "step": 1},
@@ -170,7 +169,7 @@ def overlapping_patterns(job):
     return {"taken": taken, "step": values["global_step"]}
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def with_slots_and_step(job):
     """With slots and step: goes on exactly as the old job would."""
     values = _warm_started(
@@ -184,7 +183,7 @@ def with_slots_and_step(job):
     return values
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def with_slots_in_changed_scopes(job):
     """With slots and step into another scope: slots follow their variables."""
     pairs = {f"new/{name}": f"layer/{name}" for name in ("w", "b")}
@@ -203,7 +202,7 @@ def with_slots_in_changed_scopes(job):
     )
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def trained_on_and_not_warm_started_again(job):
     """Repeated train calls go on from the model_dir and don't warm-start again."""
     found = []
@@ -219,7 +218,7 @@ def trained_on_and_not_warm_started_again(job):
     return found
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def from_an_eager_checkpoint(job):
     """From a checkpoint that TF2 code wrote, of named variables below objects."""
     old = jobs.values(tf.train.latest_checkpoint(str(_source(job, "raw"))))
@@ -252,7 +251,7 @@ def _keras_weights(job):
     return str(job.folder / "keras" / "weights")
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def from_keras_weights(job):
     """From the weights that a Keras model wrote, under other names."""
     names = {"layer/w": "dense/kernel", "layer/b": "dense/bias"}
@@ -271,7 +270,7 @@ def _partitioned_source(job, how):
     return _source(job, how, _model_fn(rate=0.1, partitions=2), "partitioned")
 
 
-@scenario(_GROUP, traps=[5, 16])
+@scenario(_GROUP)
 def from_partitioned_variables(job):
     """From partitioned variables into whole ones, and into another number of parts."""
     found = {}
@@ -289,7 +288,7 @@ def from_partitioned_variables(job):
     return found
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def into_partitioned_variables(job):
     """From whole variables into partitioned ones, in another scope."""
     values = _warm_started(
@@ -302,7 +301,7 @@ def into_partitioned_variables(job):
     return values
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def from_an_exported_saved_model(job):
     """From a SavedModel that the old job has exported."""
     sources = []
@@ -321,7 +320,7 @@ def from_an_exported_saved_model(job):
     return values
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def from_a_tf2_saved_model(job):
     """From a SavedModel that TF2 code has saved."""
     sources = [_source(job, "raw")]
@@ -371,7 +370,7 @@ def _vocabularies(job):
     )
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def vocabularies_are_remapped(job):
     """An embedding whose vocabulary has changed: rows follow their words, in a new scope, too."""
     sources = [
@@ -399,7 +398,7 @@ def vocabularies_are_remapped(job):
     return found
 
 
-@scenario(_GROUP, traps=[16])
+@scenario(_GROUP)
 def from_a_converted_checkpoint(job):
     """From an old checkpoint after `convert` into each format."""
     path = tf.train.latest_checkpoint(str(_source(job, "raw")))

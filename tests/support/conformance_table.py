@@ -1,8 +1,8 @@
-"""The table of scenarios in the README, made from what runs of the conformance suite found.
+"""The table in docs/conformance.md, made from what runs of the conformance suite found.
 
     ESTIMATOR_CKPT_CONFORMANCE=results.json python -m pytest tests/conformance -m "slow or not slow"
-    python tests/support/conformance_table.py results.json README.md           # compares
-    python tests/support/conformance_table.py results.json README.md --write   # writes it there
+    python tests/support/conformance_table.py results.json docs/conformance.md      # compares
+    ... --write                                                                     # writes it
 
 Several runs may add a line to one file: the everyday tests, the slow ones, those of each process.
 """
@@ -28,7 +28,6 @@ def record(path: pathlib.Path, scenarios: list[Any], results: dict[tuple[str, st
             "name": each.name,
             "group": each.group,
             "title": each.title,
-            "traps": list(each.traps),
             "tf2": each.tf2,
             "raw": each.raw,
             "formats": list(each.formats),
@@ -42,15 +41,14 @@ def record(path: pathlib.Path, scenarios: list[Any], results: dict[tuple[str, st
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Renders the table, and below it why a cell is not `equal`."""
-    lines = ["| scenario | dual | tf2 | trap |", "|---|---|---|---|"]
+    lines = ["| scenario | dual | tf2 |", "|---|---|---|"]
     notes = []
     for group in sorted({row["group"] for row in rows}):
-        lines.append(f"| **{group}** | | | |")
+        lines.append(f"| **{group}** | | |")
         for row in rows:
             if row["group"] != group:
                 continue
             cells = [row["title"], *(_cell(row, how) for how in _FORMATS)]
-            cells.append(", ".join(map(str, row["traps"])))
             lines.append(f"| {' | '.join(cells)} |")
             if row["raw"]:
                 notes.append(f"* {row['title']}: unwrapped, {row['raw']}.")

@@ -1,6 +1,6 @@
 """Scenarios: what a job does raw, it does wrapped; each is run as both, and compared.
 
-    @scenario("Optimizers", traps=[3])
+    @scenario("Optimizers")
     def adam_resumes(job):
         \"\"\"Adam: 8 steps equal 4 and 4.\"\"\"
         job.train(model_fn, steps=4)
@@ -42,7 +42,6 @@ class Scenario:
     Attributes:
       group: which part of a job it is about.
       run: takes a `Job`, returns what can be observed.
-      traps: numbers of what plain TensorFlow does wrong with `Scaffold(saver=Checkpoint)` here.
       tf2: why a tf2 checkpoint can't match here by its nature; it is then run and not compared.
       asynchronous: why a job that saves while training goes on can't match by its nature.
       raw: what the raw job does wrong here; wrapped ones are then compared with `right`.
@@ -54,7 +53,6 @@ class Scenario:
 
     group: str
     run: Callable[[Job], Any]
-    traps: tuple[int, ...] = ()
     tf2: str | None = None
     asynchronous: str | None = None
     raw: str | None = None
@@ -76,7 +74,6 @@ def scenario(group: str, **settings: Any) -> Callable[[Callable], Callable]:
     """Registers a function as a scenario; `settings` are the fields of `Scenario`."""
 
     def register(run: Callable) -> Callable:
-        settings["traps"] = tuple(settings.get("traps", ()))
         SCENARIOS.append(Scenario(group, run, **settings))
         return run
 

@@ -1,10 +1,10 @@
-"""The table of TensorFlow versions in the README, made from what runs of the tests found.
+"""The table of TensorFlow versions in docs/versions.md, made from what runs of the tests found.
 
     python tests/support/versions.py smoke             # a part of the tests, on each version
     python tests/support/versions.py smoke 2.16 2.18   # on these
     python tests/support/versions.py whole A.xml B.xml # the JUnit files of all tests on one version
 
-Each compares its rows with those in the README, or puts them there with --write. `smoke` makes a
+Each compares its rows with those in the page, or puts them there with --write. `smoke` makes a
 new environment for each version, one at a time, from the Python that runs it: 3.11 has all of them.
 `.ci/run` runs the tests on two versions.
 """
@@ -23,7 +23,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "versions.md"
 VERSIONS = ("2.12", "2.16", "2.17", "2.18", "2.19", "2.20")
 _BEGIN, _END = "<!-- versions: begin -->\n", "<!-- versions: end -->\n"
 _BLOCK = re.compile(f"(?<={re.escape(_BEGIN)}).*?(?={re.escape(_END)})", re.DOTALL)
@@ -122,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["smoke", "whole"])
     parser.add_argument("arguments", nargs="*", metavar="VERSION or FILE")
-    parser.add_argument("--write", action="store_true", help="put the rows into the README")
+    parser.add_argument("--write", action="store_true", help="put the rows into docs/versions.md")
     options = parser.parse_args()
     if options.command == "whole":
         rows = iter([row(map(pathlib.Path, options.arguments), "all")])
@@ -131,12 +131,12 @@ def main() -> int:
     differs = False
     for each in rows:
         print(each, flush=True)
-        page = README.read_text(encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
         new = with_row(page, each)
         if new != page and options.write:
-            README.write_text(new, encoding="utf-8")
+            PAGE.write_text(new, encoding="utf-8")
         elif new != page:
-            print("README.md has another row; --write puts this one there", flush=True)
+            print("docs/versions.md has another row; --write puts this one there", flush=True)
             differs = True
     return int(differs)
 
