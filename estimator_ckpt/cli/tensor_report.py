@@ -115,7 +115,7 @@ def print_left_out(left_out: Sequence[DroppedKey], verbose: bool) -> None:
     for dropped in left_out:
         by_reason.setdefault(dropped.reason, []).append(dropped.key)
     for reason, keys in by_reason.items():
-        print(f"  {output.counted(len(keys), 'tensor')} left out: {output.escape(reason)}")
+        print(f"{output.counted(len(keys), 'tensor')} left out: {output.escape(reason)}")
         if verbose or not reason.startswith(_FILTERED):
             for key in keys:
                 print(f"    {output.escape(key)}")

@@ -155,6 +155,21 @@ def import_checkpoint(
     )
 
 
+def step_in(source: str | os.PathLike[str], file_format: str | None = None) -> int | None:
+    """Returns the global step that a file holds under its usual name; None where it has none.
+
+    Raises:
+      CheckpointError: as `import_checkpoint`.
+    """
+    path = os.fsdecode(source)
+    with _damage(path), _opened(path, file_format_of(path, file_format, IMPORTED)) as held:
+        for tensor in held:
+            if tensor.name == naming.GLOBAL_STEP and tensor.shape == () and not tensor.why_not:
+                (value,) = next(iter(tensor.chunks()))
+                return int(value)
+    return None
+
+
 @contextlib.contextmanager
 def _opened(path: str, kind: str) -> Iterator[list[FileTensor]]:
     if not files.exists(path) or files.is_directory(path):

@@ -68,8 +68,9 @@ def test_patterns_may_be_repeated(command, source, tmp_path):
 def test_a_terminal_lists_what_overflowed(command, source, tmp_path, on_terminal, width):
     on_terminal(width)
     result = command("cast", source, tmp_path / "short", "--to=float16")
-    assert result.out.startswith(f"wrote {tmp_path / 'short'}, format tf1\n")
-    assert "\n  1 value overflowed: finite before, infinite now\n" in result.out
+    last = result.out.splitlines()[-1]
+    assert last.startswith(f"wrote {tmp_path / 'short'}, format tf1: ")
+    assert "\n1 value overflowed: finite before, infinite now\n" in result.out
     assert "dnn/big" in result.out
     assert "dnn/small" not in result.out
     verbose = command("cast", source, tmp_path / "v", "--to=float16", "--verbose")

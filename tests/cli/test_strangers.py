@@ -197,23 +197,6 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(command, good, save, tm
     assert sorted(tmp_path.glob("out*")) == []
 
 
-@pytest.mark.parametrize("target", ["new/", "job/", ".", "job/.", "job/.."])
-@pytest.mark.parametrize("verb", [verb for verb in COMMANDS if "} {out}" in COMMANDS[verb]])
-def test_a_target_that_is_a_directory_has_no_name(
-    command, good, tmp_path, monkeypatch, verb, target
-):
-    if verb == "export":
-        pytest.skip("it writes one file")
-    (tmp_path / "job").mkdir()
-    monkeypatch.chdir(tmp_path)
-    np.savez(tmp_path / "x.npz", w=np.ones(2))
-    before = jobs.snapshot(tmp_path)
-    source = tmp_path / "x.npz" if verb == "import" else good
-    result = run(command, COMMANDS[verb], bad=source, good=good, out=target)
-    require_told(result, f"'{target}' is a directory", "model.ckpt")
-    assert jobs.snapshot(tmp_path) == before
-
-
 @pytest.mark.parametrize("kind", ["lfs", "html", "h5", "zip"])
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_import_tells_what_is_no_array_file(command, tmp_path, kind, suffix):

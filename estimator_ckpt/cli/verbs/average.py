@@ -17,6 +17,7 @@ from absl import flags
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import COMPUTE, Command
 from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.targets import TARGET, into
 from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
     print_facts,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 _DETAILS = f"""\
 Each CHECKPOINT is of any format: {CHECKPOINT}. With --last, the one CHECKPOINT is a folder with \
-a state file. All must have the same variables, as far as they are taken. TARGET is the \
-prefix of the new checkpoint, in the format of the newest one (that of the highest global step).
+a state file. All must have the same variables, as far as they are taken. {TARGET} \
+Its format is that of the newest one, which has the highest global step.
 
 Sums are in float64, and each variable keeps its type. Integers, bools, strings and the global \
 step are the newest checkpoint's. Tensors are read in pieces: memory doesn't limit their size.
@@ -58,12 +59,16 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     return with_report(
         values,
         "averaging into",
-        lambda **options: average(
-            checkpoints[0] if len(checkpoints) == 1 else checkpoints,
+        into(
             target,
-            last=values.last,
-            **filters(values),
-            **options,
+            lambda prefix, **options: average(
+                checkpoints[0] if len(checkpoints) == 1 else checkpoints,
+                prefix,
+                last=values.last,
+                **filters(values),
+                **options,
+            ),
+            checkpoints,
         ),
         _print_for_people,
         _print_for_pipes,
@@ -71,18 +76,20 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
 
 def _print_for_people(report: AverageReport, verbose: bool) -> None:
-    step = "no step" if report.step is None else f"step {report.step}"
-    print(f"wrote {output.escape(report.prefix)}, format {report.format}, {step}")
-    print(f"  mean of {output.counted(len(report.sources), 'checkpoint')}:")
+    print(f"mean of {output.counted(len(report.sources), 'checkpoint')}:")
     for source in report.sources:
         newest = " (the newest)" if source == report.newest else ""
         print(f"    {output.escape(source)}{newest}")
     for names, what in ((report.averaged, "averaged"), (report.kept, "kept from the newest")):
-        print(f"  {output.counted(len(names), 'variable')} {what}")
+        print(f"{output.counted(len(names), 'variable')} {what}")
         for name in names if verbose else ():
             print(f"    {output.escape(name)}")
     print_left_out(report.dropped, verbose)
-    print(f"  {output.human_bytes(report.bytes_written)} written")
+    step = "no step" if report.step is None else f"step {report.step}"
+    print(
+        f"wrote {output.escape(report.prefix)}, format {report.format}, {step}: "
+        f"{output.human_bytes(report.bytes_written)}"
+    )
 
 
 def _print_for_pipes(report: AverageReport) -> None:

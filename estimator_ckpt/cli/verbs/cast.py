@@ -16,7 +16,8 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import COMPUTE, Command, require_choice
-from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
+from estimator_ckpt.cli.filters import define_filter_flags, filters
+from estimator_ckpt.cli.targets import FROM_TO, into
 from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
     print_facts,
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from estimator_ckpt.operations.cast import CastReport, CastVariable
 
 _DETAILS = f"""\
-SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
-the new checkpoint, of the same format.
+{FROM_TO} It has the same format.
 
 Values are rounded to the nearest, ties to even. Those that become infinite (overflow) or zero \
 (underflow) are counted, and their variables listed. Other types, and variables that --include \
@@ -66,32 +66,36 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     return with_report(
         values,
         "casting into",
-        lambda **options: cast(source, target, to=to, **filters(values), **options),
+        into(
+            target,
+            lambda prefix, **options: cast(source, prefix, to=to, **filters(values), **options),
+            [source],
+        ),
         _print_for_people,
         _print_for_pipes,
     )
 
 
 def _print_for_people(report: CastReport, verbose: bool) -> None:
-    print(f"wrote {output.escape(report.prefix)}, format {report.format}")
-    sizes = map(output.human_bytes, (report.bytes_before, report.bytes_after))
-    print(
-        f"  {output.counted(len(report.cast), 'variable')} cast, {len(report.kept):,} kept; "
-        f"{' -> '.join(sizes)}"
-    )
+    if verbose and report.kept:
+        columns = [output.Column(title) for title in ("kept", "dtype", "why")]
+        output.print_rows(columns, [(row.name, row.dtype, row.reason) for row in report.kept])
+        print()
+    shown = [row for row in report.cast if verbose or row.overflows or row.underflows]
+    if shown:
+        output.print_rows(_COLUMNS, map(_cells, shown))
+        print()
     for count, what in (
         (sum(row.overflows for row in report.cast), "overflowed: finite before, infinite now"),
         (sum(row.underflows for row in report.cast), "underflowed: not zero before, zero now"),
     ):
-        print(f"  {output.counted(count, 'value')} {what}")
-    shown = [row for row in report.cast if verbose or row.overflows or row.underflows]
-    if shown:
-        print()
-        output.print_rows(_COLUMNS, map(_cells, shown))
-    if verbose and report.kept:
-        print()
-        columns = [output.Column(title) for title in ("kept", "dtype", "why")]
-        output.print_rows(columns, [(row.name, row.dtype, row.reason) for row in report.kept])
+        print(f"{output.counted(count, 'value')} {what}")
+    sizes = map(output.human_bytes, (report.bytes_before, report.bytes_after))
+    print(
+        f"wrote {output.escape(report.prefix)}, format {report.format}: "
+        f"{output.counted(len(report.cast), 'variable')} cast, {len(report.kept):,} kept, "
+        f"{' -> '.join(sizes)}"
+    )
 
 
 def _print_for_pipes(report: CastReport) -> None:

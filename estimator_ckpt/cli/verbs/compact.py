@@ -16,7 +16,8 @@ from absl import flags
 
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import COMPUTE, Command
-from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.filters import TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.targets import FROM_TO, into
 from estimator_ckpt.cli.tensor_report import (
     define_output_flags,
     print_facts,
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from estimator_ckpt.operations.compact import CompactReport
 
 _DETAILS = f"""\
-SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
-the new checkpoint, of the same format, with the same keys.
+{FROM_TO} It has the same format, with the same keys.
 
 What drop, rename and convert leave out still takes its room in the data files, which they link. \
 This copies the tensors in pieces, checks each checksum, and leaves out the bytes that no tensor \
@@ -51,17 +51,23 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     return with_report(
         values,
         "compacting into",
-        lambda **options: compact(source, target, **filters(values), **options),
+        into(
+            target,
+            lambda prefix, **options: compact(source, prefix, **filters(values), **options),
+            [source],
+        ),
         _print_for_people,
         _print_for_pipes,
     )
 
 
 def _print_for_people(report: CompactReport, verbose: bool) -> None:
-    print(f"wrote {output.escape(report.prefix)}, format {report.format}")
-    sizes = map(output.human_bytes, (report.bytes_before, report.bytes_after))
-    print(f"  {output.counted(report.keys, 'key')}; {' -> '.join(sizes)}")
     print_left_out(report.dropped, verbose)
+    sizes = map(output.human_bytes, (report.bytes_before, report.bytes_after))
+    print(
+        f"wrote {output.escape(report.prefix)}, format {report.format}: "
+        f"{output.counted(report.keys, 'key')}, {' -> '.join(sizes)}"
+    )
 
 
 def _print_for_pipes(report: CompactReport) -> None:

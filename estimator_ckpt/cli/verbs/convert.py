@@ -24,7 +24,7 @@ from estimator_ckpt.cli.command import (
     define_patterns,
     require_choice,
 )
-from estimator_ckpt.cli.filters import CHECKPOINT, TAKEN, define_filter_flags, filters
+from estimator_ckpt.cli.filters import TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
     define_rename_flag,
@@ -32,10 +32,10 @@ from estimator_ckpt.cli.report import (
     rename_rules,
     with_report,
 )
+from estimator_ckpt.cli.targets import FROM_TO, into
 
 _DETAILS = f"""\
-SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
-the new checkpoint.
+{FROM_TO}
 
 No tensor is read, but what a map changes: the files that hold them are linked into place, or \
 copied where the file system cannot link. What is left out of the new checkpoint is always \
@@ -129,8 +129,18 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.conversion.converting import convert
     from estimator_ckpt.conversion.model_dir import convert_all
 
-    do = convert_all if values.all else convert
-    return with_report(values, lambda **options: do(source, target, **settings, **options))
+    if values.all:
+        return with_report(
+            values, lambda **options: convert_all(source, target, **settings, **options)
+        )
+    return with_report(
+        values,
+        into(
+            target,
+            lambda prefix, **options: convert(source, prefix, **settings, **options),
+            [source],
+        ),
+    )
 
 
 COMMAND = Command(

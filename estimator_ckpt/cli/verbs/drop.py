@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import CHANGE, Command, UsageError, define_patterns
-from estimator_ckpt.cli.filters import CHECKPOINT, OTHERS_STAY, define_filter_flags, filters
+from estimator_ckpt.cli.filters import OTHERS_STAY, define_filter_flags, filters
 from estimator_ckpt.cli.report import define_writing_flags, with_report
+from estimator_ckpt.cli.targets import FROM_TO, into
 
 _DETAILS = f"""\
-SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
-the new checkpoint, of the same format. No \
-tensor is read: what is left out still takes its room in the data files, which are linked; the \
-report says how much. With --compact only what is used is copied.
+{FROM_TO} It has the same format.
+
+No tensor is read: what is left out still takes its room in the data files, which are linked; \
+the report says how much. With --compact only what is used is copied.
 
 {OTHERS_STAY}"""
 
@@ -51,8 +52,17 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     return with_report(
         values,
-        lambda **options: drop(
-            source, target, values.pattern or (), slots=values.slots, **filters(values), **options
+        into(
+            target,
+            lambda prefix, **options: drop(
+                source,
+                prefix,
+                values.pattern or (),
+                slots=values.slots,
+                **filters(values),
+                **options,
+            ),
+            [source],
         ),
     )
 

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import CHANGE, Command
-from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, filters
+from estimator_ckpt.cli.filters import define_filter_flags, filters
 from estimator_ckpt.cli.report import define_writing_flags, with_report
+from estimator_ckpt.cli.targets import FROM_TO, into
 
 _DETAILS = f"""\
-SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
-the new checkpoint, of the same format. No \
-tensor is read: each variable gets the bytes of its average, NAME/ExponentialMovingAverage.
+{FROM_TO} It has the same format.
+
+No tensor is read: each variable gets the bytes of its average, NAME/ExponentialMovingAverage.
 
 --include and --exclude choose by NAME. Other variables stay as they are, and so do their \
 averages."""
@@ -36,7 +37,14 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     from estimator_ckpt.conversion.editing import ema
 
-    return with_report(values, lambda **options: ema(source, target, **filters(values), **options))
+    return with_report(
+        values,
+        into(
+            target,
+            lambda prefix, **options: ema(source, prefix, **filters(values), **options),
+            [source],
+        ),
+    )
 
 
 COMMAND = Command(

@@ -80,13 +80,15 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
 
 def _print_for_people(report: ExportReport, verbose: bool) -> None:
-    print(f"wrote {output.escape(report.path)}, format {report.file_format}")
-    print(f"  {output.counted(len(report.tensors), 'tensor')} of {output.escape(report.source)}")
-    print_left_out(report.left_out, verbose)
-    print(f"  {output.human_bytes(report.bytes_written)} written")
     if verbose:
-        print()
         print_tensors(report.tensors)
+        print()
+    print_left_out(report.left_out, verbose)
+    print(
+        f"wrote {output.escape(report.path)}, format {report.file_format}: "
+        f"{output.counted(len(report.tensors), 'tensor')} of {output.escape(report.source)}, "
+        f"{output.human_bytes(report.bytes_written)}"
+    )
 
 
 def _print_for_pipes(report: ExportReport) -> None:

@@ -18,6 +18,7 @@ from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import FILES, Command, require_choice
 from estimator_ckpt.cli.filters import define_filter_flags, filters
 from estimator_ckpt.cli.report import define_rename_flag, rename_rules
+from estimator_ckpt.cli.targets import TARGET, into
 from estimator_ckpt.cli.tensor_report import (
     IMPORTED,
     define_file_flags,
@@ -31,10 +32,9 @@ from estimator_ckpt.cli.tensor_report import (
 if TYPE_CHECKING:
     from estimator_ckpt.interchange.import_ import ImportReport
 
-_DETAILS = """\
-FILE is a .npz (numpy) or .safetensors file; the names in it become the variables' names. TARGET \
-is the prefix of the new checkpoint. (Files of Keras are read by `convert`, and by all that reads \
-checkpoints.)
+_DETAILS = f"""\
+FILE is a .npz (numpy) or .safetensors file; the names in it become the variables' names. \
+{TARGET} (Files of Keras are read by `convert`, and by all that reads checkpoints.)
 
 What a checkpoint can't hold is an error, or left out with --skip_unsupported; what is left out is \
 always said, with the reason. Arrays are read in pieces: memory doesn't limit their size."""
@@ -75,22 +75,27 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     to = require_choice(values, "to")
     rules = rename_rules(values)
 
-    from estimator_ckpt.interchange.import_ import import_checkpoint
+    from estimator_ckpt.interchange.import_ import import_checkpoint, step_in
 
     return with_report(
         values,
         "importing into",
-        lambda **options: import_checkpoint(
-            source,
+        into(
             target,
-            to=to,
-            file_format=values.format,
-            container=values.container,
-            step=values.step or None,
-            **filters(values),
-            rename=rules,
-            skip_unsupported=values.skip_unsupported,
-            **options,
+            lambda prefix, **options: import_checkpoint(
+                source,
+                prefix,
+                to=to,
+                file_format=values.format,
+                container=values.container,
+                step=values.step or None,
+                **filters(values),
+                rename=rules,
+                skip_unsupported=values.skip_unsupported,
+                **options,
+            ),
+            [source],
+            lambda: step_in(source, values.format),
         ),
         _print_for_people,
         _print_for_pipes,
@@ -98,16 +103,19 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
 
 def _print_for_people(report: ImportReport, verbose: bool) -> None:
-    print(f"wrote {output.escape(report.prefix)}, format {report.format}")
-    print(f"  {output.counted(len(report.tensors), 'tensor')} of {output.escape(report.source)}")
-    print(f"  {output.counted(len(report.added), 'key')} added")
-    for key in report.added:
-        print(f"    {output.escape(key)}")
-    print_left_out(report.left_out, verbose)
-    print(f"  {output.human_bytes(report.bytes_written)} written")
     if verbose:
-        print()
         print_tensors(report.tensors)
+        print()
+    if report.added:
+        print(f"{output.counted(len(report.added), 'key')} added")
+        for key in report.added:
+            print(f"    {output.escape(key)}")
+    print_left_out(report.left_out, verbose)
+    print(
+        f"wrote {output.escape(report.prefix)}, format {report.format}: "
+        f"{output.counted(len(report.tensors), 'tensor')} of {output.escape(report.source)}, "
+        f"{output.human_bytes(report.bytes_written)}"
+    )
 
 
 def _print_for_pipes(report: ImportReport) -> None:

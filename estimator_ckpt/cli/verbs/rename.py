@@ -14,18 +14,19 @@ from collections.abc import Sequence
 from absl import flags
 
 from estimator_ckpt.cli.command import CHANGE, Command, UsageError
-from estimator_ckpt.cli.filters import CHECKPOINT, OTHERS_STAY, define_filter_flags, filters
+from estimator_ckpt.cli.filters import OTHERS_STAY, define_filter_flags, filters
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
     rename_rules,
     with_report,
 )
+from estimator_ckpt.cli.targets import FROM_TO, into
 
 _DETAILS = f"""\
-SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. TARGET is the prefix of \
-the new checkpoint, of the same format. No \
-tensor is read: the data files are linked, the index is written anew.
+{FROM_TO} It has the same format.
+
+No tensor is read: the data files are linked, the index is written anew.
 
 {OTHERS_STAY} Slots and averages follow a chosen variable, unless --exclude matches their own \
 names, which is said."""
@@ -55,8 +56,12 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
 
     return with_report(
         values,
-        lambda **options: rename(
-            source, target, rules, container=values.container, **filters(values), **options
+        into(
+            target,
+            lambda prefix, **options: rename(
+                source, prefix, rules, container=values.container, **filters(values), **options
+            ),
+            [source],
         ),
     )
 
