@@ -60,6 +60,8 @@ FUZZ = [
     "atheris>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64' "
     "and python_version >= '3.11'"
 ]
+# The site of the docs.
+DOCS = ["mkdocs-material>=9.5"]
 # mypy 2 no longer checks code for Python 3.9, the oldest Python that this package serves.
 TEST = [
     *EXAMPLES,
@@ -99,6 +101,7 @@ setuptools.setup(
         "rich>=12.0",  # tables and progress on a terminal
     ],
     extras_require={
+        "docs": DOCS,
         "estimator": ESTIMATOR,
         "examples": EXAMPLES,
         "fuzz": FUZZ,

@@ -79,6 +79,12 @@ def test_the_numbers_of_the_readme_are_those_of_the_tables():
     assert f"* {len(scenarios)} scenarios were run raw and wrapped" in readme
 
 
+def test_each_page_is_in_the_menu_of_the_site():
+    menu = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    others = ["index.md", "measuring.md"]  # the READMEs
+    assert sorted(menu) == sorted([*others, *(page.name for page in ROOT.glob("docs/*.md"))])
+
+
 def _anchors(text: str) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
