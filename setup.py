@@ -89,7 +89,10 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["estimator_ckpt*"]),
-    package_data={"estimator_ckpt": ["py.typed", "*.pyi"]},
+    package_data={
+        "estimator_ckpt": ["py.typed", "*.pyi"],
+        "estimator_ckpt.reporting": ["front/*.js", "front/*.css"],
+    },
     python_requires=">=3.9",
     install_requires=[
         "absl-py>=1.0",

@@ -62,3 +62,5 @@ from estimator_ckpt.prove.job import prove_job as prove_job
 from estimator_ckpt.prove.job_proof import JobProof as JobProof
 from estimator_ckpt.prove.outputs import OutputProof as OutputProof
 from estimator_ckpt.prove.outputs import prove_outputs as prove_outputs
+from estimator_ckpt.reporting.making import Report as Report
+from estimator_ckpt.reporting.making import report as report

@@ -83,8 +83,8 @@ class Command:
 
     Attributes:
       name: the verb, as it is typed.
-      operands: what follows it, as the help writes it; all are required. One that ends in `...`
-        may be repeated.
+      operands: what follows it, as the help writes it; all are required but what is in brackets.
+        One that ends in `...` may be repeated.
       summary: one line, for the list of commands.
       define_flags: puts the command's flags into the FlagValues that it is given.
       execute: does the work, given the operands and the parsed flags; returns the exit code. What
@@ -138,7 +138,7 @@ class Command:
             code = many.execute(self.name, self.many(values), values)
         else:
             repeats = any(operand.endswith("...") for operand in self.operands)
-            if len(operands) < len(self.operands) or (
+            if len(operands) < len(self._required) or (
                 len(operands) > len(self.operands) and not repeats
             ):
                 raise self._usage_error(self._wrong_operands(operands))
@@ -172,10 +172,14 @@ class Command:
         ]
         return "\n\n".join(wrapped(text) for text in paragraphs)
 
+    @property
+    def _required(self) -> tuple[str, ...]:
+        return tuple(operand for operand in self.operands if not operand.startswith("["))
+
     def _wrong_operands(self, operands: Sequence[str]) -> str:
         wanted = " ".join(self.operands)
-        if len(operands) < len(self.operands):
-            return f"missing {' '.join(self.operands[len(operands) :])}; expected {wanted}"
+        if len(operands) < len(self._required):
+            return f"missing {' '.join(self._required[len(operands) :])}; expected {wanted}"
         extra = " ".join(map(repr, operands[len(self.operands) :]))
         return f"unexpected argument {extra}; expected only {wanted}"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from estimator_ckpt.bundle.allocation import many_objects
@@ -100,10 +100,18 @@ def describe(
     """
     with many_objects():
         account = open_account(checkpoint, names)
-        rows = _rows(account)
+        description = described(account)
+    if not values:
+        return description
+    wanted = values if callable(values) else None
+    rows = _with_values(account.checkpoint, description.variables, wanted, progress)
+    return replace(description, variables=rows)
+
+
+def described(account: Account) -> CheckpointDescription:
+    """Describes a checkpoint that is open, without its values."""
+    rows = _rows(account)
     opened = account.checkpoint
-    if values:
-        rows = _with_values(opened, rows, values if callable(values) else None, progress)
     return CheckpointDescription(
         opened.prefix,
         account.stored_as,

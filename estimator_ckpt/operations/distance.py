@@ -57,7 +57,7 @@ def distance(
         return None
     largest = total = 0.0
     differing = False
-    pairs = _side_by_side(array_chunks(first, first_entry), array_chunks(second, second_entry))
+    pairs = side_by_side(array_chunks(first, first_entry), array_chunks(second, second_entry))
     for left, right in pairs:
         differing = differing or left.dtype != right.dtype or left.tobytes() != right.tobytes()
         apart = _apart(left, right)
@@ -66,8 +66,8 @@ def distance(
     return Distance(largest, total / max(1, math.prod(first_entry.shape)), differing)
 
 
-def _side_by_side(left: Iterator[Array], right: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
-    """Yields pieces of equal length, whatever the lengths of the given ones are."""
+def side_by_side(left: Iterator[Array], right: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
+    """Yields pieces of equal length, whatever the lengths of those of two flat arrays are."""
     empty = np.empty(0)
     a = b = empty
     while True:

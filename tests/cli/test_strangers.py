@@ -88,6 +88,7 @@ BY_OPERAND = {
     "FILE": "{bad}",
     "B": "{good}",
     "TARGET": "{out}",
+    "OTHER": "",
 }
 # What else some need, and other ways to give it.
 FLAGS = {
@@ -95,6 +96,7 @@ FLAGS = {
     "map": "--like={good} -o {out}",
     "rename": "--rename=w=v",
     "drop": "--pattern=w",
+    "report": "-o {out}.html",
     "cast": "--to=bfloat16",
     "import": "--to=tf1",
 }
@@ -109,6 +111,7 @@ COMMANDS.update(
         "inspect --values": "inspect {bad} --values",
         "inspect --tree --json": "inspect {bad} --tree --json",
         "diff the other way": "diff {good} {bad}",
+        "report the other way": "report {good} {bad} -o {out}.html",
         "map the other way": "map {good} --like={bad}",
         "average": "average {bad} {good} {out}",
         "export": "export {bad} {out}.npz",
@@ -167,6 +170,10 @@ def test_a_stranger_in_the_place_of_a_file_is_told(
     if verb in ("doctor", "verify") and result.code == 1:  # the answer: what is there is damaged
         assert said in result.out
         assert (verb, of) != ("verify", "checkpoint")
+    elif (verb, of) == ("report", "checkpoint"):  # the report has the answer
+        assert result.code == 1 and said in result.err
+        assert said in (tmp_path / "out.html").read_text()
+        (tmp_path / "out.html").unlink()
     else:
         require_told(result, said)
     assert jobs.snapshot(tmp_path) == before

@@ -46,6 +46,8 @@ LINES = [
     "map {folder}/job/m --like={folder}/renamed/m -o {folder}/map.txt",
     "rename {folder}/job/m {folder}/mapped/m --rename=@{folder}/map.txt",
     "doctor {folder}/job/m",
+    "report {folder}/job {folder}/both/m -o {folder}/report.html --values",
+    "report {folder}/job/m --map={folder}/map.txt -o {folder}/map.html",
 ]
 
 

@@ -1,0 +1,148 @@
+"""Makes a report of a checkpoint, of a model_dir, of two checkpoints, or of a map.
+
+    report("model_dir", output="report.html")
+    report("model_dir/model.ckpt-400", "model_dir/model.ckpt-500", values=True).write("diff.html")
+    report("old_job", map="map.txt")                # a notebook shows what this returns
+
+Only indexes are read unless values are asked for; nothing of a checkpoint is changed.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass, field
+
+from estimator_ckpt import naming
+from estimator_ckpt._version import __version__
+from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.rules_file import load_map
+from estimator_ckpt.errors import (
+    CheckpointExistsError,
+    CheckpointNotFoundError,
+    DamagedCheckpointError,
+)
+from estimator_ckpt.naming.variable_map import VariableMap
+from estimator_ckpt.operations.diff import diff
+from estimator_ckpt.reporting.checkpoint_data import Data, checkpoint_data
+from estimator_ckpt.reporting.comparison_data import difference_data, map_data
+from estimator_ckpt.reporting.model_dir_data import model_dir_data
+from estimator_ckpt.reporting.page import page
+from estimator_ckpt.storage import files
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report, which a notebook shows.
+
+    Attributes:
+      prefix: of the checkpoint that it is about; the directory where none can be opened.
+      data: what it shows, as a dict of plain values: `checkpoint`, `model_dir`, `other`,
+        `difference` and `map`, those that there are.
+    """
+
+    prefix: str
+    data: Data = field(repr=False)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no checkpoint in the report of a directory; None where there is one."""
+        return self.data.get("trouble")
+
+    @property
+    def html(self) -> str:
+        """The page, one file that needs no other."""
+        return page(self.data)
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the page to a file, at once or not at all.
+
+        Args:
+          path: of the file.
+          overwrite: whether to replace one that is there.
+
+        Raises:
+          CheckpointExistsError: the file exists.
+        """
+        path = os.fspath(path)
+        if files.exists(path) and not overwrite:
+            raise CheckpointExistsError(
+                f"'{path}' exists; give another name, or overwrite=True (--overwrite) to replace it"
+            )
+        files.require_writable_directory(os.path.dirname(path))
+        files.write_atomically(path, self.html.encode())
+
+    def _repr_html_(self) -> str:
+        document = html.escape(self.html)
+        return (
+            '<iframe title="Checkpoint report" style="width:100%;height:720px;border:0" '
+            f'sandbox="allow-scripts allow-downloads" srcdoc="{document}"></iframe>'
+        )
+
+
+def report(
+    checkpoint: str | os.PathLike[str],
+    other: str | os.PathLike[str] | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    map: str | os.PathLike[str] | VariableMap | None = None,
+    rename: naming.Rules = None,
+    values: bool = False,
+    names: str = "auto",
+    progress: files.Progress | None = None,
+) -> Report:
+    """Makes a report.
+
+    Args:
+      checkpoint: a prefix, the path of an index, or a file of Keras; or a directory: then the
+        report is of all checkpoints in it, and shows what is in the latest.
+      other: a second checkpoint, to be compared with the first.
+      output: a file to write the page to.
+      overwrite: whether to replace that file where it exists.
+      map: a map of variables from the first to the second, or its file, to be shown and edited;
+        the comparison is by its names.
+      rename: rules that give the variables of the first the names that they have in the second.
+      values: whether to read the tensors, too.
+      names: how tensors are called, "auto" or "path", as for `describe`.
+      progress: called with (prefix, bytes read, bytes in all) while tensors are read.
+
+    Returns:
+      The report.
+
+    Raises:
+      CheckpointNotFoundError: there is no such checkpoint.
+      DamagedCheckpointError: it is damaged or incomplete. Of a directory, the report says so.
+      CheckpointArgumentError: the map can't be read, or a rule matches nothing.
+      CheckpointExistsError: the file exists.
+    """
+    if output is not None and not overwrite and files.exists(os.fspath(output)):
+        raise CheckpointExistsError(
+            f"'{os.fspath(output)}' exists; give another name, or overwrite=True (--overwrite) to "
+            "replace it"
+        )
+    path = os.fspath(checkpoint)
+    data: Data = {"version": __version__}
+    if files.is_directory(path) and not files.exists(index_path(path)):
+        data["model_dir"] = model_dir_data(path, values=values, progress=progress)
+    try:
+        data["checkpoint"] = checkpoint_data(
+            checkpoint, values=values, names=names, progress=progress
+        )
+    except (CheckpointNotFoundError, DamagedCheckpointError) as error:
+        if "model_dir" not in data or other is not None or map is not None:
+            raise
+        data["trouble"] = str(error)
+    made = load_map(os.fspath(map)) if isinstance(map, (str, os.PathLike)) else map
+    if other is not None:
+        data["other"] = checkpoint_data(other, values=values, names=names, progress=progress)
+        rules = rename if made is None else made
+        found = diff(checkpoint, other, values=values, rename=rules, names=names, progress=progress)
+        data["difference"] = difference_data(found)
+    if made is not None:
+        data["map"] = map_data(made, data["checkpoint"], data.get("other"))
+    prefix = data["checkpoint"]["prefix"] if "checkpoint" in data else path
+    result = Report(prefix, data)
+    if output is not None:
+        result.write(output, overwrite=overwrite)
+    return result
