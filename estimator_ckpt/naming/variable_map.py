@@ -59,6 +59,7 @@ from estimator_ckpt.naming.variable_map_text import (
     refused_lines,
     require_accepted,
 )
+from estimator_ckpt.notebook import html_table
 
 _HEAD = """\
 # A map of variables: source -> target. Lines below [pinned], and lines that were edited, are kept
@@ -168,6 +169,28 @@ class VariableMap:
             if lines:
                 blocks.append("\n".join([f"[{heading}]", *lines]))
         return "\n\n".join(blocks) + "\n"
+
+    def _repr_html_(self) -> str:
+        counts = [f"{number:,} {name}" for name, number in self.counts().items() if number]
+        rows: list[tuple[str | None, ...]]
+        rows = [(pair.confidence, pair.source, pair.target, pair.reason) for pair in self.mapped]
+        rows += [
+            (PINNED, ", ".join(each.sources), each.target, str(each.transformation))
+            for each in self.changes
+        ]
+        rows += [(PINNED, name, NOTHING, "left out") for name in self.left_out]
+        rows += [
+            (ASKED, ", ".join(each.question.sources), ", ".join(each.question.targets),
+             each.question.reason)
+            for each in self.asked
+        ]  # fmt: skip
+        rows += [
+            (REFUSED, ", ".join(each.sources), ", ".join(each.targets), each.reason)
+            for each in self.refused
+        ]
+        rows += [(SOURCE, row.name, None, row.reason) for row in self.unmapped_source]
+        rows += [(TARGET, None, row.name, row.reason) for row in self.unmapped_target]
+        return html_table(", ".join(counts), ("class", "source", "target", "why"), rows)
 
     def _lines_below(self, heading: str) -> Iterator[str]:
         if heading == ASKED:

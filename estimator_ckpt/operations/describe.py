@@ -20,6 +20,7 @@ from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.naming.roles import Role
+from estimator_ckpt.notebook import html_table
 from estimator_ckpt.storage.files import Progress
 
 if TYPE_CHECKING:
@@ -72,6 +73,21 @@ class CheckpointDescription:
     bytes: int
     variables: tuple[VariableRow, ...]
     other_keys: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        step = "no step" if self.step is None else f"step {self.step}"
+        caption = f"{self.prefix}: format {self.format}, {step}, {len(self.variables):,} variables"
+        with_values = any(row.values for row in self.variables)
+        numbers = ("min", "max", "mean", "std", "zeros", "nan", "inf") if with_values else ()
+        rows = (
+            (
+                *(row.name, row.key, list(row.shape), row.dtype, row.bytes, row.slot_of),
+                *(getattr(row.values, name, None) for name in numbers),
+            )
+            for row in self.variables
+        )
+        titles = ("name", "key", "shape", "dtype", "bytes", "slot of", *numbers)
+        return html_table(f"{caption}, {self.bytes:,} bytes", titles, rows)
 
 
 def describe(

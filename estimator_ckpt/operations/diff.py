@@ -10,6 +10,7 @@ Without `values` only the two indexes are read: what has equal type, shape and c
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.notebook import html_table
 from estimator_ckpt.operations.describe import by_scope
 from estimator_ckpt.storage.files import Progress
 
@@ -86,6 +88,15 @@ class Difference:
     def same(self) -> bool:
         """Whether all variables are equal."""
         return not self.changes
+
+    def _repr_html_(self) -> str:
+        rows = [dataclasses.astuple(change) for change in self.changes]
+        titles = [field.name.replace("_", " ") for field in dataclasses.fields(VariableChange)]
+        used = [at for at, _ in enumerate(titles) if any(row[at] is not None for row in rows)]
+        caption = f"{self.first} and {self.second}: {self.equal:,} variables equal"
+        return html_table(
+            caption, [titles[at] for at in used], ([row[at] for at in used] for row in rows)
+        )
 
 
 def diff(

@@ -38,7 +38,11 @@ Exit code: 0, done; 1, the latest checkpoint of the folder can't be read, and th
 
 def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
-        "output", None, "File to write the report to. Required.", short_name="o", flag_values=values
+        "output",
+        None,
+        "File to write the report to. Required but with --json.",
+        short_name="o",
+        flag_values=values,
     )
     flags.DEFINE_boolean("overwrite", False, "Replace a file that is there.", flag_values=values)
     flags.DEFINE_boolean(
@@ -48,12 +52,15 @@ def _define_flags(values: flags.FlagValues) -> None:
         "norms and how much each step changed; of two, how far values are apart.",
         flag_values=values,
     )
+    flags.DEFINE_boolean(
+        "json", False, "Print what the report shows as JSON, too.", flag_values=values
+    )
     define_rename_flag(values)
     define_names_flag(values)
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
-    if values.output is None:
+    if values.output is None and not values.json:
         raise UsageError("flag --output is required; give the file to write, -o report.html")
     other = operands[1] if len(operands) > 1 else None
     if values.map is not None and values.rename:
@@ -75,8 +82,10 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             names=values.names,
             progress=progress,
         )
-    size = output.human_bytes(files.size(values.output))
-    if output.on_terminal():
+    if values.json:
+        output.print_json(made.data)
+    elif output.on_terminal():
+        size = output.human_bytes(files.size(values.output))
         print(f"wrote {output.escape(values.output)}, {size}: open it in a browser")
     else:
         output.print_tabbed(("report", values.output))
