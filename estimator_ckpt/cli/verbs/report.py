@@ -40,7 +40,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output",
         None,
-        "File to write the report to. Required but with --json.",
+        "<FILE>: File to write the report to. Required, but for --json.",
         short_name="o",
         flag_values=values,
     )
