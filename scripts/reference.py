@@ -28,7 +28,7 @@ _GROUPS = {
     "Restore into live objects, and maps": ("estimator_ckpt.live", "estimator_ckpt.naming"),
     "Proofs": "estimator_ckpt.prove",
     "Many directories": "estimator_ckpt.fleet",
-    "Pictures": "estimator_ckpt.report",
+    "Pictures": "estimator_ckpt.reporting",
     "Errors": "estimator_ckpt.errors",
 }
 _SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises):")
