@@ -78,7 +78,19 @@ def _dispatch(argv: Sequence[str]) -> int:
     if verb == "--version":
         print(f"{PROGRAM} {__version__}")
         return 0
+    if verb.partition("=")[0] == "--completion":
+        return _completion(verb.partition("=")[2])
     return _find(verb).main(rest)
+
+
+def _completion(shell: str) -> int:
+    """`estimator-ckpt --completion=bash`."""
+    from estimator_ckpt.cli.completion import SHELLS, script
+
+    if shell not in SHELLS:
+        raise UsageError(f"--completion={shell}: expected one of {', '.join(SHELLS)}")
+    print(script(shell))
+    return 0
 
 
 def _help(argv: Sequence[str]) -> int:
@@ -91,7 +103,7 @@ def _help(argv: Sequence[str]) -> int:
 
 def _find(verb: str) -> Command:
     if verb.startswith("-"):
-        known = ("help", "version")
+        known = ("completion", "help", "version")
         suggestion = did_you_mean(verb.lstrip("-"), known, "--")
         raise UsageError(
             f"unknown flag '{verb}' before the command{suggestion or '; ' + _expected()}"
