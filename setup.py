@@ -55,6 +55,9 @@ SAFETENSORS = ["safetensors>=0.4"]
 KERAS = ["h5py>=3.8"]
 # s3://, gs:// and az:// without TensorFlow.
 STORES = ["obstore>=0.6"]
+# Many model_dirs on a cluster. It wants another protobuf than TensorFlow 2.15, so no other extra
+# includes it.
+BEAM = ["apache-beam>=2.50"]
 # Fuzzing guided by coverage, only in tests; where there is no wheel, they are skipped.
 FUZZ = [
     "atheris>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64' "
@@ -105,6 +108,7 @@ setuptools.setup(
     ],
     extras_require={
         "docs": DOCS,
+        "beam": BEAM,
         "estimator": ESTIMATOR,
         "examples": EXAMPLES,
         "fuzz": FUZZ,

@@ -12,6 +12,7 @@ import sys
 import fleets
 import pytest
 
+import estimator_ckpt
 from estimator_ckpt import (
     CheckpointArgumentError,
     CheckpointExistsError,
@@ -298,6 +299,27 @@ def test_a_dry_run_writes_nothing(here):
     paths = fleets.make("jobs", 2)
     found = convert_many(paths, output_root="out", to="tf2", dry_run=True)
     assert found.counts == {"planned": 2} and not os.path.exists("out")
+
+
+def test_the_report_of_each_function_pickles(here):
+    paths = fleets.make("jobs", 2)
+    fleets.change_data(paths[1])
+    fleets.job("fewer", variables=2)
+    made = [
+        estimator_ckpt.convert(paths[0], "a/ckpt", to="dual", drop=["dense_0"]),
+        estimator_ckpt.describe(paths[0]),
+        estimator_ckpt.verify(paths[1]),
+        estimator_ckpt.doctor(paths[0]),
+        estimator_ckpt.diff(paths[0], "fewer"),
+        estimator_ckpt.compact("a/ckpt", "b/ckpt"),
+        estimator_ckpt.cast(paths[0], "c/ckpt", to="bfloat16"),
+        estimator_ckpt.average([paths[0], "a/ckpt"], "d/ckpt", include="dense_1"),
+        estimator_ckpt.export_checkpoint(paths[0], "e.npz"),
+        estimator_ckpt.import_checkpoint("e.npz", "f/ckpt", to="tf1"),
+    ]
+    assert made[2].findings and made[4].changes
+    for report in made:
+        assert pickle.loads(pickle.dumps(report)) == report
 
 
 def test_reports_pickle():
