@@ -106,12 +106,14 @@ def number_of_step(session: Any, step: Any) -> int:
 def make_parent(prefix: str, *, sharded: bool) -> None:
     """Makes the directory of a checkpoint where a `tf1.train.Saver` makes it.
 
-    That is the last directory alone, and not if the Saver is sharded.
+    That is the last directory alone, and not if the Saver is sharded. A store has none.
 
     Raises:
       ValueError: there is none, and none is made.
     """
     parent = os.path.dirname(prefix)
+    if not files.renames(parent):
+        return
     if files.is_directory(parent or "."):
         return
     is_next = files.is_directory(os.path.dirname(parent) or ".") and not files.exists(parent)

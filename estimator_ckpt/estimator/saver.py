@@ -312,6 +312,15 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             return None
         return SnapshotOp(groups)
 
+    def export_meta_graph(self, filename: Any = None, *args: Any, **options: Any) -> Any:
+        """Writes or returns the graph, as `tf1.train.Saver` does; to a store in one request."""
+        special = args or options.get("as_text") or options.get("save_debug_info")
+        if filename is None or special or files.renames(path_text(filename)):
+            return super().export_meta_graph(filename, *args, **options)
+        graph = super().export_meta_graph(**options)
+        files.write(path_text(filename), graph.SerializeToString(deterministic=True))
+        return graph
+
     def restore(self, sess: Any, save_path: Any) -> None:
         """Restores from a checkpoint of any format.
 

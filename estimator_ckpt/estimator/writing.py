@@ -41,6 +41,7 @@ WrittenTensors = tuple[BundleIndex, Sequence[str]]
 """The index by name, and the paths of the data files."""
 
 
+@files.looking_once()
 def write_checkpoint(
     prefix: str,
     write_tensors: Callable[[str], WrittenTensors],
@@ -93,7 +94,7 @@ def write_checkpoint(
 
 
 def _append_graph(graph: bytes, shards: list[Shard], *, sync_data: bool) -> TensorEntry:
-    """Puts the object graph at the end of the last data file, or remote, in one of its own.
+    """Puts the object graph at the end of the last data file; where that can't be, into a new one.
 
     No op of the job's graph has it: what its `.meta` names is for Savers that write by name.
     """
@@ -108,7 +109,12 @@ def _append_graph(graph: bytes, shards: list[Shard], *, sync_data: bool) -> Tens
 
 
 def flush_state(prefix: str, name: str) -> None:
-    """Flushes the state file, which TensorFlow writes without that, and the directory's names."""
+    """Flushes the state file, which TensorFlow writes without that, and the directory's names.
+
+    On a store, what is there is flushed.
+    """
+    if not files.renames(prefix):
+        return
     directory = os.path.dirname(prefix)
     path = os.path.join(directory, name)
     if files.exists(path):

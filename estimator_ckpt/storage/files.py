@@ -466,6 +466,13 @@ def can_rename(source: str, target: str) -> bool:
     return old_system is new_system and new_system.renames
 
 
+def is_same_store(first: str, second: str) -> bool:
+    """Returns whether two paths are of one bucket of a store, which copies by itself."""
+    if renames(first) or renames(second):
+        return False
+    return _plain(first).split("/")[:3] == _plain(second).split("/")[:3]
+
+
 def sync(path: str) -> None:
     """Flushes a local file that others have written to the disk."""
     system, path = _reach(path)

@@ -52,3 +52,37 @@ def test_a_job_on_s3(name, local, s3_store):
     folder = f"{s3_store.url}/a folder/job"
     seen = store_jobs.in_child(s3_store.environment, store_jobs.run, name, folder)
     store_jobs.assert_equal(seen, local(name))
+
+
+@pytest.fixture(scope="module")
+def save_traffic(s3_server):
+    """What one save asks of the server, by kind and number of variables."""
+    counted = {}
+
+    def traffic(kind, variables):
+        if (kind, variables) not in counted:
+            counted[kind, variables] = store_jobs.count_save(s3_server, kind, variables)
+        return counted[kind, variables]
+
+    return traffic
+
+
+@needs_s3
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "variables"),
+    [
+        *((kind, 5) for kind in list(store_jobs.KINDS)[1:]),
+        ("wrapped", 200),
+        ("wrapped, `tf1_dir`", 200),
+    ],
+)
+def test_a_wrapped_save_asks_no_more_of_a_store_than_a_plain_one(kind, variables, save_traffic):
+    plain, wrapped = save_traffic("plain Estimator", variables), save_traffic(kind, variables)
+    assert wrapped.requests <= plain.requests
+    assert store_jobs.data_uploads(wrapped) == 1
+    read = [each.key for each in wrapped.log if each.method == "GET" and each.key]
+    assert not [key for key in read if not key.endswith(".json")]
+    copies = [key for key in wrapped.copied if ".data-" in key]
+    assert len(copies) == ("tf1_dir" in kind)
+    assert all(key.startswith("job/tf1/") for key in copies)

@@ -19,6 +19,7 @@ from typing import Any
 
 import jobs
 import numpy as np
+import stores
 import tensorflow as tf
 
 from estimator_ckpt import warm_start_settings, wrap_model_fn
@@ -187,3 +188,62 @@ def _call(end: Any, environment: dict[str, str], function: Callable[..., Any], a
 def in_child(environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Any:
     """Returns what a function returns in a process of its own."""
     return Child(environment, function, *args).wait()
+
+
+FLOATS = 1_000_000
+"""How many a job has that is counted."""
+KINDS: dict[str, dict[str, Any] | None] = {
+    "plain Estimator": None,
+    "wrapped": {},
+    "wrapped, `async_save`": {"async_save": True},
+    "wrapped, `tf1_dir`": {"tf1_dir": "tf1"},
+    "wrapped, `tf1_dir`, `async_save`": {"tf1_dir": "tf1", "async_save": True},
+}
+"""Ways to save, with what `wrap_model_fn` is given."""
+
+
+def train_counted(folder: str, kind: str, variables: int) -> None:
+    """Trains a job of `FLOATS` in so many variables, with a checkpoint for each of 4 steps."""
+    load_plugin(folder)
+    options = KINDS[kind]
+    if options is not None:
+        if "tf1_dir" in options:
+            options = {**options, "tf1_dir": posixpath.join(folder, "tf1")}
+        model_fn = wrap_model_fn(_wide_model_fn, **options)
+    else:
+        model_fn = _wide_model_fn
+    params = {"variables": variables}
+    settings = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 2}
+    estimator = jobs.make_estimator(model_fn, folder, params=params, **settings)
+    estimator.train(jobs.same_batch_input_fn, max_steps=4)
+
+
+def _wide_model_fn(features, labels, mode, params):
+    del features, labels
+    step = tf1.train.get_global_step()
+    size = FLOATS // params["variables"]
+    variables = [tf1.get_variable(f"v{n}", [size]) for n in range(params["variables"])]
+    added = [each.assign_add(tf.ones_like(each)) for each in variables]
+    loss = tf.reduce_sum(variables[0])
+    return tf.estimator.EstimatorSpec(
+        mode, loss=loss, train_op=tf.group(step.assign_add(1), *added)
+    )
+
+
+def count_save(server: Any, kind: str, variables: int) -> stores.Traffic:
+    """Returns what a save asks of a store, the removal of the oldest checkpoint included."""
+    with server.new_store() as store:
+        in_child(store.environment, train_counted, f"{store.url}/job", kind, variables)
+        log = store.log
+    # One save is from one update of the state file to the next one.
+    updates = [
+        number
+        for number, each in enumerate(log)
+        if each.key == "job/checkpoint" and each.method == "PUT"
+    ]
+    return stores.Traffic(log[updates[-2] + 1 : updates[-1] + 1])
+
+
+def data_uploads(traffic: stores.Traffic) -> int:
+    """Returns how often the tensors went to the store, in whole or in parts."""
+    return round(traffic.uploaded / (FLOATS * 4))

@@ -218,6 +218,7 @@ class Emitter:
         checkpoints = self._saver.last_checkpoints
         return self._saved or (checkpoints[-1] if checkpoints else None)
 
+    @files.looking_once()
     def _link(self, source: str) -> None:
         """Publishes the name-based index of a checkpoint beside links to its data files."""
         if not self._is_chief() or self._is_elsewhere(source):
@@ -297,13 +298,18 @@ class Emitter:
             self._say_copies(source, cost)
 
     def _say_copies(self, source: str, cost: PublishCost) -> None:
-        if cost.copied and self._says_copies:
-            self._says_copies = False
-            _log.warning(
-                "The file system has no hard links from '%s' to '%s': all data is copied each time",
-                os.path.dirname(source),
-                self._output_dir,
+        if not cost.copied or not self._says_copies:
+            return
+        self._says_copies = False
+        origin = os.path.dirname(source)
+        if files.is_same_store(origin, self._output_dir):
+            text = "The store copies all data from '%s' to '%s' each time; none goes through here"
+            _log.info(text, origin, self._output_dir)
+        else:
+            text = (
+                "The file system has no hard links from '%s' to '%s': all data is copied each time"
             )
+            _log.warning(text, origin, self._output_dir)
 
     @contextlib.contextmanager
     def _errors(self, base: str, source: str | None) -> Iterator[None]:
