@@ -1,9 +1,5 @@
 """The flagfiles of the examples for who has no checkout: the package brings them."""
 
-import os
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -37,32 +33,3 @@ def test_arguments_write_nothing(tmp_path, monkeypatch, argument, code):
     monkeypatch.chdir(tmp_path)
     assert flagfiles.main([argument]) == code
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_a_wheel_brings_them_and_they_train(tmp_path):
-    def run(*command, **options):
-        done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, timeout=300, **options
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    there = {
-        "cwd": place,
-        "env": {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "PYTHONSAFEPATH": "1"},
-    }
-    run("-m", "estimator_ckpt.examples.flagfiles", **there)
-    assert not (place / "estimator_ckpt").exists()
-    out = run(
-        *("-m", "estimator_ckpt.train", "--flagfile=configs/digits.flags"),
-        *("--max_steps=4", "--save_checkpoints_steps=2"),
-        **there,
-    )
-    assert "read back" in out
