@@ -88,3 +88,24 @@ def test_the_fault_table_has_each_scenario_and_error_and_adds_up():
     assert [sum(column) for column in zip(*numbers[:-1])] == numbers[-1]
     assert all(lost == 0 for *_, lost in numbers)
     assert [each for each in fault_table._ERRORS if f"`{each}`" not in text] == []
+
+
+@pytest.mark.parametrize("table", ["requests", "kills"])
+def test_the_tables_of_stores_have_each_command_and_add_up(table):
+    import store_tables
+
+    text = (ROOT / "docs" / "stores.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {table}: begin -->\n(.*?)\n<!-- {table}: end -->", text, re.DOTALL)
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in found[1].splitlines()[2:]]
+    if table == "requests":
+        assert [row[0] for row in rows] == [
+            each.name for each in store_tables.SCENARIOS if not each.large
+        ]
+        copies = [row for row in rows if row[-1]]
+        assert {"convert", "rename", "drop", "ema"} <= {row[0] for row in copies}
+        assert all(int(number) < 15 for row in copies for number in row[1:5])
+        return
+    assert [row[0] for row in rows] == [*(each.name for each in store_tables.WRITING), "all"]
+    numbers = [[int(cell) for cell in row[1:]] for row in rows]
+    assert [sum(column) for column in zip(*numbers[:-1])] == numbers[-1]
+    assert all(row[-1] == 0 and row[1] == 2 * row[0] and row[3] == 2 * row[2] for row in numbers)

@@ -355,7 +355,8 @@ def _root(path: str) -> str:
 
 
 def _status(meta: Any) -> Status:
-    modified = meta["last_modified"].timestamp()
+    # Whole seconds: a HEAD tells no less, a listing of some stores does, and both are compared.
+    modified = float(int(meta["last_modified"].timestamp()))
     return Status(int(meta["size"]), modified, modified)
 
 
