@@ -1,6 +1,7 @@
 """Makes the pages of the docs that list everything: Python, the command line, flags of a job.
 
-    python scripts/reference.py            # renews docs/api.md, docs/commands.md, docs/flags.md
+    python scripts/reference.py            # renews docs/api.md, docs/commands.md, docs/flags.md,
+                                           # and the table of verbs in the README
 
 They are made from docstrings, helps and flags, so nothing is said twice; a test compares them.
 """
@@ -38,7 +39,22 @@ _ENTRY = re.compile(r"(\*{0,2}[\w.`]+): (.*)", re.DOTALL)
 def pages() -> dict[pathlib.Path, str]:
     """Returns {path: text} of all pages."""
     texts = (_api(), _commands(), _flags())
-    return {DOCS / f"{name}.md": text for name, text in zip(NAMES, texts)}
+    made = {DOCS / f"{name}.md": text for name, text in zip(NAMES, texts)}
+    return {**made, ROOT / "README.md": _readme()}
+
+
+def _readme() -> str:
+    """The README, its table of verbs renewed."""
+    from estimator_ckpt.cli.verbs import VERBS
+
+    rows = [
+        f"| `{' '.join((name, *verb.operands))}` | {verb.summary} |\n"
+        for name, verb in VERBS.items()
+    ]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    head = "| verb | does |\n|---|---|\n"
+    before, after = text.split(head)
+    return before + head + "".join(rows) + re.sub(r"\A(\|.*\n)*", "", after)
 
 
 def _api() -> str:

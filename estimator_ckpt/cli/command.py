@@ -130,12 +130,15 @@ class Command:
         if values.help:
             print(self.help_text(values))
             return 0
+        output.use_format(_format(values))
         if self.many is not None and many.is_given(values):
             if operands:
                 raise self._usage_error(
                     f"unexpected argument {operands[0]!r}: --from_file has what it is done with"
                 )
             code = many.execute(self.name, self.many(values), values)
+        elif self.many is not None and many.is_meant(operands, values):
+            code = many.execute(self.name, self.many(values), values, operands)
         else:
             repeats = any(operand.endswith("...") for operand in self.operands)
             if len(operands) < len(self._required) or (
@@ -153,7 +156,7 @@ class Command:
         values.set_gnu_getopt(True)
         self.define_flags(values)
         if self.many is not None:
-            many.define_flags(values, len(self.operands))
+            many.define_flags(values, self.operands)
         flags.DEFINE_boolean("help", False, "Print this help.", short_name="h", flag_values=values)
         return values
 
@@ -238,6 +241,27 @@ def _unusable(error: flags.IllegalFlagValueError, values: flags.FlagValues) -> s
 def _names(values: flags.FlagValues) -> list[str]:
     """The flags' names in order of definition, short ones left out."""
     return [name for name in values if values[name].name == name]
+
+
+def define_format_flags(values: flags.FlagValues) -> None:
+    """Defines `--format`, for verbs that look, and `--json`, which is short for one of them."""
+    flags.DEFINE_enum(
+        "format",
+        None,
+        list(output.FORMATS),
+        "How to print: a table, columns between tabs, JSON, Markdown or CSV. (default: a table on "
+        "a terminal, tsv in a pipe)",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean("json", False, "The same as --format=json.", flag_values=values)
+
+
+def _format(values: flags.FlagValues) -> str | None:
+    """What `--format` asks for; None for verbs whose `--format` is that of a file."""
+    if "format" not in values or set(_choices(values["format"])) != set(output.FORMATS):
+        return None
+    values.json = values.json or values.format == "json"
+    return str(values.format) if values.format else None
 
 
 def wants_json(argv: Sequence[str]) -> bool:

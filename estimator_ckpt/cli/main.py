@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from estimator_ckpt._version import __version__
 from estimator_ckpt.cli.command import GROUPS, PROGRAM, Command, UsageError, wants_json, wrapped
-from estimator_ckpt.cli.output import filled, print_json
+from estimator_ckpt.cli.output import coloured, filled, print_json
 from estimator_ckpt.cli.verbs import VERBS
 from estimator_ckpt.errors import CheckpointError
 from estimator_ckpt.messages import did_you_mean, escaped
@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
             raise
         if wants_json(argv):
             print_json({"error": str(error)})
-        print(f"{PROGRAM}: error: {escaped(error)}", file=sys.stderr)
+        word = coloured("error", "red", sys.stderr)
+        print(f"{PROGRAM}: {word}: {escaped(error)}", file=sys.stderr)
         return _TROUBLE
 
 

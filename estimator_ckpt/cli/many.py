@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from estimator_ckpt.cli import output
+from estimator_ckpt.errors import CheckpointError, CheckpointNotFoundError
+from estimator_ckpt.storage import files
 
 if TYPE_CHECKING:
     from estimator_ckpt.fleet.work import ModelDirReport
@@ -25,6 +28,8 @@ target, or what to compare it with. Lines that begin with # are left out. A mode
 all checkpoints that its state file lists. What can't be done stops nothing else; what has been \
 converted already is compared, and skipped.
 
+Several operands are a row each, too; what can't be read is one with its problem.
+
 Exit code: 0, all were done; 1, all, and the answer is no for some; 2, some could not be done."""
 _COLUMNS = (
     output.Column("model_dir"),
@@ -32,12 +37,14 @@ _COLUMNS = (
     output.Column("target", folds=True),
     output.Column("formats"),
     output.Column("step", "right"),
-    output.Column("checkpoints", "right"),
+    output.Column("checkpoints", "right", folds=True),
     output.Column("bytes", "right"),
-    output.Column("seconds", "right"),
+    output.Column("seconds", "right", folds=True),
     output.Column("problem", folds=True),
 )
+_PARTS = ("weights", "slots", "averages", "others")  # of what `inspect` adds up
 _DOING = {
+    "inspect": "reading",
     "convert": "converting",
     "verify": "checking",
     "doctor": "examining",
@@ -46,6 +53,7 @@ _DOING = {
 _WORDS = {
     ("convert", "done"): "converted",
     ("convert", "planned"): "to be converted",
+    ("inspect", "done"): "read",
     ("verify", "done"): "undamaged",
     ("verify", "no"): "damaged",
     ("doctor", "done"): "healthy",
@@ -55,15 +63,27 @@ _WORDS = {
 }
 
 
-def define_flags(values: flags.FlagValues, paths: int) -> None:
-    """Defines the flags; for a verb of one path or of two."""
+def define_flags(values: flags.FlagValues, operands: Sequence[str]) -> None:
+    """Defines the flags; for a verb of one path, a checkpoint's or a folder's, or of two."""
+    if operands == ("CHECKPOINT...",):
+        flags.DEFINE_boolean(
+            "all", False, "All checkpoints of a folder, not only its latest.", flag_values=values
+        )
+    if len(operands) == 1:
+        flags.DEFINE_boolean(
+            "recursive",
+            False,
+            "Each folder that has checkpoints, of those that are given and all below; a row each.",
+            short_name="r",
+            flag_values=values,
+        )
     flags.DEFINE_string(
         "from_file",
         None,
         "<FILE>: File with a list of model_dirs, which this is done with; '-' for standard input.",
         flag_values=values,
     )
-    if paths > 1:
+    if len(operands) > 1:
         flags.DEFINE_string(
             "output_root",
             None,
@@ -99,12 +119,30 @@ def is_given(values: flags.FlagValues) -> bool:
     return values.from_file is not None
 
 
-def execute(verb: str, options: dict[str, Any], values: flags.FlagValues) -> int:
-    """Does it, prints the rows as they come, and returns the exit code."""
+def is_meant(operands: Sequence[str], values: flags.FlagValues) -> bool:
+    """Returns whether operands of a verb that takes one path are several."""
+    return "recursive" in values and bool(
+        operands and (len(operands) > 1 or values.recursive or _all(values))
+    )
+
+
+def execute(
+    verb: str, options: dict[str, Any], values: flags.FlagValues, operands: Sequence[str] = ()
+) -> int:
+    """Does it, prints the rows as they come, and returns the exit code.
+
+    Raises:
+      CheckpointNotFoundError: there is nothing below a folder.
+      CheckpointError: as `read_list`.
+    """
     from estimator_ckpt.fleet import listing
     from estimator_ckpt.fleet.many import json_line, many
 
-    given = listing.read_list(values.from_file)
+    given = (
+        [listing.ModelDir(path) for path in _meant(operands, values)]
+        if operands
+        else listing.read_list(values.from_file)
+    )
     if "output_root" in values:
         options = {
             **options,
@@ -113,7 +151,8 @@ def execute(verb: str, options: dict[str, Any], values: flags.FlagValues) -> int
         }
     counts: Counter[str] = Counter()
     rows: list[ModelDirReport] = []
-    on_terminal, total = output.on_terminal(), 0
+    at_once, total = output.prints_lines(), 0
+    columns = _columns(verb)
     with output.counting_bar(_DOING[verb]) as show:
 
         def told(row: ModelDirReport, done: int, of: int) -> None:
@@ -123,11 +162,11 @@ def execute(verb: str, options: dict[str, Any], values: flags.FlagValues) -> int
             if values.json:
                 sys.stdout.write(json_line(row))
                 sys.stdout.flush()
-            elif on_terminal:
+            elif not at_once:
                 rows.append(row)
             else:
                 if done == 1:
-                    output.print_tabbed([column.title for column in _COLUMNS])
+                    output.print_tabbed([column.title for column in columns])
                 output.print_tabbed(_cells(row))
                 sys.stdout.flush()
             show(done, of)
@@ -143,16 +182,53 @@ def execute(verb: str, options: dict[str, Any], values: flags.FlagValues) -> int
             )
             raise
         finally:
-            show_all = verb == "doctor" or ("verbose" in values and values.verbose)
+            verbose = "verbose" in values and values.verbose
+            show_all = bool(operands) or verbose or verb in ("doctor", "inspect")
             shown = [row for row in rows if show_all or row.status in ("no", "failed")]
     if shown:
-        shown.sort(key=lambda row: row.model_dir)
-        output.print_rows(_COLUMNS, map(_cells, shown))
-    print(_summary(verb, counts), file=sys.stdout if on_terminal else sys.stderr, flush=True)
+        if not operands:
+            shown.sort(key=lambda row: row.model_dir)
+        cells = list(map(_cells, shown))
+        used = [
+            number
+            for number in range(len(columns))
+            if not output.for_people() or any(row[number] not in (None, "", 0) for row in cells)
+        ]
+        output.print_rows(
+            [columns[number] for number in used],
+            ([row[number] for number in used] for row in cells),
+        )
+    output.print_summary(_summary(verb, counts))
     return 2 if counts["failed"] else 1 if counts["no"] else 0
 
 
+def _meant(operands: Sequence[str], values: flags.FlagValues) -> Iterator[str]:
+    """Yields the paths that operands mean: folders, of which a verb may want the checkpoints."""
+    from estimator_ckpt.checkpoint.folders import checkpoints_in, with_checkpoints
+    from estimator_ckpt.checkpoint.opening import find_prefix
+
+    for operand in operands:
+        found = list(with_checkpoints(operand)) if values.recursive else [operand]
+        if not found:
+            raise CheckpointNotFoundError(f"there are no checkpoints in or below '{operand}'")
+        for path in found:
+            if "all" not in values:
+                yield path
+                continue
+            try:
+                yield from checkpoints_in(path) if values.all else [find_prefix(path)]
+            except Exception as error:
+                if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
+                    raise
+                yield path  # whose row says why
+
+
+def _all(values: flags.FlagValues) -> bool:
+    return "all" in values and bool(values.all)
+
+
 def _cells(row: ModelDirReport) -> tuple[object, ...]:
+    parts = _PARTS if row.verb == "inspect" else ()
     return (
         row.model_dir,
         row.status,
@@ -161,9 +237,19 @@ def _cells(row: ModelDirReport) -> tuple[object, ...]:
         row.step,
         row.checkpoints,
         row.bytes,
+        *(row.details[0].get(part, {}).get("bytes", 0) for part in parts if row.details),
+        *(None for part in parts if not row.details),
         f"{row.seconds:.3f}",
         row.problem,
     )
+
+
+def _columns(verb: str) -> tuple[output.Column, ...]:
+    parts = [
+        output.Column(part, "right", folds=True, quiet="0")
+        for part in (_PARTS if verb == "inspect" else ())
+    ]
+    return (*_COLUMNS[:-2], *parts, *_COLUMNS[-2:])
 
 
 def _summary(verb: str, counts: Counter[str]) -> str:

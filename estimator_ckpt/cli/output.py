@@ -12,12 +12,14 @@ is written as `\t`, `\n`, `\\` or `\x07`.
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import csv
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Literal, NamedTuple, TextIO
 
 from estimator_ckpt.messages import escaped, json_text, plain
 
@@ -39,17 +41,53 @@ class Column(NamedTuple):
       folds: whether, on a terminal that is too narrow for the whole table, it moves below the
         first column, where each cell that says more than the first one has a line of its own.
       quiet: what a cell that has moved there need not say.
+      colours: of cells that say these words, on a terminal.
     """
 
     title: str
     justify: Literal["left", "right"] = "left"
     folds: bool = False
     quiet: str = ""
+    colours: Mapping[str, str] = {}
+
+
+FORMATS = ("table", "tsv", "json", "md", "csv")
+"""How rows can be printed, whoever reads them."""
+_CODES = {"red": 31, "yellow": 33, "cyan": 36, "green": 32}
+_asked: contextvars.ContextVar[str | None] = contextvars.ContextVar("format", default=None)
+
+
+def use_format(name: str | None) -> None:
+    """Has rows printed so, one of `FORMATS`; None: a table on a terminal, tabs in a pipe."""
+    _asked.set(name)
 
 
 def on_terminal() -> bool:
     """Whether stdout is read by a person."""
     return sys.stdout.isatty()
+
+
+def for_people() -> bool:
+    """Whether what is printed is to be read by a person: on a terminal, or as a table."""
+    return on_terminal() if _asked.get() is None else _asked.get() == "table"
+
+
+def prints_lines() -> bool:
+    """Whether rows are lines of their own, which can be printed as they come."""
+    return not for_people() and _asked.get() in (None, "tsv")
+
+
+def coloured(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """Returns a text in a colour, if a stream, or stdout, is a terminal that is to show some."""
+    terminal = (stream or sys.stdout).isatty()
+    if not terminal or os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def print_summary(text: str) -> None:
+    """Prints what sums up rows: above a table; of other rows beside them, on stderr."""
+    print(text, file=sys.stdout if for_people() else sys.stderr, flush=True)
 
 
 def print_rows(
@@ -63,12 +101,28 @@ def print_rows(
     `section` says of a row is not what it says of the row before, there is a line between them, if
     that doesn't set most rows apart.
     """
-    if on_terminal():
+    if for_people():
         _print_table(columns, rows, section)
+    elif _asked.get() == "csv":
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow([column.title for column in columns])
+        lines.writerows([escaped(_text(cell)) for cell in row] for row in rows)
+    elif _asked.get() == "md":
+        _print_markdown(columns, rows)
     else:
         print_tabbed([column.title for column in columns])
         for row in rows:
             print_tabbed(row)
+
+
+def _print_markdown(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    print(line(column.title for column in columns))
+    print(line("---:" if column.justify == "right" else "---" for column in columns))
+    for row in rows:
+        print(line(escape(_text(cell)).replace("|", "\\|") for cell in row))
 
 
 def print_tabbed(cells: Iterable[object]) -> None:
@@ -85,7 +139,7 @@ def print_tree(
     node: Any, children: Callable[[Any], Iterable[Any]], label: Callable[[Any], str]
 ) -> None:
     """Prints a tree: drawn on a terminal; in a pipe, each node on a line, indented by its depth."""
-    if not on_terminal():
+    if not for_people():
         _print_indented(node, children, label, "")
         return
     from rich import console, text, tree  # here: `--help` need not wait for it
@@ -101,7 +155,7 @@ def print_tree(
 
 def print_dry_run(command: str) -> None:
     """Prints the end of a dry run: that nothing was written, and the command that writes it."""
-    if on_terminal():
+    if for_people():
         print(f"Nothing was written. To write it:\n  {escaped(command)}")
     else:
         print_tabbed(("dry_run", "nothing was written", command))
@@ -110,6 +164,11 @@ def print_dry_run(command: str) -> None:
 def escape(text: str) -> str:
     """Returns the text on one line, so that it can be told what it was: backslashes are doubled."""
     return escaped(text.replace("\\", "\\\\"))
+
+
+def escape_lines(text: str) -> str:
+    """Returns a text of several lines in which nothing is obeyed by a terminal."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def human_bytes(count: int) -> str:
@@ -133,7 +192,7 @@ def number(value: float | None) -> str | None:
     """Returns a number: in four digits for people, in all where it is an integer or in a pipe."""
     if value is None or isinstance(value, int):
         return None if value is None else str(int(value))
-    return f"{value:.4g}" if on_terminal() else repr(value)
+    return f"{value:.4g}" if for_people() else repr(value)
 
 
 def filled(text: str, indent: str) -> str:
@@ -243,7 +302,10 @@ def _print_table(
         grid.add_column(column.title, justify=column.justify, overflow="fold")
     for at, line in enumerate(lines):
         # Text, not str: rich would take brackets in a name for its markup.
-        grid.add_row(*map(text.Text, line), end_section=at in ends)
+        texts = (
+            text.Text(cell, column.colours.get(cell, "")) for column, cell in zip(columns, line)
+        )
+        grid.add_row(*texts, end_section=at in ends)
     terminal.print(grid)
 
 

@@ -107,7 +107,7 @@ def with_report(
         output.print_json(done)
         return 0
     for report in reports:
-        if output.on_terminal():
+        if output.for_people():
             _print_for_people(report, values.verbose)
         else:
             _print_for_pipes(report, values.verbose)

@@ -81,7 +81,7 @@ def with_report(
         report = do(overwrite=values.overwrite, progress=progress)
     if values.json:
         output.print_json(report)
-    elif output.on_terminal():
+    elif output.for_people():
         print_for_people(report, values.verbose)
     else:
         print_for_pipes(report)
@@ -98,7 +98,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 def print_tensors(tensors: Iterable[TransferredTensor]) -> None:
     """Prints tensors: a table on a terminal, a line each in a pipe."""
     rows = [(row.name, row.key, shape_text(row.shape), row.dtype) for row in tensors]
-    if output.on_terminal():
+    if output.for_people():
         output.print_rows(TENSOR_COLUMNS, rows)
     else:
         for row in rows:
@@ -107,7 +107,7 @@ def print_tensors(tensors: Iterable[TransferredTensor]) -> None:
 
 def print_left_out(left_out: Sequence[DroppedKey], verbose: bool) -> None:
     """Prints what was left out, by reason; what the user has filtered is counted if not verbose."""
-    if not output.on_terminal():
+    if not output.for_people():
         for dropped in left_out:
             output.print_tabbed(("left_out", dropped.key, dropped.reason))
         return

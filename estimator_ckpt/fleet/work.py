@@ -27,6 +27,7 @@ from estimator_ckpt.conversion.planning import require_format
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointError
 from estimator_ckpt.fleet.listing import ModelDir
 from estimator_ckpt.messages import listed, plain
+from estimator_ckpt.operations.describe import describe
 from estimator_ckpt.operations.diff import diff
 from estimator_ckpt.operations.doctor import doctor
 from estimator_ckpt.operations.verify import verify
@@ -198,6 +199,18 @@ def _convert(row: ModelDirReport, **options: Any) -> ModelDirReport:
     )
 
 
+def _inspect(row: ModelDirReport, *, wanted: Callable[[str], bool], names: str) -> ModelDirReport:
+    found = describe(row.model_dir, names=names).only(wanted)
+    return replace(
+        row,
+        checkpoints=len(_checkpoints(row.model_dir)),
+        formats=(found.format,),
+        step=found.step,
+        bytes=found.bytes,
+        details=({part: plain(total) for part, total in found.totals.items()},),
+    )
+
+
 def _verify(row: ModelDirReport, **options: Any) -> ModelDirReport:
     found = [verify(prefix, **options) for prefix in _checkpoints(row.model_dir)]
     findings = [finding for each in found for finding in each.findings]
@@ -272,6 +285,7 @@ def _each_once(formats: Iterator[str]) -> tuple[str, ...]:
 
 VERBS: dict[str, Callable[..., ModelDirReport]] = {
     "convert": _convert,
+    "inspect": _inspect,
     "verify": _verify,
     "doctor": _doctor,
     "diff": _diff,
@@ -285,4 +299,5 @@ _OPTIONS = {
     - {"source", "target", "a", "b", "checkpoint", "progress", "like"}
     for verb, function in _FUNCTIONS.items()
 }
+_OPTIONS["inspect"] = frozenset(("wanted", "names"))
 _OPTIONS["doctor"] = frozenset(("wanted",))

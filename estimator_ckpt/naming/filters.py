@@ -71,6 +71,20 @@ class NameFilter:
                 matching(pattern, names)
         return self
 
+    def require_found(self, names: Collection[str], noun: str = "variable") -> None:
+        """Makes sure that what is asked for is there.
+
+        Args:
+          names: of all that there is.
+          noun: what is called so.
+
+        Raises:
+          CheckpointArgumentError: a pattern to include is found in none of them.
+        """
+        for pattern in self._include:
+            if pattern.pattern != _ALL:
+                matching(pattern, names, noun)
+
 
 def everything(name: str) -> bool:
     """Chooses each variable."""
@@ -94,7 +108,7 @@ def compiled(patterns: str | Iterable[str]) -> list[re.Pattern[str]]:
     return found
 
 
-def matching(pattern: re.Pattern[str], names: Collection[str]) -> list[str]:
+def matching(pattern: re.Pattern[str], names: Collection[str], noun: str = "variable") -> list[str]:
     """Returns the names in which a regular expression is found, in their order.
 
     Raises:
@@ -103,6 +117,6 @@ def matching(pattern: re.Pattern[str], names: Collection[str]) -> list[str]:
     found = [name for name in names if pattern.search(name)]
     if not found:
         raise CheckpointArgumentError(
-            f"the pattern '{pattern.pattern}' matches no variable{near(pattern.pattern, names)}"
+            f"the pattern '{pattern.pattern}' matches no {noun}{near(pattern.pattern, names)}"
         )
     return found

@@ -19,6 +19,7 @@ from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.notebook import html_table
 from estimator_ckpt.storage.files import Progress
@@ -50,6 +51,16 @@ class VariableRow(NamedTuple):
     slot_of: str | None
     values: ValueSummary | None = None
     role: str = "variable"
+
+
+_PARTS = {"variable": "weights", "slot": "slots", "average": "averages"}
+
+
+class Total(NamedTuple):
+    """How many variables there are, and how many bytes they have."""
+
+    variables: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,31 @@ class CheckpointDescription:
         )
         titles = ("name", "key", "shape", "dtype", "bytes", "slot of", *numbers)
         return html_table(f"{caption}, {self.bytes:,} bytes", titles, rows)
+
+    def only(self, wanted: Callable[[str], bool]) -> CheckpointDescription:
+        """Returns what it says of the variables whose names are wanted, with their bytes.
+
+        Raises:
+          CheckpointArgumentError: it is a `NameFilter`, and what is to be included is not there.
+        """
+        if isinstance(wanted, NameFilter):
+            wanted.require_found([row.name for row in self.variables])
+        rows = tuple(row for row in self.variables if wanted(row.name))
+        return replace(self, variables=rows, bytes=sum(row.bytes for row in rows))
+
+    @property
+    def totals(self) -> dict[str, Total]:
+        """How many there are of each part that variables play, and their bytes.
+
+        The parts are "weights", "slots", "averages" and "others" (the step, counters, tables, ...),
+        those that there are.
+        """
+        totals: dict[str, Total] = {}
+        for row in self.variables:
+            part = _PARTS.get(row.role, "others")
+            count, size = totals.get(part, Total(0, 0))
+            totals[part] = Total(count + 1, size + row.bytes)
+        return {part: totals[part] for part in (*_PARTS.values(), "others") if part in totals}
 
 
 def describe(

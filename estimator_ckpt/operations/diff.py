@@ -22,6 +22,7 @@ from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.notebook import html_table
 from estimator_ckpt.operations.describe import by_scope
 from estimator_ckpt.storage.files import Progress
@@ -134,6 +135,8 @@ def diff(
     if not tolerance >= 0:
         raise CheckpointArgumentError(f"tolerance={tolerance} should be 0 or more")
     first, second = _Side(a, rename, names), _Side(b, None, names)
+    if isinstance(wanted, NameFilter):
+        wanted.require_found(first.keys.keys() | second.keys.keys())
     changes: list[VariableChange] = []
     suspects: list[str] = []  # of equal shape, but it takes their values to tell
     equal = 0

@@ -23,6 +23,7 @@ from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_pat
 from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
+from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.storage import files, staging
 
 _SHARD = re.compile(r"(?P<base>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -106,7 +107,14 @@ class Diagnosis:
         return all(finding.severity == "note" for finding in self.findings)
 
     def only(self, wanted: Callable[[str], bool]) -> Diagnosis:
-        """Returns what it says of the checkpoints and files whose names are wanted."""
+        """Returns what it says of the checkpoints and files whose names are wanted.
+
+        Raises:
+          CheckpointArgumentError: it is a `NameFilter`, and what is to be included is not there.
+        """
+        if isinstance(wanted, NameFilter):
+            names = {row.name for row in self.checkpoints}
+            wanted.require_found(names | {each.subject for each in self.findings}, "checkpoint")
         return replace(
             self,
             checkpoints=tuple(row for row in self.checkpoints if wanted(row.name)),

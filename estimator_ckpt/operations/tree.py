@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, is_object_key, parse_key
 from estimator_ckpt.operations.describe import CheckpointDescription, VariableRow
@@ -50,11 +50,13 @@ class _Branch:
     below: dict[str, _Branch] = field(default_factory=dict)
 
 
-def tree(description: CheckpointDescription) -> TreeNode:
+def tree(description: CheckpointDescription, depth: int | None = None) -> TreeNode:
     """Makes a tree of the variables.
 
     Args:
       description: of a checkpoint. Its rows may be just some of those that it has.
+      depth: how many levels there are below the root; what is deeper is in the sums alone. None
+        for all.
 
     Returns:
       The root, with the checkpoint's prefix as its label.
@@ -65,7 +67,14 @@ def tree(description: CheckpointDescription) -> TreeNode:
         for name in _at_most(_path(row)):
             branch = branch.below.setdefault(name, _Branch())
         branch.row = row
-    return _node(description.prefix, None, _children(root))
+    return _cut(_node(description.prefix, None, _children(root)), depth)
+
+
+def _cut(node: TreeNode, depth: int | None) -> TreeNode:
+    if depth is None:
+        return node
+    below = () if depth == 0 else tuple(_cut(child, depth - 1) for child in node.children)
+    return replace(node, children=below)
 
 
 def _path(row: VariableRow) -> list[str]:

@@ -25,6 +25,7 @@ from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import index_path
 from estimator_ckpt.checkpoint.strangers import stranger
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
+from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -152,6 +153,8 @@ def _lost(account: Account, wanted: Callable[[str], bool]) -> list[Finding]:
 def _pieces(account: Account, wanted: Callable[[str], bool]) -> dict[int, list[_Piece]]:
     """Lists what has to be checked in each shard, in the order of the file, each place once."""
     names = _names(account)
+    if isinstance(wanted, NameFilter):
+        wanted.require_found([names.get(key, key) for key in account.entries])
     pieces: dict[TensorEntry, _Piece] = {}
     # Name-based keys, which are shorter, label what has two keys.
     for key, entry in sorted(account.entries.items(), key=lambda row: len(row[0])):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import Command, define_format_flags
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_filter
 from estimator_ckpt.cli.report import define_rename_flag, rename_rules
 
@@ -66,7 +66,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     )
     define_rename_flag(values)
     define_filter_flags(values)
-    flags.DEFINE_boolean("json", False, "Print the difference as JSON.", flag_values=values)
+    define_format_flags(values)
 
 
 def _many(values: flags.FlagValues) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     with_values = values.values or values.tolerance > 0
     columns = _COLUMNS + (_VALUE_COLUMNS if with_values else ())
     rows = [_cells(change, with_values) for change in found.changes]
-    if not output.on_terminal():
+    if not output.for_people():
         output.print_rows(columns, rows)
     elif rows:
         # The name first: there is room below it for what is folded.
@@ -111,7 +111,7 @@ def _print_summary(found: Difference) -> None:
     within = f" ({found.within_tolerance:,} within tolerance)" if found.within_tolerance else ""
     facts = [f"{output.counted(found.equal, 'variable')} equal{within}"]
     facts += [f"{count:,} {_WORDS[kind]}" for kind, count in counts.items()]
-    stream = sys.stdout if output.on_terminal() else sys.stderr
+    stream = sys.stdout if output.for_people() else sys.stderr
     for side, prefix, format in zip("AB", (found.first, found.second), found.formats):
         print(f"{side}: {output.escape(prefix)}, format {format}", file=stream)
     print(", ".join(facts), file=stream, flush=True)
@@ -129,7 +129,7 @@ _WORDS = {
 
 
 def _cells(change: VariableChange, with_values: bool) -> tuple[object, ...]:
-    on_terminal = output.on_terminal()
+    on_terminal = output.for_people()
 
     def shown(new: str | None, old: str | None) -> str | None:
         return None if on_terminal and new == old else new  # a person need not read it twice

@@ -3,7 +3,8 @@
 Synopsis:
 
     estimator-ckpt doctor model_dir
-    estimator-ckpt doctor model_dir --json
+    estimator-ckpt doctor model_dir --findings --format=csv
+    estimator-ckpt doctor --recursive jobs
     estimator-ckpt doctor model_dir --include=ckpt-500
 """
 
@@ -17,28 +18,36 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import Command, define_format_flags
 from estimator_ckpt.cli.filters import define_filter_flags, name_filter
 
 if TYPE_CHECKING:
     from estimator_ckpt.operations.doctor import CheckpointRow, Diagnosis, Finding
 
 _UNHEALTHY = 1
-_DETAILS = """\
+_READERS = (
+    "Who can read it: tf1-saver, TF1's Saver; raw, an Estimator that is not wrapped, and wrapped, "
+    "one that is (both need a global step to resume); tf2-ckpt, tf.train.Checkpoint. 'by name': "
+    "Checkpoint restores a tf1 one only into variables of the same names; the Saver a tf2 one by "
+    "the names in its object graph, as long as the TensorFlow graph is not finalized (in a session "
+    "of Estimator's it is)."
+)
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+_DETAILS = f"""\
 MODEL_DIR is a folder with checkpoints; of a SavedModel its variables are meant, and of a \
 checkpoint's prefix or .index the folder that it is in. Nothing is changed, and no tensor is read: \
 `verify` does that.
 
-The table says who can read which checkpoint: TF1's Saver, a raw Estimator, a wrapped one (both \
-need a global step to resume), and tf.train.Checkpoint. "by name": Checkpoint restores a tf1 one \
-only into variables of the same names; the Saver a tf2 one by the names in its object graph, as \
-long as the TensorFlow graph is not finalized (in a session of Estimator's it is).
+{_READERS}
+
+In a pipe, rows of the checkpoints are on stdout, and what there is to mend on stderr; with \
+--findings it is what has the rows.
 
 Exit code: 0, there is nothing to mend (notes at most); 1, there are errors or warnings; 2, \
 trouble."""
 _CHECKPOINTS = (
     output.Column("checkpoint"),
-    output.Column("format"),
+    output.Column("format", colours={"damaged": "red"}),
     output.Column("step", "right"),
     output.Column("bytes", "right", folds=True),
     output.Column("state"),
@@ -48,7 +57,7 @@ _CHECKPOINTS = (
     output.Column("tf2-ckpt"),
 )
 _FINDINGS = (
-    output.Column("severity"),
+    output.Column("severity", colours=_COLOURS),
     output.Column("file"),
     output.Column("problem", folds=True),
     output.Column("remedy", folds=True),
@@ -57,7 +66,10 @@ _FINDINGS = (
 
 def _define_flags(values: flags.FlagValues) -> None:
     define_filter_flags(values, "checkpoint")
-    flags.DEFINE_boolean("json", False, "Print the diagnosis as JSON.", flag_values=values)
+    flags.DEFINE_boolean(
+        "findings", False, "Print what there is to mend, a row each, instead.", flag_values=values
+    )
+    define_format_flags(values)
 
 
 def _many(values: flags.FlagValues) -> dict[str, Any]:
@@ -73,28 +85,32 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     code = 0 if found.healthy else _UNHEALTHY
     if values.json:
         output.print_json(found)
-    elif output.on_terminal():
-        _print_for_people(found)
+    elif values.findings:
+        output.print_summary(_summary(found))
+        output.print_rows(_FINDINGS, map(_finding_cells, found.findings))
     else:
-        print(_summary(found), file=sys.stderr, flush=True)
-        for row in found.checkpoints:
-            output.print_tabbed(("checkpoint", *_checkpoint_cells(row)))
-        for finding in found.findings:
-            output.print_tabbed(_finding_cells(finding))
+        print_diagnosis(found)
     return code
 
 
-def _print_for_people(found: Diagnosis) -> None:
-    print(_summary(found))
-    if found.checkpoints:
+def print_diagnosis(found: Diagnosis) -> None:
+    """Prints a row a checkpoint; and apart from these, what there is to mend."""
+    output.print_summary(_summary(found))
+    if output.for_people() and found.checkpoints:
         print()
+    if found.checkpoints or not output.for_people():
         output.print_rows(_CHECKPOINTS, map(_checkpoint_cells, found.checkpoints))
+    if output.for_people() and found.checkpoints:
+        print(f"\n{output.filled(_READERS, '')}")
+    stream = sys.stdout if output.for_people() else sys.stderr
     for finding in found.findings:
-        print()
         indent = " " * 4
         head = f"{finding.severity}: {output.escape(finding.subject)}: "
-        print(output.filled(head + output.escape(finding.problem), indent=indent))
-        print(output.filled(f"{indent}-> {output.escape(finding.remedy)}", indent=indent + "   "))
+        problem = output.filled(head + output.escape(finding.problem), indent)
+        word = output.coloured(finding.severity, _COLOURS[finding.severity], stream)
+        print(f"\n{word}{problem.removeprefix(finding.severity)}", file=stream)
+        remedy = f"{indent}-> {output.escape(finding.remedy)}"
+        print(output.filled(remedy, indent=indent + "   "), file=stream)
 
 
 def _summary(found: Diagnosis) -> str:
@@ -127,7 +143,7 @@ def _finding_cells(finding: Finding) -> tuple[object, ...]:
 
 COMMAND = Command(
     name="doctor",
-    operands=("MODEL_DIR",),
+    operands=("MODEL_DIR...",),
     summary="Says what is wrong in a folder of checkpoints, and what to do about it.",
     define_flags=_define_flags,
     execute=_execute,

@@ -5,21 +5,22 @@ Synopsis:
     estimator-ckpt inspect model_dir
     estimator-ckpt inspect model_dir/model.ckpt-500 --include='^dnn/' --exclude=Adam
     estimator-ckpt inspect model_dir --values
-    estimator-ckpt inspect model_dir --tree
+    estimator-ckpt inspect model_dir --tree --depth=2
+    estimator-ckpt inspect model_dir --show='dense/kernel[:3]'
+    estimator-ckpt inspect --recursive jobs --format=csv
     estimator-ckpt inspect model_dir --json
 """
 
 from __future__ import annotations
 
-import dataclasses
-import sys
+import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import Command, UsageError, define_format_flags
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_filter
 
 if TYPE_CHECKING:
@@ -73,14 +74,38 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "tree", False, "Draw a tree of scopes or objects with subtotals.", flag_values=values
     )
-    flags.DEFINE_boolean("json", False, "Print everything as JSON.", flag_values=values)
+    flags.DEFINE_integer(
+        "depth",
+        None,
+        "With --tree: how many levels to draw; what is deeper is in the sums. (default: all)",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "show",
+        None,
+        "<NAME>: Print the numbers of one variable, as numpy does; of a part of it by a slice, "
+        "such as --show='dense/kernel[:3, -1]'.",
+        flag_values=values,
+    )
+    define_format_flags(values)
+
+
+def _many(values: flags.FlagValues) -> dict[str, Any]:
+    for name in ("values", "tree", "show"):
+        if values[name].value:
+            raise UsageError(f"--{name} shows one checkpoint; give one, or leave it out")
+    return {"names": values.names, "wanted": name_filter(values)}
 
 
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
-    wanted = name_filter(values)
+    if values.show:
+        _print_numbers(operands[0], values)
+        return 0
 
     from estimator_ckpt.operations.describe import describe
 
+    wanted = name_filter(values)
     with output.progress_bars("reading") as progress:
         whole = describe(
             operands[0],
@@ -88,55 +113,87 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             names=values.names,
             progress=progress,
         )
-    shown = dataclasses.replace(
-        whole, variables=tuple(row for row in whole.variables if wanted(row.name))
-    )
+    shown = whole.only(wanted)
     if values.tree:
-        _print_tree(whole, shown, values.json)
-        return 0
-    if values.json:
+        _print_tree(whole, shown, values)
+    elif values.json:
         output.print_json(shown)
-        return 0
-    _print_summary(whole, len(shown.variables))
-    if values.values:
-        output.print_rows(_COLUMNS_WITH_VALUES, map(_cells_with_values, shown.variables), _scope)
     else:
-        output.print_rows(_COLUMNS, map(_cells, shown.variables), _scope)
-    if output.on_terminal() and whole.other_keys:
-        print(f"\nother keys: {', '.join(map(output.escape, whole.other_keys))}")
+        print_description(whole, shown, values.values)
     return 0
 
 
-def _print_summary(description: CheckpointDescription, shown: int) -> None:
-    """One line: on a terminal above the table, otherwise beside the columns and not among them."""
-    count = output.counted(len(description.variables), "variable")
-    if shown != len(description.variables):
-        count = f"{shown:,} of {count} shown"
-    facts = (
-        f"format {description.format}",
-        "no step" if description.step is None else f"step {description.step}",
-        output.counted(description.num_shards, "shard"),
-        count,
-        output.human_bytes(description.bytes),
+def print_description(
+    whole: CheckpointDescription, shown: CheckpointDescription, with_values: bool = False
+) -> None:
+    """Prints what sums up a checkpoint, and rows of what of it is shown."""
+    _print_summary(whole, shown)
+    if with_values:
+        output.print_rows(_COLUMNS_WITH_VALUES, map(_cells_with_values, shown.variables), _scope)
+    else:
+        output.print_rows(_COLUMNS, map(_cells, shown.variables), _scope)
+    if output.for_people() and whole.other_keys:
+        print(f"\nother keys: {', '.join(map(output.escape, whole.other_keys))}")
+
+
+def _print_summary(whole: CheckpointDescription, shown: CheckpointDescription) -> None:
+    """Above the table on a terminal, otherwise on a line beside the rows and not among them."""
+    head = (
+        f"{output.escape(whole.prefix)}: format {whole.format}",
+        "no step" if whole.step is None else f"step {whole.step}",
+        output.counted(whole.num_shards, "shard"),
+        f"{output.counted(len(whole.variables), 'variable')} {output.human_bytes(whole.bytes)}",
     )
-    stream = sys.stdout if output.on_terminal() else sys.stderr
-    print(f"{output.escape(description.prefix)}: {', '.join(facts)}", file=stream, flush=True)
+    lines = [", ".join(head), *_totals(whole)]
+    if len(shown.variables) != len(whole.variables):
+        lines.append(
+            f"shown: {len(shown.variables):,} of {output.counted(len(whole.variables), 'variable')}"
+            f", {output.human_bytes(shown.bytes)}"
+        )
+    output.print_summary(("\n" if output.for_people() else "; ").join(lines))
 
 
-def _print_tree(whole: CheckpointDescription, shown: CheckpointDescription, json: bool) -> None:
+def _totals(description: CheckpointDescription) -> list[str]:
+    """Weights and what training adds to them, and how many times theirs that is."""
+    totals = description.totals
+    facts = []
+    for part, (count, size) in totals.items():
+        facts.append(f"{output.counted(count, part[:-1])} {output.human_bytes(size)}")
+        if part != "others" and part != "weights" and "weights" in totals:
+            facts[-1] += f" ({size / max(totals['weights'].bytes, 1):.1f} times)"
+    return [", ".join(facts)] if facts else []
+
+
+def _print_numbers(checkpoint: str, values: flags.FlagValues) -> None:
+    from estimator_ckpt.operations.numbers import numbers
+
+    found = numbers(checkpoint, values.show, names=values.names)
+    if values.json:
+        output.print_json({**vars(found), "array": found.array.tolist()})
+        return
+    part = f"[{found.part}]" if found.part else ""
+    output.print_summary(
+        f"{output.escape(found.name + part)}: {found.dtype} {_shape(found.array.shape)}"
+    )
+    print(output.escape_lines(found.text(shutil.get_terminal_size().columns)))
+
+
+def _print_tree(
+    whole: CheckpointDescription, shown: CheckpointDescription, values: flags.FlagValues
+) -> None:
     from estimator_ckpt.operations.tree import tree
 
-    root = tree(shown)
-    if json:
+    root = tree(shown, values.depth)
+    if values.json:
         output.print_json(root)
         return
-    _print_summary(whole, len(shown.variables))
+    _print_summary(whole, shown)
     output.print_tree(root, lambda node: node.children, _label)
 
 
 def _label(node: TreeNode) -> str:
     size = output.human_bytes(node.bytes)
-    if node.row is not None and not node.children:
+    if node.row is not None and node.variables == 1:
         return f"{node.label}  {_shape(node.row.shape)} {node.row.dtype}, {size}"
     shape = "" if node.row is None else f"{_shape(node.row.shape)} {node.row.dtype}; "
     counts = (
@@ -171,10 +228,11 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 COMMAND = Command(
     name="inspect",
-    operands=("CHECKPOINT",),
+    operands=("CHECKPOINT...",),
     summary="Lists what a checkpoint holds: name, key, shape, dtype, bytes, slot-of.",
     define_flags=_define_flags,
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    many=_many,
 )

@@ -3,21 +3,21 @@
 Synopsis:
 
     estimator-ckpt verify model_dir
-    estimator-ckpt verify model_dir --json
+    estimator-ckpt verify model_dir --all --json
+    estimator-ckpt verify --recursive jobs --format=csv
     estimator-ckpt verify model_dir/model.ckpt-500 --exclude=Adam || echo "don't use it"
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command
+from estimator_ckpt.cli.command import Command, define_format_flags
 from estimator_ckpt.cli.filters import CHECKPOINT, define_filter_flags, name_filter
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _COLUMNS = (
 
 def _define_flags(values: flags.FlagValues) -> None:
     define_filter_flags(values)
-    flags.DEFINE_boolean("json", False, "Print the findings as JSON.", flag_values=values)
+    define_format_flags(values)
 
 
 def _many(values: flags.FlagValues) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
         return code
     _print_summary(found)
     rows = [(os.path.basename(each.file), each.tensor, each.problem) for each in found.findings]
-    if not output.on_terminal():
+    if not output.for_people():
         output.print_rows(_COLUMNS, rows)
     else:
         for row in rows:  # sentences, for which the columns of a table are too narrow
@@ -73,13 +73,12 @@ def _print_summary(found: Verification) -> None:
         output.human_bytes(found.bytes) + " in " + output.counted(found.num_shards, "shard"),
         output.counted(len(found.findings), "finding") if found.findings else "nothing is damaged",
     )
-    stream = sys.stdout if output.on_terminal() else sys.stderr
-    print(f"{output.escape(found.prefix)}: {', '.join(facts)}", file=stream, flush=True)
+    output.print_summary(f"{output.escape(found.prefix)}: {', '.join(facts)}")
 
 
 COMMAND = Command(
     name="verify",
-    operands=("CHECKPOINT",),
+    operands=("CHECKPOINT...",),
     summary="Checks each checksum, of the index and of all tensors.",
     define_flags=_define_flags,
     execute=_execute,

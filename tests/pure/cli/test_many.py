@@ -19,6 +19,7 @@ from estimator_ckpt.fleet.work import VERBS, work
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 LINES = {
+    "inspect": "inspect --from-file=dirs.txt",
     "convert": "convert --from-file=dirs.txt --output-root=out --to=tf2",
     "verify": "verify --from-file=dirs.txt",
     "doctor": "doctor --from_file=dirs.txt",
@@ -134,7 +135,8 @@ def test_filters_and_rules_reach_each(command, listed):
         ("verify --from-file=dirs.txt --report=dirs.txt", "no report of an earlier run"),
         ("verify --from-file=dirs.txt --output-root=x", "unknown flag"),
         ("diff --from-file=jobs --output-root=x", "is a directory"),
-        ("inspect --from-file=dirs.txt", "unknown flag '--from-file'"),
+        ("rename --from-file=dirs.txt", "unknown flag '--from-file'"),
+        ("inspect --from-file=dirs.txt --tree", "--tree shows one checkpoint"),
     ],
 )
 def test_a_wrong_line_is_told_and_nothing_is_done(command, listed, line, said):

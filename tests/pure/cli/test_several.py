@@ -1,0 +1,164 @@
+"""Several checkpoints or folders on one command line: which are meant, and a row for each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import fleets
+import pytest
+
+from estimator_ckpt.checkpoint import BundleWriter
+from estimator_ckpt.checkpoint.folders import checkpoints_in, with_checkpoints
+from estimator_ckpt.fleet import workers
+from estimator_ckpt.fleet.work import work
+
+VERBS = ["inspect", "verify", "doctor"]
+
+
+@pytest.fixture(autouse=True)
+def in_threads(monkeypatch):
+    monkeypatch.setattr(
+        workers._Processes, "work", lambda self, each: work(self._verb, each, self._options)
+    )
+
+
+@pytest.fixture
+def jobs_here(tmp_path, monkeypatch):
+    """jobs/job0000 and jobs/job0001, of two checkpoints each, and jobs/deep/er/x."""
+    monkeypatch.chdir(tmp_path)
+    fleets.make("jobs", 2, steps=(9, 10))
+    fleets.job("jobs/deep/er/x", steps=(3,))
+    (tmp_path / "jobs" / "none").mkdir()
+    return tmp_path
+
+
+def rows(result):
+    titles, *lines = (line.split("\t") for line in result.out.splitlines())
+    return sorted((dict(zip(titles, line)) for line in lines), key=lambda row: row["model_dir"])
+
+
+def paths(result):
+    return [row["model_dir"] for row in rows(result)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_several_are_a_row_each(command, jobs_here, verb):
+    result = command(verb, "jobs/job0000", "jobs/job0001", "jobs/deep/er/x/model.ckpt-3")
+    assert result.code == 0, result.err
+    latest = "" if verb == "doctor" else "/model.ckpt-10"
+    assert paths(result) == [
+        "jobs/deep/er/x/model.ckpt-3",
+        f"jobs/job0000{latest}",
+        f"jobs/job0001{latest}",
+    ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--recursive", "-r"])
+def test_recursive_finds_each_folder_with_checkpoints(command, jobs_here, verb, flag):
+    result = command(verb, "jobs", flag)
+    assert result.code == 0, result.err
+    latest = [""] * 3 if verb == "doctor" else ["/model.ckpt-3"] + ["/model.ckpt-10"] * 2
+    folders = ["jobs/deep/er/x", "jobs/job0000", "jobs/job0001"]
+    assert paths(result) == [each + last for each, last in zip(folders, latest)]
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify"])
+def test_all_is_each_checkpoint_of_a_folder(command, jobs_here, verb):
+    result = command(verb, "jobs/job0000", "--all")
+    assert set(paths(result)) == {f"jobs/job0000/model.ckpt-{step}" for step in (9, 10)}
+    assert len(paths(command(verb, "jobs", "--all", "--recursive"))) == 5
+
+
+def test_verify_all_finds_the_damaged_one(command, jobs_here):
+    target = next((jobs_here / "jobs" / "job0000").glob("model.ckpt-9.data*"))
+    data = target.read_bytes()
+    target.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    assert command("verify", "jobs/job0000").code == 0
+    result = command("verify", "jobs/job0000", "--all")
+    assert result.code == 1
+    assert {row["model_dir"][-2:]: row["status"] for row in rows(result)} == {
+        "-9": "no",
+        "10": "done",
+    }
+    assert "1 damaged" in result.err and "1 undamaged" in result.err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_can_not_be_read_is_a_row_and_stops_nothing(command, jobs_here, verb):
+    result = command(verb, "jobs/job0000", "jobs/none", "jobs/job0001", "nowhere")
+    assert result.code == 2
+    found = rows(result)
+    assert [row["status"] for row in found] == ["done", "done", "failed", "failed"]
+    assert all(bool(row["problem"]) == (row["status"] == "failed") for row in found)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_formats_say_the_same(command, jobs_here, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "160")
+    line = (verb, "jobs/job0000", "jobs/job0001")
+    found = paths(command(*line))
+    read = csv.DictReader(io.StringIO(command(*line, "--format=csv").out))
+    assert sorted(row["model_dir"] for row in read) == found
+    told = [json.loads(line) for line in command(*line, "--format=json").out.splitlines()]
+    assert sorted(row["model_dir"] for row in told) == found
+    assert command(*line, "--json").out.count("\n") == 2
+    titles, rule, *others = command(*line, "--format=md").out.splitlines()
+    assert titles.startswith("| model_dir | status |") and set(rule) <= set("|-: ")
+    assert sorted(row.split(" | ")[0][2:] for row in others) == found
+    table = command(*line, "--format=table").out
+    assert all(path in table for path in found) and "\t" not in table
+    assert paths(command(*line, "--format=tsv")) == found
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "diff"])
+def test_the_formats_of_one(command, jobs_here, verb):
+    operands = ["jobs/job0000"] if verb != "diff" else ["jobs/job0000", "jobs/deep/er/x"]
+    piped = command(verb, *operands)
+    assert command(verb, *operands, "--format=tsv") == piped
+    read = list(csv.reader(io.StringIO(command(verb, *operands, "--format=csv").out)))
+    assert read[0] == piped.out.splitlines()[0].split("\t")
+    assert command(verb, *operands, "--format=json") == command(verb, *operands, "--json")
+    assert command(verb, *operands, "--format=md").out.startswith("| ")
+    wrong = command(verb, *operands, "--format=xml")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "--format=xml: expected 'table', 'tsv', 'json', 'md' or 'csv'" in wrong.err
+
+
+def test_csv_and_markdown_are_escaped(command, tmp_path):
+    prefix = str(tmp_path / "ckpt")
+    with BundleWriter(prefix) as writer:
+        for name in ('a,"b"', "c|d", "e\nf"):
+            writer.put(name, writer.append(1, (1,), [b"\0" * 4]))
+        writer.commit()
+    out = command("inspect", prefix, "--format=csv").out
+    assert [row[0] for row in csv.reader(io.StringIO(out))][1:] == ['a,"b"', "c|d", "e\\nf"]
+    assert "| c\\|d |" in command("inspect", prefix, "--format=md").out
+
+
+def test_nothing_below_a_folder_is_told(command, jobs_here):
+    result = command("verify", "-r", "jobs/none")
+    assert (result.code, result.out) == (2, "")
+    assert "no checkpoints in or below 'jobs/none'" in result.err
+
+
+@pytest.mark.parametrize("flag", ["--values", "--tree", "--show=w"])
+def test_what_shows_one_checkpoint_is_refused_for_several(command, jobs_here, flag):
+    result = command("inspect", "jobs/job0000", "jobs/job0001", flag)
+    assert (result.code, result.out) == (2, "")
+    assert "shows one checkpoint" in result.err
+
+
+def test_folders_of_others(jobs_here):
+    saved = jobs_here / "model"
+    (saved / "variables").mkdir(parents=True)
+    (saved / "saved_model.pb").touch()
+    (saved / "variables" / "variables.index").touch()
+    assert list(with_checkpoints("model")) == ["model"]
+    (jobs_here / "loop").symlink_to(jobs_here)
+    assert len(list(with_checkpoints("."))) == 4
+    for step in (100, 20):
+        (saved / f"model.ckpt-{step}.index").touch()
+    assert checkpoints_in("model") == ["model/model.ckpt-20", "model/model.ckpt-100"]
