@@ -20,6 +20,7 @@ from estimator_ckpt.bundle.table import write_varint
 _DTYPE, _SHAPE, _SHARD_ID, _OFFSET, _SIZE, _CRC32C = b"\x08\x12\x18\x20\x28\x35"
 _CRC32C_BYTES = 5  # with its tag
 _KINDS_OF_SHAPES = 4096
+_pack_crc32c = struct.Struct("<BI").pack
 
 Shape = tuple[int, ...]
 Fields = tuple[int, Shape, int, int, int, int, tuple[()]]
@@ -81,7 +82,7 @@ def decode_fields(data: bytes) -> Fields | None:
 
 
 def encode_fields(
-    dtype: int, shape: Shape, *, shard_id: int, offset: int, size: int, crc32c: int
+    dtype: int, shape: Shape, shard_id: int, offset: int, size: int, crc32c: int
 ) -> bytes:
     """Encodes an entry without slices, byte for byte as a `BundleEntryProto` does."""
     data = _encode_head(dtype, shape)
@@ -90,8 +91,13 @@ def encode_fields(
     if offset:
         data += b"\x20" + write_varint(offset)
     if size:
-        data += b"\x28" + write_varint(size)
-    return data + struct.pack("<BI", _CRC32C, crc32c) if crc32c else data
+        data += _encode_size(size)
+    return data + _pack_crc32c(_CRC32C, crc32c) if crc32c else data
+
+
+@functools.lru_cache(_KINDS_OF_SHAPES)
+def _encode_size(size: int) -> bytes:
+    return b"\x28" + write_varint(size)
 
 
 @functools.lru_cache(_KINDS_OF_SHAPES)

@@ -150,12 +150,14 @@ def encode_index(index: BundleIndex) -> bytes:
     header = protos.BundleHeaderProto(num_shards=index.num_shards)
     header.version.producer = index.producer
     rows = {_HEADER_KEY: header.SerializeToString()}
-    for name, entry in index.entries.items():
+    for name, (dtype, shape, shard_id, offset, size, crc32c, parts) in index.entries.items():
         key = name.encode("utf-8", "surrogateescape")
-        rows[key] = _encode_entry(entry)
-        for part in entry.parts:
-            rows[_slice_key(key, part.extents)] = _encode_entry(part.entry)
-    return write_table(sorted(rows.items()))
+        rows[key] = encode_fields(dtype, shape, shard_id, offset, size, crc32c)
+        if parts:
+            rows[key] += _encode_slices(parts)
+            for part in parts:
+                rows[_slice_key(key, part.extents)] = encode_fields(*part.entry[:-1])
+    return write_table((key, rows[key]) for key in sorted(rows))
 
 
 def count_shards(data: bytes) -> int:
@@ -292,19 +294,16 @@ def _decode_entry(name: str, proto: Message, num_shards: int) -> TensorEntry:
     return entry
 
 
-def _encode_entry(entry: TensorEntry) -> bytes:
-    dtype, shape, shard_id, offset, size, crc32c, parts = entry
-    data = encode_fields(dtype, shape, shard_id=shard_id, offset=offset, size=size, crc32c=crc32c)
-    if parts:  # the last field of an entry
-        proto = protos.BundleEntryProto()
-        for part in parts:
-            extents = proto.slices.add().extent
-            for start, length in part.extents:
-                extent = extents.add(start=start)
-                if length != _FULL_EXTENT:
-                    extent.length = length
-        data += proto.SerializeToString()
-    return data
+def _encode_slices(parts: tuple[TensorPart, ...]) -> bytes:
+    """Encodes the last field of an entry, where it has any."""
+    proto = protos.BundleEntryProto()
+    for part in parts:
+        extents = proto.slices.add().extent
+        for start, length in part.extents:
+            extent = extents.add(start=start)
+            if length != _FULL_EXTENT:
+                extent.length = length
+    return bytes(proto.SerializeToString())
 
 
 def _slice_key(key: bytes, extents: tuple[Extent, ...]) -> bytes:

@@ -13,7 +13,7 @@ Source: LevelDB's `doc/table_format.md`; TensorFlow's `core/lib/io/table_builder
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from estimator_ckpt.bundle import checksums
 from estimator_ckpt.errors import DamagedCheckpointError
@@ -31,6 +31,7 @@ _MOST_SNAPPY_RATIO = 64
 _LONG_KEY, _MOST_REPEATED = 1024, 16
 
 Row = tuple[bytes, bytes]
+_number = int.from_bytes
 
 
 def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> list[Row]:
@@ -53,7 +54,8 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
         rows = [row for handle in handles for row in _rows_at(data, handle)]
     else:
         rows = _readable_rows(data, handles, metaindex_handle, on_damage)
-    for (before, _), (after, _) in zip(rows, rows[1:]):
+    keys = [key for key, _ in rows]
+    for before, after in zip(keys, keys[1:]):
         if before >= after:
             raise DamagedCheckpointError(f"its keys are not sorted: {before!r} before {after!r}")
     return rows
@@ -141,32 +143,63 @@ def write_table(rows: Iterable[Row]) -> bytes:
       The bytes of the file.
     """
     output = bytearray()
-    block, index = _BlockBuilder(_RESTART_INTERVAL), _BlockBuilder(1)
+    index: list[Row] = []
+    block, restarts, last_key = bytearray(), [0], b""
     pending: bytes | None = None  # handle of the last written block, not yet in the index
-    last_key = b""
+    count = 0  # rows of the block; all in one loop, as there may be 100,000
     for key, value in rows:
         if pending is not None:
-            index.add(_separator(last_key, key), pending)
+            index.append((_separator(last_key, key), pending))
             pending = None
-        block.add(key, value)
+        if count % _RESTART_INTERVAL:
+            shared = _shared_prefix(last_key, key)
+        else:
+            shared = 0
+            if count:
+                restarts.append(len(block))
+        unshared, value_size = len(key) - shared, len(value)
+        if shared < 128 and unshared < 128 and value_size < 128:
+            block += bytes((shared, unshared, value_size)) + key[shared:] + value
+        else:
+            sizes = b"".join(map(write_varint, (shared, unshared, value_size)))
+            block += sizes + key[shared:] + value
         last_key = key
-        if block.size() >= _BLOCK_SIZE:
-            pending = _append_block(output, block.finish())
-            block = _BlockBuilder(_RESTART_INTERVAL)
-    if not block.empty():
-        pending = _append_block(output, block.finish())
-    metaindex_handle = _append_block(output, _BlockBuilder(_RESTART_INTERVAL).finish())
+        count += 1
+        if len(block) + 4 * len(restarts) + 4 >= _BLOCK_SIZE:
+            pending = _append_block(output, block, restarts)
+            block, restarts, count = bytearray(), [0], 0
+    if block:
+        pending = _append_block(output, block, restarts)
+    metaindex_handle = _append_block(output, bytearray(), [0])
     if pending is not None:
-        index.add(_successor(last_key), pending)
-    index_handle = _append_block(output, index.finish())
+        index.append((_successor(last_key), pending))
+    index_handle = _append_block(output, *_index_block(index))
     output += (metaindex_handle + index_handle).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
     return bytes(output)
 
 
+def _index_block(rows: Sequence[Row]) -> tuple[bytearray, list[int]]:
+    """Returns the rows of a block whose keys are all whole, and where each begins."""
+    block, restarts = bytearray(), []
+    for key, value in rows:
+        restarts.append(len(block))
+        block += b"\0" + write_varint(len(key)) + write_varint(len(value)) + key + value
+    return block, restarts or [0]
+
+
 def write_varint(number: int) -> bytes:
     """Encodes an unsigned integer in 7-bit groups, the least significant first."""
-    if number < 128:
+    # The shortest ones, which are nearly all, in one step.
+    if number < 1 << 7:
         return bytes((number,))
+    if number < 1 << 14:
+        return bytes((number & 127 | 128, number >> 7))
+    if number < 1 << 21:
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
+    if number < 1 << 28:
+        return bytes(
+            (number & 127 | 128, number >> 7 & 127 | 128, number >> 14 & 127 | 128, number >> 21)
+        )
     encoded = bytearray()
     while number >= 128:
         encoded.append(number & 127 | 128)
@@ -244,9 +277,9 @@ def _block_rows(block: bytes) -> list[Row]:
     key = b""
     position = repeated = 0
     while position < limit:
-        header = block[position : position + 3]
-        if len(header) == 3 and max(header) < 128:  # nearly always: three one-byte varints
-            shared, unshared, value_size = header
+        # Behind the rows are four bytes or more, so there are three here.
+        shared, unshared, value_size = block[position : position + 3]
+        if (shared | unshared | value_size) < 128:  # nearly always: three one-byte varints
             position += 3
         else:
             shared, position = read_varint(block, position)
@@ -268,47 +301,10 @@ def _block_rows(block: bytes) -> list[Row]:
     return rows
 
 
-class _BlockBuilder:
-    """One block under construction: entries that share a prefix with the one before."""
-
-    def __init__(self, restart_interval: int):
-        self._interval = restart_interval
-        self._buffer = bytearray()
-        self._restarts = [0]
-        self._since_restart = 0
-        self._last_key = b""
-
-    def add(self, key: bytes, value: bytes) -> None:
-        if self._since_restart < self._interval:
-            shared = _shared_prefix(self._last_key, key)
-        else:
-            shared = 0
-            self._restarts.append(len(self._buffer))
-            self._since_restart = 0
-        unshared, value_size = len(key) - shared, len(value)
-        if shared < 128 and unshared < 128 and value_size < 128:
-            self._buffer += bytes((shared, unshared, value_size))
-        else:
-            for number in (shared, unshared, value_size):
-                self._buffer += write_varint(number)
-        self._buffer += key[shared:]
-        self._buffer += value
-        self._last_key = key
-        self._since_restart += 1
-
-    def size(self) -> int:
-        return len(self._buffer) + 4 * len(self._restarts) + 4
-
-    def empty(self) -> bool:
-        return not self._buffer
-
-    def finish(self) -> bytes:
-        count = len(self._restarts)
-        return bytes(self._buffer) + struct.pack(f"<{count + 1}I", *self._restarts, count)
-
-
-def _append_block(output: bytearray, block: bytes) -> bytes:
+def _append_block(output: bytearray, rows: bytearray, restarts: Sequence[int]) -> bytes:
     """Appends a block with its trailer to `output`; returns its encoded handle."""
+    count = len(restarts)
+    block = bytes(rows) + struct.pack(f"<{count + 1}I", *restarts, count)
     handle = write_varint(len(output)) + write_varint(len(block))
     block += bytes((_NO_COMPRESSION,))
     output += block + struct.pack("<I", checksums.masked_crc32c(block))
@@ -317,8 +313,11 @@ def _append_block(output: bytearray, block: bytes) -> bytes:
 
 def _shared_prefix(first: bytes, second: bytes) -> int:
     """Returns how many leading bytes are equal; as numbers, since a loop is slow in Python."""
-    size = min(len(first), len(second))
-    difference = int.from_bytes(first[:size], "big") ^ int.from_bytes(second[:size], "big")
+    size, other = len(first), len(second)
+    if size != other:
+        size = min(size, other)
+        first, second = first[:size], second[:size]
+    difference = _number(first, "big") ^ _number(second, "big")
     return size - (difference.bit_length() + 7) // 8
 
 

@@ -99,6 +99,8 @@ class Account:
     @functools.cached_property
     def key_of(self) -> dict[str, str]:
         """{name: key}; of two keys for the same bytes, the name-based one."""
+        if not self.has_objects:
+            return self.name_of
         keys: dict[str, str] = {}
         for key, name in self.name_of.items():  # name-based keys come first
             keys.setdefault(name, key)
@@ -258,7 +260,9 @@ class Account:
     @functools.cached_property
     def _named(self) -> tuple[dict[str, str], dict[str, str]]:
         if not self.has_objects:
-            return {key: key for key in self.entries if key != OBJECT_GRAPH_KEY}, {}
+            keys = dict(zip(self.entries, self.entries))
+            keys.pop(OBJECT_GRAPH_KEY, None)
+            return keys, {}
         names: dict[str, str] = {}
         owners: dict[object, str] = {}
         places: dict[str, object] = {}

@@ -412,11 +412,13 @@ def require_data(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
       DamagedCheckpointError: a data file is missing or too short.
     """
     needed: dict[int, int] = {}
-    for key in keys:
-        for stored in checkpoint.index.entries[key].stored:
-            end = stored.offset + stored.size
-            if end > needed.get(stored.shard_id, -1):
-                needed[stored.shard_id] = end
+    shard, most = -1, -1  # of the latest entry, as there may be 100,000, mostly of one shard
+    for entry in map(checkpoint.index.entries.__getitem__, keys):
+        for _, _, shard_id, offset, size, _, _ in entry.stored if entry.parts else (entry,):
+            end = offset + size
+            if shard_id != shard or end > most:
+                shard = shard_id
+                most = needed[shard] = max(end, needed.get(shard, -1))
     for number, end in sorted(needed.items()):
         path = shard_path(checkpoint.prefix, number, checkpoint.index.num_shards)
         if not files.exists(path):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import csv
+import itertools
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ from estimator_ckpt.messages import escaped, json_text, plain
 
 _GAP = 2  # between two columns of a table: a space of padding, and one that the box draws
 _INDENT = "    "
+_ROWS_AT_ONCE = 1000
 # Widths of the first column: with less it can't be read, with this, names of some length can.
 _NARROWEST, _COMFORTABLE = 20, 28
 
@@ -111,8 +113,9 @@ def print_rows(
         _print_markdown(columns, rows)
     else:
         print_tabbed([column.title for column in columns])
-        for row in rows:
-            print_tabbed(row)
+        left = iter(rows)
+        while some := list(itertools.islice(left, _ROWS_AT_ONCE)):
+            _print_all_tabbed(some)
 
 
 def _print_markdown(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
@@ -128,6 +131,23 @@ def _print_markdown(columns: Sequence[Column], rows: Iterable[Sequence[object]])
 def print_tabbed(cells: Iterable[object]) -> None:
     """Prints one line of tab-separated cells."""
     print("\t".join(escape(_text(cell)) for cell in cells))
+
+
+def _print_all_tabbed(rows: Sequence[Sequence[object]]) -> None:
+    """Prints lines as `print_tabbed` does, at once if there is nothing in them to escape."""
+    lines = ["\t".join(["" if cell is None else str(cell) for cell in row]) for row in rows]
+    text = "\n".join(lines)
+    tabs = sum(map(len, rows)) - len(rows)
+    if (
+        "\\" not in text
+        and text.count("\t") == tabs
+        and text.count("\n") == len(rows) - 1
+        and text.replace("\t", "").replace("\n", "").isprintable()
+    ):
+        print(text)
+    else:
+        for row in rows:
+            print_tabbed(row)
 
 
 def print_json(value: Any) -> None:

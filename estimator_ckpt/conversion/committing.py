@@ -126,10 +126,11 @@ def apply(
             )
             cost = replace(cost, linked=cost.linked - made, written=cost.written + made)
     with many_objects():
+        targets = sorted(conversion.sources)
         return ConversionReport(
             prefix,
             naming.format_of(index.entries),
-            tuple(KeyChange(key, new) for new, key in sorted(conversion.sources.items())),
+            tuple(map(KeyChange, map(conversion.sources.__getitem__, targets), targets)),
             conversion.dropped,
             tuple(sorted(conversion.added)),
             cost.linked,
@@ -197,10 +198,10 @@ def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:
     """Counts the bytes of existing data files that no tensor of an index uses."""
     used: dict[tuple[int, int], int] = {}  # the size of what is at each place, counted once
     for entry in index.entries.values():
-        for stored in entry.stored:
-            used[stored.shard_id, stored.offset] = max(
-                stored.size, used.get((stored.shard_id, stored.offset), 0)
-            )
+        for _, _, shard_id, offset, size, _, _ in entry.stored if entry.parts else (entry,):
+            place = shard_id, offset
+            if size > used.get(place, 0):
+                used[place] = size
     taken = {
         number: shard.path for number, shard in enumerate(shards) if shard.path and not shard.move
     }
@@ -222,13 +223,14 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
       with what is made of others, and a small new one with what was added.
     """
     entries = {key: checkpoint.index.entries[old] for key, old in conversion.sources.items()}
-    used = sorted({stored.shard_id for entry in entries.values() for stored in entry.stored})
+    partitioned = {key: entry for key, entry in entries.items() if entry.parts}
+    shards_of = {entry.shard_id for key, entry in entries.items() if not entry.parts}
+    shards_of.update(part.shard_id for entry in partitioned.values() for part in entry.stored)
+    used = sorted(shards_of)
     numbers = {old: new for new, old in enumerate(used)}
     moved = any(old != new for old, new in numbers.items())
-    entries = {
-        key: entry.in_shards(numbers) if moved or entry.parts else entry
-        for key, entry in entries.items()
-    }
+    changed = entries if moved else partitioned
+    entries.update({key: entry.in_shards(numbers) for key, entry in changed.items()})
     count, paths = checkpoint.index.num_shards, checkpoint.shard_paths
     # In a dry run, what is made of other tensors has no file yet; else one that is moved.
     shards = [

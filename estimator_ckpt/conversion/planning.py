@@ -181,7 +181,7 @@ class _Target:
     def add_names(self, names: Mapping[str, str]) -> None:
         """Adds name-based keys, {new name: old one}."""
         key_of = self.account.key_of
-        self.sources.update({name: key_of[old] for name, old in names.items()})
+        self.sources.update(zip(names, map(key_of.__getitem__, names.values())))
         by_path = self.account.by_path
         odd = [name for name, old in names.items() if old in by_path]
         if odd:
@@ -257,16 +257,21 @@ class _Target:
     def add_new_objects(self, layout: naming.Layout) -> None:
         """Lays the variables out anew."""
         account, names = self.account, self.edited.names
-        for name, old in names.items():
-            key = layout.key(name)
-            if key in self.sources or key == naming.SAVE_COUNTER_KEY:
-                raise NameClashError(
-                    f"'{name}' would get the key '{key}', which another tensor has; "
-                    "give another container"
-                )
-            self.sources[key] = (
-                account.origin(old, key) if account.has_objects else account.key_of[old]
-            )
+        keys = layout.keys(names)
+        taken = {naming.SAVE_COUNTER_KEY, *self.sources}
+        if len(set(keys.values())) < len(keys) or not taken.isdisjoint(keys.values()):
+            for name, key in keys.items():
+                if key in taken:
+                    raise NameClashError(
+                        f"'{name}' would get the key '{key}', which another tensor has; "
+                        "give another container"
+                    )
+                taken.add(key)
+        if account.has_objects:
+            found = {key: account.origin(names[name], key) for name, key in keys.items()}
+        else:
+            found = dict(zip(keys.values(), map(account.key_of.__getitem__, names.values())))
+        self.sources.update(found)
         counted = naming.SAVE_COUNTER_KEY in account.entries
         graph = layout.object_graph(names, save_counter=counted or not account.has_objects)
         self.added[OBJECT_GRAPH_KEY] = graph.data
@@ -284,12 +289,10 @@ class _Target:
             for key, name in (account.name_of.items() if gone else ())
             if name in gone
         }
-        used = set(self.sources.values()) | set(self.added)
+        unused = set(account.entries).difference(self.sources.values(), self.added)
         kept: set[TensorEntry] | None = None
         dropped = []
-        for key in sorted(account.entries):
-            if key in used:
-                continue
+        for key in sorted(unused):
             reason = asked.get(key) or self.reasons.get(key) or self._reason_of_format(key)
             if reason is None:
                 kept = (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from estimator_ckpt.errors import CheckpointArgumentError, NameClashError
-from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, Leaf, ObjectGraph
+from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, ObjectGraph, Tree
 from estimator_ckpt.naming.paths import (
     VARIABLE_VALUE,
     ObjectKey,
@@ -25,6 +25,7 @@ from estimator_ckpt.naming.paths import (
     parse_key,
     path_name,
     variable_key,
+    variable_keys,
 )
 
 GLOBAL_STEP = "global_step"
@@ -77,6 +78,14 @@ class Layout:
         """Returns the key of the variable of a name."""
         return variable_key(*self.path(name))
 
+    def keys(self, names: Iterable[str]) -> dict[str, str]:
+        """Returns {name: the key of the variable}, as `key` gives it, for many."""
+        names = list(names)
+        keys = dict(zip(names, variable_keys(self.container, names)))
+        if GLOBAL_STEP in keys:
+            keys[GLOBAL_STEP] = self.key(GLOBAL_STEP)
+        return keys
+
     def object_graph(self, names: Iterable[str], *, save_counter: bool) -> ObjectGraph:
         """Builds the object graph for variables of these names.
 
@@ -88,11 +97,15 @@ class Layout:
         Returns:
           The graph.
         """
-        leaves = [Leaf(self.path(name), name, self.key(name)) for name in names]
-        leaves.sort(key=lambda leaf: leaf.path[0])  # as tf.train.Checkpoint sorts its attributes
-        counter = SAVE_COUNTER_KEY if save_counter else ""
-        leaves.append(Leaf((SAVE_COUNTER,), SAVE_COUNTER, counter))
-        return ObjectGraph.of(leaves)
+        keys = self.keys(names)
+        held = dict(zip(keys, keys.items()))
+        tree: Tree = {self.container: held}
+        if self.step is not None and GLOBAL_STEP in held:
+            tree[self.step] = held.pop(GLOBAL_STEP)
+        # As tf.train.Checkpoint sorts its attributes.
+        tree = {name: below for name, below in sorted(tree.items()) if below}
+        tree[SAVE_COUNTER] = (SAVE_COUNTER, SAVE_COUNTER_KEY if save_counter else "")
+        return ObjectGraph.of_tree(tree)
 
 
 def layout_of(keys: Iterable[str], *, beside_state: bool = False) -> Layout | None:

@@ -15,15 +15,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from estimator_ckpt.bundle import protos
 from estimator_ckpt.bundle.protos import Message
+from estimator_ckpt.bundle.table import write_varint
 from estimator_ckpt.errors import DamagedCheckpointError
 from estimator_ckpt.naming.paths import VARIABLE_VALUE, variable_key
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# Fields of a TrackableObjectGraph and of a TrackableObject, as each stands before its size.
+_NODES, _CHILDREN, _ATTRIBUTES = b"\x0a", b"\x0a", b"\x12"
+_VALUE = b"\x0a\x0e" + VARIABLE_VALUE.encode()
+# Without it, TensorFlow would not match an object that has no value here to a live one.
+_HAS_VALUES = b"\x2a\x02\x08\x01"
+_SHORT = [bytes((size,)) for size in range(128)]
 
 
 class Leaf(NamedTuple):
@@ -38,6 +44,13 @@ class Leaf(NamedTuple):
     path: tuple[str, ...]
     full_name: str = ""
     key: str = ""
+
+
+Value = tuple[str, str]
+"""The full name of a variable and its key, either may be "", as a `Leaf` has them."""
+Tree = dict[Optional[str], Any]
+"""{name of a child: the tree below it, or its `Value`}, and {None: the object's own `Value`}."""
+_NO_VALUE = ("", "")
 
 
 class ObjectGraph:
@@ -80,14 +93,22 @@ class ObjectGraph:
 
     @classmethod
     def of(cls, leaves: Iterable[Leaf]) -> ObjectGraph:
-        """Makes the graph of a tree of variables, numbered breadth first, as TensorFlow does.
+        """Makes the graph of variables, numbered breadth first, as TensorFlow does.
 
         Args:
           leaves: the variables, each with a path of its own.
         """
+        return cls.of_tree(_tree_of(leaves))
+
+    @classmethod
+    def of_tree(cls, tree: Tree) -> ObjectGraph:
+        """As `of`, of variables that are in their tree already.
+
+        Args:
+          tree: {name of a child: the tree below it, or the `Value` that it has}.
+        """
         proto = protos.TrackableObjectGraph()
-        proto.nodes.add()
-        _grow(proto, leaves)
+        _grow(proto, tree)
         return cls(proto)
 
     @property
@@ -222,7 +243,7 @@ class ObjectGraph:
     def with_leaves(self, leaves: Iterable[Leaf]) -> ObjectGraph:
         """Returns the graph with more variables, below objects that may exist already."""
         proto = self._copy()
-        _grow(proto, leaves)
+        _grow(proto, _tree_of(leaves))
         return ObjectGraph(proto)
 
     def with_names(self, names: Mapping[str, str]) -> ObjectGraph:
@@ -328,40 +349,58 @@ def _reached(nodes: Iterable[int], next_to: Callable[[int], Iterable[int]]) -> s
     return found
 
 
-@dataclass
-class _Branch:
-    """An object on the way to leaves, or one of them."""
+def _grow(graph: Message, tree: Tree) -> None:
+    """Adds the objects of a tree to a message, breadth first.
 
-    leaf: Leaf | None = None
-    below: dict[str, _Branch] = field(default_factory=dict)
-
-    def child(self, name: str) -> _Branch:
-        return self.below.setdefault(name, _Branch())
-
-
-def _grow(graph: Message, leaves: Iterable[Leaf]) -> None:
-    """Adds leaves and the objects on their paths to a message, breadth first."""
-    tree = _Branch()
-    for leaf in leaves:
-        branch = tree
-        for name in leaf.path:
-            branch = branch.child(name)
-        branch.leaf, branch.below = leaf, {}
-    queue = [(0, tree)]
+    There may be 100,000, so new nodes are serialized here and parsed at once; to make each as a
+    message takes several times as long.
+    """
+    known = len(graph.nodes)
+    count = max(known, 1)  # with the root
+    new = []
+    queue: list[tuple[int, Tree | Value]] = [(0, tree)]
     for number, branch in queue:  # it grows while it is walked
-        node = graph.nodes[number]
-        # Without this, TensorFlow would not match an object that has no value here to a live one.
-        node.has_checkpoint_values.value = True
-        if branch.leaf is not None and branch.leaf.key:
-            node.attributes.add(
-                name=VARIABLE_VALUE,
-                full_name=branch.leaf.full_name,
-                checkpoint_key=branch.leaf.key,
-            )
-        existing = {child.local_name: child.node_id for child in node.children}
-        for name, below in branch.below.items():
-            if name not in existing:
-                existing[name] = len(graph.nodes)
-                node.children.add(node_id=existing[name], local_name=name)
-                graph.nodes.add()
-            queue.append((existing[name], below))
+        if isinstance(branch, tuple):
+            data = _attribute(*branch) + _HAS_VALUES
+        else:
+            value = branch.pop(None, _NO_VALUE)
+            held = graph.nodes[number].children if number < known else ()
+            numbers = {child.local_name: child.node_id for child in held}
+            names = [name for name in branch if name is not None and name not in numbers]
+            numbers.update(zip(names, range(count, count + len(names))))
+            queue.extend(zip(map(numbers.__getitem__, branch), branch.values()))
+            children = b"".join(map(_child, range(count, count + len(names)), names))
+            count += len(names)
+            data = children + _attribute(*value) + _HAS_VALUES
+        if number < known:
+            graph.nodes[number].MergeFromString(data)
+        else:
+            new.append(_field(_NODES, data))
+    graph.MergeFromString(b"".join(new))
+
+
+def _child(number: int, name: str) -> bytes:
+    return _field(_CHILDREN, b"\x08" + write_varint(number) + _field(b"\x12", name.encode()))
+
+
+def _attribute(full_name: str, key: str) -> bytes:
+    if not key:
+        return b""
+    called = _field(b"\x12", full_name.encode()) if full_name else b""
+    return _field(_ATTRIBUTES, _VALUE + called + _field(b"\x1a", key.encode()))
+
+
+def _field(tag: bytes, data: bytes) -> bytes:
+    size = len(data)
+    return tag + (_SHORT[size] if size < 128 else write_varint(size)) + data
+
+
+def _tree_of(leaves: Iterable[Leaf]) -> Tree:
+    tree: Tree = {}
+    for path, full_name, key in leaves:
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+        branch.clear()
+        branch[None] = (full_name, key)
+    return tree

@@ -9,6 +9,7 @@ Source: TensorFlow's `python/trackable/trackable_utils.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
@@ -35,7 +36,9 @@ class ObjectKey(NamedTuple):
 
 def escape(part: str) -> str:
     """Escapes one part of a path: `.` becomes `..`, `/` becomes `.S`."""
-    return part.replace(".", "..").replace("/", ".S")
+    if "." in part:
+        part = part.replace(".", "..")
+    return part.replace("/", ".S")
 
 
 def unescape(part: str) -> str:
@@ -50,6 +53,17 @@ def unescape(part: str) -> str:
 def variable_key(*path: str) -> str:
     """Returns the key of the variable at a path from the root object."""
     return "/".join(map(escape, path)) + _VARIABLE
+
+
+def variable_keys(container: str, names: Iterable[str]) -> list[str]:
+    """Returns the keys of variables that an object holds by name.
+
+    Args:
+      container: the name of the object, an attribute of the root.
+      names: of the variables.
+    """
+    above = escape(container) + "/"
+    return [above + escape(name) + _VARIABLE for name in names]
 
 
 def is_object_key(key: str) -> bool:

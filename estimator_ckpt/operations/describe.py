@@ -20,7 +20,6 @@ from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.naming.filters import NameFilter
-from estimator_ckpt.naming.roles import Role
 from estimator_ckpt.notebook import html_table
 from estimator_ckpt.storage.files import Progress
 
@@ -107,6 +106,8 @@ class CheckpointDescription:
           CheckpointArgumentError: it is a `NameFilter`, and what is to be included is not there.
         """
         if isinstance(wanted, NameFilter):
+            if wanted.takes_all:
+                return self
             wanted.require_found([row.name for row in self.variables])
         rows = tuple(row for row in self.variables if wanted(row.name))
         return replace(self, variables=rows, bytes=sum(row.bytes for row in rows))
@@ -180,17 +181,13 @@ def _rows(account: Account) -> tuple[VariableRow, ...]:
     rows: list[VariableRow] = []
     for name in sorted(keys, key=by_scope):
         key = keys[name]
-        role = roles[name]
+        kind, of, *_ = roles[name]
         dtype, shape, _, _, size, _, parts = entry = entries[key]
         size = entry.bytes if parts else size
-        rows.append(
-            VariableRow(name, key, shape, dtype_name(dtype), size, _slot_of(role), None, role.kind)
-        )
+        slot_of = of if kind in ("slot", "average") else None
+        row = (name, key, shape, dtype_name(dtype), size, slot_of, None, kind)
+        rows.append(tuple.__new__(VariableRow, row))  # as VariableRow(*row), in half of the time
     return tuple(rows)
-
-
-def _slot_of(role: Role) -> str | None:
-    return role.of if role.kind in ("slot", "average") else None
 
 
 def by_scope(name: str) -> str:

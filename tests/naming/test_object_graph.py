@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from estimator_ckpt.bundle import BundleIndex
 from estimator_ckpt.bundle.strings import int64_scalar, string_scalar
 from estimator_ckpt.checkpoint import Shard, open_checkpoint, publish
 from estimator_ckpt.errors import DamagedCheckpointError
-from estimator_ckpt.naming import OBJECT_GRAPH_KEY, Leaf, ObjectGraph
+from estimator_ckpt.naming import OBJECT_GRAPH_KEY, Layout, Leaf, ObjectGraph
 from estimator_ckpt.naming.paths import variable_key
 
 
@@ -114,6 +116,61 @@ def test_variables_are_added_to_a_graph_of_tensorflow(tmp_path):
 def test_adding_nothing_changes_nothing():
     data = built([leaf("a", "b"), leaf("c")])
     assert ObjectGraph.parse(data).with_leaves([]).data == data
+
+
+def by_protobuf(data, leaves):
+    """Adds leaves to a serialized graph, one message after the other."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(data)
+    below = {}
+    for path, full_name, key in leaves:
+        branch = below
+        for name in path:
+            branch = branch.setdefault(name, {})
+        branch.clear()
+        branch[None] = (full_name, key)
+    if not graph.nodes:
+        graph.nodes.add()
+    queue = [(0, below)]
+    for number, branch in queue:
+        node = graph.nodes[number]
+        node.has_checkpoint_values.value = True
+        full_name, key = branch.pop(None, ("", ""))
+        if key:
+            node.attributes.add(name="VARIABLE_VALUE", full_name=full_name, checkpoint_key=key)
+        numbers = {child.local_name: child.node_id for child in node.children}
+        for name, under in branch.items():
+            if name not in numbers:
+                numbers[name] = len(graph.nodes)
+                node.children.add(node_id=numbers[name], local_name=name)
+                graph.nodes.add()
+            queue.append((numbers[name], under))
+    return graph.SerializeToString(deterministic=True)
+
+
+texts = st.one_of(
+    st.sampled_from(["", "a", "b", "größe", "x" * 127, "y" * 128, "z" * 20_000]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
+some_leaves = st.lists(st.builds(Leaf, st.lists(texts, max_size=3).map(tuple), texts, texts))
+
+
+@given(some_leaves, some_leaves)
+def test_a_graph_has_the_bytes_that_protobuf_gives_it(first, more):
+    data = ObjectGraph.of(first).data
+    assert data == by_protobuf(b"", first)
+    assert ObjectGraph.parse(data).with_leaves(more).data == by_protobuf(data, more)
+
+
+@pytest.mark.parametrize("step", ["step", "a", None])
+@pytest.mark.parametrize("names", [[], ["global_step"], ["w", "global_step", "b/c", "v.x"], ["w"]])
+def test_the_graph_of_a_layout_is_that_of_its_leaves(names, step):
+    layout = Layout("var_list", step)
+    keys = layout.keys(names)
+    assert keys == {name: layout.key(name) for name in names}
+    leaves = [Leaf(layout.path(name), name, key) for name, key in keys.items()]
+    leaves.sort(key=lambda leaf: leaf.path[0])
+    leaves.append(Leaf(("save_counter",), "save_counter", ""))
+    assert layout.object_graph(names, save_counter=False).data == built(leaves)
 
 
 def test_full_names_are_those_that_tensorflow_recorded(tmp_path):

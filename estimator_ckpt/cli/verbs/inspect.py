@@ -13,6 +13,7 @@ Synopsis:
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -222,6 +223,7 @@ def _cells_with_values(row: VariableRow) -> tuple[object, ...]:
     return (*_cells(row), *map(output.number, numbers), found.zeros, found.nan, found.inf)
 
 
+@functools.lru_cache
 def _shape(shape: tuple[int, ...]) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from estimator_ckpt.cli import output
 
@@ -35,6 +38,21 @@ def test_sizes_are_for_people(count, text):
 def test_a_row_of_a_pipe_is_one_line_whatever_its_names(capsys):
     output.print_rows(COLUMNS, [("a\tb\nc\\d", "\x07", None)])
     assert capsys.readouterr().out == "name\tkey\tbytes\na\\tb\\nc\\\\d\t\\x07\t\n"
+
+
+CELLS = st.one_of(st.none(), st.integers(), st.text("ab\\\t\n\x07\u202eé", max_size=4))
+
+
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=3), max_size=5))
+def test_rows_are_printed_at_once_as_one_by_one(rows):
+    at_once, one_by_one = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(at_once):
+        output.print_rows(COLUMNS, rows)
+    with contextlib.redirect_stdout(one_by_one):
+        output.print_tabbed([column.title for column in COLUMNS])
+        for row in rows:
+            output.print_tabbed(row)
+    assert at_once.getvalue() == one_by_one.getvalue()
 
 
 def test_unicode_names_stay_as_they_are(capsys):
