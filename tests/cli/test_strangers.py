@@ -168,7 +168,7 @@ def test_a_stranger_in_the_place_of_a_file_is_told(
     bad = folder if of == "checkpoint" else folder / "ckpt"
     result = run(command, COMMANDS[verb], bad=bad, good=good, out=tmp_path / "out")
     if verb in ("doctor", "verify") and result.code == 1:  # the answer: what is there is damaged
-        assert said in result.out
+        assert said in result.out + result.err
         assert (verb, of) != ("verify", "checkpoint")
     elif (verb, of) == ("report", "checkpoint"):  # the report has the answer
         assert result.code == 1 and said in result.err
@@ -271,7 +271,7 @@ def test_windows_paths_in_a_state_file_are_moved_ones(command, save, tmp_path, p
         f'model_checkpoint_path: "{path}"\nall_model_checkpoint_paths: "{path}"\n'
     )
     assert command("inspect", tmp_path).code == 0
-    found = command("doctor", tmp_path).out
+    found = command("doctor", tmp_path).err
     assert "checkpoints of that name are here: the directory was moved" in found
 
 

@@ -102,15 +102,19 @@ def print_diagnosis(found: Diagnosis) -> None:
         output.print_rows(_CHECKPOINTS, map(_checkpoint_cells, found.checkpoints))
     if output.for_people() and found.checkpoints:
         print(f"\n{output.filled(_READERS, '')}")
-    stream = sys.stdout if output.for_people() else sys.stderr
+    people = output.for_people()
+    stream = sys.stdout if people else sys.stderr
     for finding in found.findings:
-        indent = " " * 4
-        head = f"{finding.severity}: {output.escape(finding.subject)}: "
-        problem = output.filled(head + output.escape(finding.problem), indent)
+        subject, problem, remedy = map(
+            output.escape, (finding.subject, finding.problem, finding.remedy)
+        )
+        told = f"{finding.severity}: {subject}: {problem}"
+        what = f"    -> {remedy}"
+        if people:  # in a file a line stays one
+            told, what = output.filled(told, " " * 4), output.filled(what, " " * 7)
         word = output.coloured(finding.severity, _COLOURS[finding.severity], stream)
-        print(f"\n{word}{problem.removeprefix(finding.severity)}", file=stream)
-        remedy = f"{indent}-> {output.escape(finding.remedy)}"
-        print(output.filled(remedy, indent=indent + "   "), file=stream)
+        print(f"\n{word}{told[len(finding.severity) :]}", file=stream)
+        print(what, file=stream)
 
 
 def _summary(found: Diagnosis) -> str:
