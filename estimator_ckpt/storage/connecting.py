@@ -10,6 +10,7 @@ Google Cloud Storage `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own login and
 from __future__ import annotations
 
 import configparser
+import errno
 import functools
 import importlib.util
 import os
@@ -27,6 +28,7 @@ _AZURE = {
 # 100 ms at first, then twice as long each time: a minute in all.
 _RETRIES = {"max_retries": 8, "retry_timeout": timedelta(seconds=120)}
 _LONGEST = timedelta(minutes=10)
+_used_in: int | None = None  # the process; its threads, obstore's among them, are in no fork of it
 
 
 def is_available() -> bool:
@@ -43,13 +45,24 @@ def connect(scheme: str, bucket: str) -> Any:
     Args:
       scheme: one of `SCHEMES`.
       bucket: its name.
+
+    Raises:
+      OSError: a store was used before this process was forked; or what is told is not enough.
     """
+    global _used_in
+    if _used_in not in (None, os.getpid()):
+        raise OSError(
+            errno.ENOTSUP,
+            "this process was forked from one that has used a store, and would wait for ever; "
+            'start processes by multiprocessing.get_context("spawn")',
+        )
+    _used_in = os.getpid()
     told = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
-    return _connect(scheme, bucket, tuple(sorted(told.items())), os.getpid())
+    return _connect(scheme, bucket, tuple(sorted(told.items())))
 
 
 @functools.lru_cache(maxsize=256)
-def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...], process: int) -> Any:
+def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...]) -> Any:
     from obstore.store import AzureStore, GCSStore, S3Store
 
     environment = dict(told)

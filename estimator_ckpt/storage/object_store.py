@@ -335,7 +335,8 @@ class ObjectStore(FileSystem):
     def _at(self, path: str) -> tuple[Any, str]:
         """Returns the store and the key of a plain path."""
         bucket, _, key = path.partition("://")[2].partition("/")
-        return connecting.connect(self._scheme, bucket), key
+        with refusals(path):
+            return connecting.connect(self._scheme, bucket), key
 
     def _written(self, path: str) -> None:
         if seen := known():

@@ -97,12 +97,12 @@ def _as_os_error(error: Exception, path: str) -> OSError | None:
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     if status == "416":
         return _Beyond(errno.EINVAL, "it ends before", path)
+    if _lacks_credentials(text):
+        return PermissionError(errno.EACCES, f"there are no credentials; {_HOW.get(scheme)}", path)
     if status in ("401", "403") or kind in ("PermissionDeniedError", "UnauthenticatedError"):
         return PermissionError(
             errno.EACCES, f"the store refuses access ({said}); {_HOW.get(scheme, '')}", path
         )
-    if _lacks_credentials(text):
-        return PermissionError(errno.EACCES, f"there are no credentials; {_HOW.get(scheme)}", path)
     if "error sending request" in text or "timed out" in text or "kind: Connect" in text:
         address = _ADDRESS.search(text)
         host = urlsplit(address[0]).netloc.rpartition("@")[2] if address else "the store"
@@ -136,7 +136,10 @@ def _lacks_credentials(text: str) -> bool:
         sign in text
         for sign in (
             "169.254.169.254",
+            "/latest/api/token",
+            "/metadata/identity",
             "metadata.google.internal",
+            "performing token request",
             "169.254.170.2",
             "MissingCredential",
             "Missing AccessKeyId",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -258,6 +260,60 @@ def test_a_store_that_can_t_be_reached_is_named_without_credentials(s3_store, mo
         files.read(s3_store.url + "/a")
     assert "secret" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+FORKED = """
+import os, sys
+from estimator_ckpt.storage import files
+print(files.read(sys.argv[1]))
+child = os.fork()
+if not child:
+    try:
+        files.read(sys.argv[1])
+    except OSError as error:
+        print(error)
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+print(files.read(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_of_what_has_used_a_store_is_told_and_does_not_wait_for_ever(s3_store):
+    s3_store.put("a", b"data")
+    ran = subprocess.run(
+        [sys.executable, "-u", "-c", FORKED, s3_store.url + "/a"],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ran.stdout.count("b'data'") == 2, ran
+    assert 'get_context("spawn")' in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "path, told",
+    [
+        ("s3://bucket/a", "AWS_PROFILE"),
+        ("gs://bucket/a", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://container/a", "AZURE_STORAGE_ACCOUNT"),
+    ],
+)
+def test_without_credentials_it_is_said_how_to_give_them(path, told, monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_", "S3_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(connecting, "_RETRIES", {"max_retries": 0})
+    # No machine has an account here.
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:9")
+    monkeypatch.setenv("GCE_METADATA_IP", "127.0.0.1:9")
+    with pytest.raises(PermissionError, match=told):
+        files.read(path)
 
 
 def test_a_profile_is_taken(s3_store, monkeypatch, tmp_path):

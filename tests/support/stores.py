@@ -21,6 +21,7 @@ import collections
 import contextlib
 import dataclasses
 import datetime
+import functools
 import hashlib
 import itertools
 import json
@@ -388,7 +389,7 @@ class _Object:
     generation: int
     modified: datetime.datetime
 
-    @property
+    @functools.cached_property
     def etag(self) -> str:
         return f'"{hashlib.md5(self.data).hexdigest()}"'
 
