@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
+import store_job_tables
 import store_jobs
 import tensorflow as tf
 
@@ -54,6 +60,27 @@ def test_a_job_on_s3(name, local, s3_store):
     store_jobs.assert_equal(seen, local(name))
 
 
+@needs_s3
+@pytest.mark.slow
+def test_a_job_on_s3_without_obstore(local, s3_store):
+    folder = f"{s3_store.url}/job"
+    seen = store_jobs.in_child(
+        s3_store.environment, store_jobs.run_without_obstore, "tf1_dir", folder
+    )
+    store_jobs.assert_equal(seen, local("tf1_dir"))
+    assert not any(each.agent.startswith("object_store") for each in s3_store.log)
+
+
+@needs_s3
+@pytest.mark.slow
+@pytest.mark.parametrize(("end", "code"), [("", -signal.SIGABRT), ("os._exit(0)", 0)])
+def test_tensorflows_plugin_aborts_a_process_that_ends(end, code, s3_store):
+    program = f"import os, tensorflow_io, tensorflow as tf; tf.io.gfile.exists('s3://b/a'); {end}"
+    environment = {**os.environ, **s3_store.environment}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=120)
+    assert ended.returncode == code
+
+
 @pytest.fixture(scope="module")
 def save_traffic(s3_server):
     """What one save asks of the server, by kind and number of variables."""
@@ -86,3 +113,17 @@ def test_a_wrapped_save_asks_no_more_of_a_store_than_a_plain_one(kind, variables
     copies = [key for key in wrapped.copied if ".data-" in key]
     assert len(copies) == ("tf1_dir" in kind)
     assert all(key.startswith("job/tf1/") for key in copies)
+
+
+@needs_s3
+@pytest.mark.slow
+@pytest.mark.parametrize("options", store_job_tables.KILLED.values(), ids=str)
+def test_a_job_that_is_killed_while_it_saves_goes_on(options, s3_server):
+    writes, wanted = store_jobs.count_writes(s3_server, options)
+    found = {}
+    for number in range(3 if options else 8, writes, writes // 4):
+        after = bool(number % 2)
+        problems = store_jobs.kill(s3_server, options, number, after=after, wanted=wanted)
+        if problems:
+            found[number, after] = problems
+    assert not found

@@ -109,7 +109,6 @@ def test_wrapping_twice_is_wrapping_once():
     assert wrap_model_fn(once) is once
 
 
-@pytest.mark.parametrize("mode", [MODES.TRAIN, MODES.EVAL, MODES.PREDICT])
 class _Model:
     model_fn = None
 
@@ -156,6 +155,7 @@ def test_a_wrapped_job_says_once_what_it_saves(tmp_path, options, said, caplog):
     assert [each for each in records if each[1].startswith("saving ")] == expected
 
 
+@pytest.mark.parametrize("mode", [MODES.TRAIN, MODES.EVAL, MODES.PREDICT])
 def test_one_that_calls_a_wrapped_one_returns_its_spec_as_it_is(tmp_path, mode):
     inner = wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(tmp_path / "tf1"))
     specs = []

@@ -9,12 +9,16 @@ TensorFlow's plug-in for S3 aborts a process that ends as Python does.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import multiprocessing
 import os
+import pathlib
 import posixpath
 import re
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jobs
@@ -23,6 +27,8 @@ import stores
 import tensorflow as tf
 
 from estimator_ckpt import warm_start_settings, wrap_model_fn
+from estimator_ckpt.checkpoint.opening import read_state
+from estimator_ckpt.operations.verify import verify
 
 tf1 = tf.compat.v1
 HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None
@@ -136,6 +142,12 @@ def run(name: str, folder: str) -> Any:
     return SCENARIOS[name](folder)
 
 
+def run_without_obstore(name: str, folder: str) -> Any:
+    """Runs a scenario as if `obstore` were not installed."""
+    sys.modules["obstore"] = None  # type: ignore[assignment]
+    return run(name, folder)
+
+
 def load_plugin(folder: str) -> None:
     """Has TensorFlow reach what it can't reach by itself."""
     if folder.startswith("s3://"):
@@ -247,3 +259,103 @@ def count_save(server: Any, kind: str, variables: int) -> stores.Traffic:
 def data_uploads(traffic: stores.Traffic) -> int:
     """Returns how often the tensors went to the store, in whole or in parts."""
     return round(traffic.uploaded / (FLOATS * 4))
+
+
+def train_killed(folder: str, options: dict[str, Any], steps: int) -> None:
+    """Trains up to a step, from wherever an earlier one has come to; 2 checkpoints are kept."""
+    load_plugin(folder)
+    wrapped = wrap_model_fn(
+        jobs.adam_model_fn, tf1_dir=posixpath.join(folder, "tf1"), tf1_on_error="stop", **options
+    )
+    train(folder, steps, wrapped)
+
+
+def kill(
+    server: Any, options: dict[str, Any], number: int, *, after: bool, wanted: Any
+) -> list[str]:
+    """Kills a job at its n-th request that writes, and has another one go on.
+
+    Args:
+      server: of S3.
+      options: of `wrap_model_fn`.
+      number: n, from 1.
+      after: whether the request is carried out.
+      wanted: what `results` gives of a job that was not killed.
+
+    Returns:
+      What is wrong then.
+    """
+    with server.new_store() as store:
+        children: list[Child] = []
+        store.at_write(number, lambda: children[0].kill(), after=after)
+        folder = f"{store.url}/job"
+        children.append(Child(store.environment, train_killed, folder, options, 4))
+        children[0].wait()
+        if store.writes < number:
+            return ["it was not killed"]
+        problems = incomplete(store)
+        in_child(store.environment, train_killed, folder, options, 6)
+        problems += incomplete(store)
+        if not is_equal(results(store), wanted):
+            problems.append("the other one has come to something else")
+        left = [key for key in store.objects() if ".staging-" in key]
+        return problems + [f"left: {key}" for key in left]
+
+
+def count_writes(server: Any, options: dict[str, Any]) -> tuple[int, Any]:
+    """Returns how many requests of a job write, and what another one leaves that goes on."""
+    with server.new_store() as store:
+        folder = f"{store.url}/job"
+        in_child(store.environment, train_killed, folder, options, 4)
+        writes = store.writes
+        in_child(store.environment, train_killed, folder, options, 6)
+        return writes, results(store)
+
+
+def incomplete(store: stores.Store) -> list[str]:
+    """Returns what an index, or a state file, names and is not there, or damaged."""
+    with downloaded(store) as folder:
+        problems = []
+        for index in folder.glob("**/*.index"):
+            try:
+                found = verify(str(index)[: -len(".index")])
+                problems += [] if found.ok else [f"{index.name} is damaged"]
+            except Exception as error:
+                problems.append(repr(error))
+        for state in folder.glob("**/checkpoint"):
+            for prefix in read_state(str(state.parent))[1]:
+                if not os.path.exists(f"{prefix}.index"):
+                    problems.append(f"'{prefix}' is listed, and not there")
+        return problems
+
+
+def results(store: stores.Store) -> Any:
+    """Returns {directory: {name: values}} of the checkpoints that state files list."""
+    with downloaded(store) as folder:
+        return {
+            name: {
+                os.path.basename(prefix): jobs.values(prefix)
+                for prefix in read_state(str(folder / name))[1]
+            }
+            for name in ("job", "job/tf1")
+        }
+
+
+@contextlib.contextmanager
+def downloaded(store: stores.Store) -> Iterator[pathlib.Path]:
+    """Makes a folder of what is in a store."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for key, data in store.objects().items():
+            (root / key).parent.mkdir(parents=True, exist_ok=True)
+            (root / key).write_bytes(data)
+        yield root
+
+
+def is_equal(first: Any, second: Any) -> bool:
+    """Returns whether two results are equal, bit for bit."""
+    try:
+        assert_equal(first, second)
+    except AssertionError:
+        return False
+    return True
