@@ -39,12 +39,14 @@ def is_available() -> bool:
         return False
 
 
-def connect(scheme: str, bucket: str) -> Any:
+def connect(scheme: str, bucket: str, *, across: bool = False) -> Any:
     """Returns the store of a bucket (of a container, on Azure), which is opened once.
 
     Args:
       scheme: one of `SCHEMES`.
       bucket: its name.
+      across: on S3, whether it is for copies from there to other buckets: their names are the
+        beginnings of the keys that are written.
 
     Raises:
       OSError: a store was used before this process was forked; or what is told is not enough.
@@ -58,11 +60,11 @@ def connect(scheme: str, bucket: str) -> Any:
         )
     _used_in = os.getpid()
     told = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
-    return _connect(scheme, bucket, tuple(sorted(told.items())))
+    return _connect(scheme, bucket, tuple(sorted(told.items())), across)
 
 
 @functools.lru_cache(maxsize=256)
-def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...]) -> Any:
+def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...], across: bool) -> Any:
     from obstore.store import AzureStore, GCSStore, S3Store
 
     environment = dict(told)
@@ -77,6 +79,10 @@ def _connect(scheme: str, bucket: str, told: tuple[tuple[str, str], ...]) -> Any
         make: Any = S3Store
         if provider is not None:
             options["credential_provider"] = provider
+        if across:
+            region = config.get("region", "us-east-1")
+            config.setdefault("endpoint", f"https://s3.{region}.amazonaws.com")
+            config["virtual_hosted_style_request"] = True  # no bucket is put behind the endpoint
     elif scheme == "gs":
         config, make = _gs(environment), GCSStore
     else:

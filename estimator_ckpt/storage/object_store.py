@@ -227,20 +227,29 @@ class ObjectStore(FileSystem):
 
     def copy(self, source: str, target: str, progress: Progress | None = None) -> None:
         source, target = self._plain(source), self._plain(target)
-        if _root(source) != _root(target):
-            self._carry(source, target, progress)
-            return
         import obstore
 
         store, old = self._at(source)
         new = self._at(target)[1]
+        is_across = _root(source) != _root(target)
+        if is_across and self._scheme != "s3":
+            self._carry(source, target, progress)
+            return
+        if is_across:
+            bucket = _root(source).partition("://")[2]
+            store = connecting.connect(self._scheme, bucket, across=True)
+            new = target.partition("://")[2]
         try:
             with refusals(source):
                 obstore.copy(store, old, new)
         except OSError as error:
-            if not is_too_large_to_copy(error):
+            if is_too_large_to_copy(error):
+                self._copy_large(source, target, progress)
+            elif is_across and not isinstance(error, FileNotFoundError):
+                _log.info("'%s' goes through this machine: %s", source, error)
+                self._carry(source, target, progress)
+            else:
                 raise
-            self._copy_large(source, target, progress)
         self._written(target)
         if progress:
             size = self.status(source).size
@@ -258,13 +267,14 @@ class ObjectStore(FileSystem):
             )
             self._carry(source, target, progress)
             return
-        bucket = _root(source).partition("://")[2]
-        place = {"Bucket": bucket, "Key": self._at(source)[1]}
+        (old, key), (new, name) = (
+            path.partition("://")[2].split("/", 1) for path in (source, target)
+        )
         config = self._at(source)[0].config
         client = boto3.client(
             "s3", endpoint_url=config.get("endpoint"), region_name=config.get("region")
         )
-        client.copy(place, bucket, self._at(target)[1])
+        client.copy({"Bucket": old, "Key": key}, new, name)
 
     def _carry(self, source: str, target: str, progress: Progress | None) -> None:
         """Copies through this machine."""

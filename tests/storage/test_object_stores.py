@@ -106,6 +106,39 @@ def test_a_copy_within_a_store_moves_no_byte(object_store):
     assert traffic.downloaded < 1000
 
 
+def test_a_copy_from_bucket_to_bucket_is_whole_and_moves_no_byte_on_s3(
+    object_store, s3_server, gcs_server
+):
+    data = os.urandom(100_000)
+    object_store.put("a/b", data)
+    server = s3_server if object_store.url.startswith("s3") else gcs_server
+    with server.new_store() as other:
+        with object_store.counted() as traffic, other.counted() as received:
+            files.copy(object_store.url + "/a/b", other.url + "/c/d e")
+        assert other.objects() == {"c/d e": data}
+        if server is s3_server:
+            assert (traffic.requests, received.requests) == (0, 1)
+            assert received.copied == ["c/d e"] and received.uploaded == 0
+        with pytest.raises(FileNotFoundError):
+            files.copy(object_store.url + "/absent", other.url + "/c")
+
+
+@pytest.mark.parametrize("has_boto3", [True, False])
+def test_what_s3_does_not_copy_in_one_piece_is_copied_in_parts(s3_store, has_boto3, monkeypatch):
+    if has_boto3:
+        pytest.importorskip("boto3")
+    else:
+        monkeypatch.setitem(sys.modules, "boto3", None)
+    data = os.urandom(100_000)
+    s3_store.put("a", data)
+    monkeypatch.setattr("estimator_ckpt.storage.object_store.is_too_large_to_copy", bool)
+    s3_store.at_write(1, lambda: 400)  # as it does for more than 5 GB
+    with s3_store.counted() as traffic:
+        files.copy(s3_store.url + "/a", s3_store.url + "/b")
+    assert s3_store.objects() == {"a": data, "b": data}
+    assert (traffic.uploaded < 1000) == has_boto3
+
+
 @pytest.mark.parametrize("size", [0, 5, ranges.REQUEST, ranges.REQUEST + 1])
 def test_a_file_comes_and_goes_by_few_requests(object_store, size, tmp_path):
     data = os.urandom(size)
