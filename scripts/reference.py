@@ -40,7 +40,18 @@ def pages() -> dict[pathlib.Path, str]:
     """Returns {path: text} of all pages."""
     texts = (_api(), _commands(), _flags())
     made = {DOCS / f"{name}.md": text for name, text in zip(NAMES, texts)}
-    return {**made, ROOT / "README.md": _readme()}
+    return {**made, ROOT / "README.md": _readme(), ROOT / "CONTRIBUTING.md": _contributing()}
+
+
+def _contributing() -> str:
+    """CONTRIBUTING.md, with the files that it shows as they are."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+    def shown(match: re.Match[str]) -> str:
+        code = (ROOT / match["path"]).read_text(encoding="utf-8")
+        return f"<!-- file: {match['path']} -->\n```python\n{code}```\n"
+
+    return re.sub(r"<!-- file: (?P<path>.*) -->\n```python\n(?s:.*?)```\n", shown, text)
 
 
 def _readme() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -69,7 +70,7 @@ def test_help_has_examples_names_of_arguments_and_a_link_and_is_as_wide(
     examples = out.split("\nexamples:\n")[1].split("\n\n")[0].replace(" \\\n", " ")
     assert len(examples.splitlines()) >= 3
     for example in examples.splitlines():
-        words = shlex.split(example.split(" || ")[0].split(" && ")[0])
+        words = shlex.split(re.split(r" (?:\|\||&&|\|) ", example)[0])
         assert words[:2] == [main.PROGRAM, verb]
         main.VERBS[verb].new_flags()(with_underscores(words, main.VERBS[verb].new_flags()))
     assert "=VALUE" not in out
