@@ -8,7 +8,8 @@ Synopsis:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from estimator_ckpt.naming import RenameRules
 
 
+_TROUBLE = 2
 _SHOWN = 10  # of the keys that have one thing in common, without --verbose
 
 
@@ -83,13 +85,16 @@ def rename_rules(values: flags.FlagValues) -> RenameRules:
 
 
 def with_report(
-    values: flags.FlagValues, do: Callable[..., ConversionReport | Sequence[ConversionReport]]
+    values: flags.FlagValues,
+    do: Callable[..., ConversionReport | Sequence[ConversionReport]],
+    failed: Mapping[str, Exception] = MappingProxyType({}),
 ) -> int:
     """Does the work and prints what was done.
 
     Args:
       values: the command's flags.
       do: does it, given `overwrite`, `copy`, `compact`, `dry_run` and `progress`.
+      failed: what it could not do once it has done the others, and why.
 
     Returns:
       The exit code.
@@ -103,15 +108,28 @@ def with_report(
             progress=progress,
         )
     reports = [done] if not isinstance(done, Sequence) else done
+    code = _TROUBLE if failed else 0
     if values.json:
-        output.print_json(done)
-        return 0
+        told = [{"prefix": prefix, "error": str(error)} for prefix, error in failed.items()]
+        output.print_json([*reports, *told] if told else done)
+        return code
     for report in reports:
         if output.for_people():
             _print_for_people(report, values.verbose)
         else:
             _print_for_pipes(report, values.verbose)
-    return 0
+    for prefix, error in failed.items():
+        if output.for_people():
+            word = output.coloured("failed", "red")
+            print(f"{word}: {output.escape(prefix)}: {output.escape(str(error))}")
+        else:
+            output.print_tabbed(("failed", prefix, error))
+    if failed:
+        output.print_summary(
+            f"{output.counted(len(reports) + len(failed), 'checkpoint')}: {len(reports):,} "
+            f"converted, {len(failed):,} failed; run it again for the others"
+        )
+    return code
 
 
 def _print_for_people(report: ConversionReport, verbose: bool) -> None:

@@ -8,16 +8,19 @@ What a job's own readers find in the old directory by its state file, others fin
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from estimator_ckpt import messages
 from estimator_ckpt.checkpoint.identity import other_prefix, require_other_directory
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
+from estimator_ckpt.checkpoint.publishing import require_free
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.committing import apply
 from estimator_ckpt.conversion.converting import planner
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import (
+    CheckpointError,
     CheckpointExistsError,
     CheckpointNotFoundError,
     DamagedCheckpointError,
@@ -34,6 +37,7 @@ def convert_all(
     *,
     dry_run: bool = False,
     resume: bool = False,
+    on_error: Callable[[str, Exception], None] | None = None,
     **options: Any,
 ) -> tuple[ConversionReport, ...]:
     """Converts each checkpoint that a state file lists, the oldest first.
@@ -45,10 +49,12 @@ def convert_all(
       dry_run: only say what would be done.
       resume: leave alone what is there already and is equal, by its keys, types, shapes and
         checksums, as a run before this one may have left it; the report says that it `existed`.
+      on_error: called with the prefix of each checkpoint that can't be converted, and why: the
+        others are. None: all can be, or nothing is written.
       **options: as for `convert`.
 
     Returns:
-      What was done for each.
+      What was done for each that was converted.
 
     Raises:
       CheckpointArgumentError: source and target are the same directory.
@@ -56,7 +62,8 @@ def convert_all(
         source has not, and `overwrite` is false.
       CheckpointNotFoundError: there is no such directory, it has no state file, or that names no
         checkpoint.
-      CheckpointError: as `convert`. What was converted before stays, without a state file.
+      CheckpointError: as `convert`: before anything is written where that can be told from the
+        indexes. Else what was converted before stays, without a state file.
     """
     old, new = os.fsdecode(source), os.fsdecode(target)
     require_other_directory(new, old)
@@ -69,22 +76,65 @@ def convert_all(
         )
     if os.path.basename(latest) not in map(os.path.basename, listed):
         listed = (*listed, latest)
-    prefixes = [find_listed(old, prefix) for prefix in listed]
-    targets = [os.path.join(new, os.path.basename(prefix)) for prefix in prefixes]
-    state = os.path.join(new, os.path.basename(latest)), tuple(targets)
-    is_written = resume and _is_written(new, state, bool(options.get("overwrite")))
-    for prefix, goal in zip(prefixes, targets):  # before any is converted
-        other_prefix(goal, prefix)
+    goals = {prefix: os.path.join(new, os.path.basename(prefix)) for prefix in listed}
+    overwrite = bool(options.get("overwrite"))
+    state = os.path.join(new, os.path.basename(latest)), tuple(goals.values())
+    is_written = resume and _is_written(new, state, overwrite)
     applied = {name: options.pop(name) for name in _OF_APPLY if name in options}
     planned = planner(**options)
     siblings = None if dry_run else Siblings(new)  # one look at the directory for all
-    reports = tuple(
-        apply(prefix, goal, planned, dry_run=dry_run, siblings=siblings, resume=resume, **applied)
-        for prefix, goal in zip(prefixes, targets)
+    failed: dict[str, Exception] = {}
+
+    def done(prefix: str, dry_run: bool) -> ConversionReport | None:
+        try:
+            found, goal = find_listed(old, prefix), goals[prefix]
+            other_prefix(goal, found)
+            report = apply(
+                found,
+                goal,
+                planned,
+                dry_run=dry_run,
+                siblings=siblings,
+                resume=resume,
+                **{**applied, "progress": None if dry_run else applied.get("progress")},
+            )
+            if dry_run and siblings is not None and not (report.existed or overwrite):
+                require_free(goal, siblings)
+            return report
+        except Exception as error:
+            if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
+                raise
+            failed[prefix] = error
+            return None
+
+    if not dry_run and len(goals) > 1:  # before any is converted
+        for prefix in goals:
+            done(prefix, dry_run=True)
+        if failed and on_error is None:
+            raise _nothing_written(failed, len(goals))
+    reports = {}
+    for prefix in goals:
+        if prefix not in failed and (report := done(prefix, dry_run)):
+            reports[goals[prefix]] = report
+        if prefix in failed:
+            if on_error is None:
+                raise failed[prefix]
+            on_error(prefix, failed[prefix])
+    if reports and not dry_run and not (is_written and not failed):
+        latest = state[0] if state[0] in reports else [*reports][-1]
+        write_state(new, latest, [*reports])
+    return tuple(reports.values())
+
+
+def _nothing_written(failed: dict[str, Exception], count: int) -> Exception:
+    first, *others = failed.values()
+    if not isinstance(first, CheckpointError):
+        return first
+    more = f", and {len(others):,} more" if others else ""
+    return type(first)(
+        f"{first}{more}; nothing was written: {count - len(failed):,} of {count:,} checkpoints can "
+        "be converted, which --keep_going (on_error=) does"
     )
-    if not dry_run and not is_written:
-        write_state(new, *state)
-    return reports
 
 
 def _is_written(directory: str, state: tuple[str, tuple[str, ...]], overwrite: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 
 import jobs
 import pytest
@@ -140,15 +141,84 @@ def test_convert_all_takes_each_checkpoint_and_the_state_file(command, job, tmp_
     assert tf.train.latest_checkpoint(str(tmp_path / "tf2")).endswith("model.ckpt-4")
 
 
-def test_convert_all_that_was_killed_needs_overwrite_for_what_is_done_already(
-    command, job, tmp_path
-):
+def test_convert_all_that_was_killed_goes_on(command, job, tmp_path):
     target = tmp_path / "tf2"
     assert command("convert", job / "model.ckpt-0", target / "model.ckpt-0", "--to=tf2").code == 0
+    before = jobs.snapshot(target)
+    ran = command("convert", job, target, "--to=tf2", "--all", "--json")
+    assert ran.code == 0, ran.err
+    assert [report["existed"] for report in json.loads(ran.out)] == [True, False, False]
+    assert before.items() <= jobs.snapshot(target).items()
+    assert jobs.listed(target) == jobs.listed(job)
+
+
+def test_convert_all_does_not_begin_where_another_checkpoint_is(command, job, tmp_path):
+    target = tmp_path / "tf2"
+    assert command("convert", job / "model.ckpt-0", target / "model.ckpt-4", "--to=tf2").code == 0
+    before = jobs.snapshot(tmp_path)
     ran = command("convert", job, target, "--to=tf2", "--all")
-    assert (ran.code, "--overwrite" in ran.err) == (2, True)
+    assert ran.code == 2 and "--overwrite" in ran.err
+    assert jobs.snapshot(tmp_path) == before
     assert command("convert", job, target, "--to=tf2", "--all", "--overwrite").code == 0
     assert jobs.listed(target) == jobs.listed(job)
+
+
+def cut(job, step):
+    (index,) = job.glob(f"model.ckpt-{step}.index")
+    index.write_bytes(index.read_bytes()[:-20])
+
+
+def remove_data(job, step):
+    for path in job.glob(f"model.ckpt-{step}.data*"):
+        path.unlink()
+
+
+def remove(job, step):
+    for path in job.glob(f"model.ckpt-{step}.*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut, remove_data, remove])
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_convert_all_tells_what_is_damaged_before_anything_is_written(
+    command, job, tmp_path, on_terminal, damage, step
+):
+    whole = command("inspect", job / f"model.ckpt-{step}", "--json").out
+    saved = shutil.copytree(job, tmp_path / "saved")
+    damage(job, step)
+    before = jobs.snapshot(tmp_path)
+    line = ("convert", job, tmp_path / "tf2", "--to=tf2", "--all")
+    ran = command(*line)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"model.ckpt-{step}" in ran.err
+    assert "nothing was written: 2 of 3 checkpoints can be converted" in ran.err
+    assert jobs.snapshot(tmp_path) == before
+
+    ran = command(*line, "--keep-going")
+    assert ran.code == 2
+    (failed,) = [row for row in ran.out.splitlines() if row.startswith("failed\t")]
+    assert f"model.ckpt-{step}" in failed.split("\t")[1]
+    assert "3 checkpoints: 2 converted, 1 failed" in ran.err
+    left = [name for name in jobs.listed(saved) if name != f"model.ckpt-{step}"]
+    assert jobs.listed(tmp_path / "tf2") == left
+    assert tf.train.latest_checkpoint(str(tmp_path / "tf2")).endswith(left[-1])
+
+    told = json.loads(command(*line, "--keep-going", "--json").out)
+    assert [each.get("existed") for each in told] == [True, True, None] and told[2]["error"]
+    on_terminal(80)
+    out = command(*line, "--keep-going").out
+    assert "\nfailed: " in out
+    assert out.splitlines()[-1].startswith("3 checkpoints: 2 converted, 1 failed")
+
+    shutil.copytree(saved, job, dirs_exist_ok=True)  # mended: it goes on
+    assert command("inspect", job / f"model.ckpt-{step}", "--json").out == whole
+    assert command(*line).code == 0
+    assert jobs.listed(tmp_path / "tf2") == jobs.listed(job)
+
+
+def test_keep_going_is_about_a_folder(command, job, tmp_path):
+    ran = command("convert", job, tmp_path / "x", "--to=tf2", "--keep_going")
+    assert ran.code == 2 and "--all" in ran.err
 
 
 def test_convert_all_of_a_moved_folder(command, job, tmp_path):

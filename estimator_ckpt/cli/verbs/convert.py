@@ -93,7 +93,14 @@ def _define_flags(values: flags.FlagValues) -> None:
         "all",
         False,
         "SOURCE and TARGET are folders: convert each checkpoint that SOURCE's state file lists, "
-        "and write a state file.",
+        "and write a state file. What is there already, and equal, is left alone.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "keep_going",
+        False,
+        "With --all: convert what can be converted, and say at the end what can't be; the exit "
+        "code is 2 then.",
         flag_values=values,
     )
     define_writing_flags(values)
@@ -129,9 +136,21 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     from estimator_ckpt.conversion.converting import convert
     from estimator_ckpt.conversion.model_dir import convert_all
 
+    if values.keep_going and not values.all:
+        raise UsageError("--keep_going is about the checkpoints of a folder; give --all, too")
     if values.all:
+        failed: dict[str, Exception] = {}
         return with_report(
-            values, lambda **options: convert_all(source, target, **settings, **options)
+            values,
+            lambda **options: convert_all(
+                source,
+                target,
+                **settings,
+                **options,
+                resume=True,
+                on_error=failed.__setitem__ if values.keep_going else None,
+            ),
+            failed,
         )
     return with_report(
         values,
