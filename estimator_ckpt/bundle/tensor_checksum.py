@@ -1,7 +1,6 @@
 """The checksum that a tensor's stored bytes should have, for every type; for checking, not reading.
 
-    with files.open_file(path) as file:
-        stored_checksum(entry, file) == entry.crc32c
+    stored_checksum(entry, chunks) == entry.crc32c
 
 Source: `WriteTensor`, `WriteStringTensor` and `WriteVariantTensor` in TensorFlow's
 `core/util/tensor_bundle/tensor_bundle.cc`.
@@ -11,43 +10,27 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections.abc import Iterator
 
 from estimator_ckpt.bundle import checksums, dtypes
 from estimator_ckpt.bundle.index import TensorEntry
 from estimator_ckpt.bundle.table import read_varint
 from estimator_ckpt.errors import DamagedCheckpointError
 
-# Pieces stay in the processor's cache between reading and summing: 1 MiB at once takes twice as
-# long. Each request to a remote file system costs far more than that saves.
-LOCAL_CHUNK = 256 * 1024
-REMOTE_CHUNK = 4 * 1024 * 1024
 
-
-def stored_checksum(
-    entry: TensorEntry,
-    file: IO[bytes],
-    *,
-    chunk_size: int = LOCAL_CHUNK,
-    progress: Callable[[int], None] | None = None,
-) -> int:
+def stored_checksum(entry: TensorEntry, chunks: Iterator[bytes]) -> int:
     """Works out the checksum of a tensor's bytes, in pieces, so that memory stays bounded.
 
     Args:
       entry: of a tensor that is not partitioned, or of a part.
-      file: its data file, open for reading.
-      chunk_size: how many bytes to read at once.
-      progress: called with the number of bytes after each piece.
+      chunks: its stored bytes, in pieces.
 
     Returns:
       The masked CRC32C that the entry should have.
 
     Raises:
-      DamagedCheckpointError: the file ends before the tensor does, or strings or variants are not
-        stored as they should be.
+      DamagedCheckpointError: strings or variants are not stored as they should be.
     """
-    chunks = _chunks(entry, file, chunk_size, progress or (lambda count: None))
     if entry.dtype == dtypes.STRING:
         return checksums.mask(_of_strings(math.prod(entry.shape), _Stream(chunks)))
     if entry.dtype == dtypes.VARIANT:
@@ -56,20 +39,6 @@ def stored_checksum(
     for chunk in chunks:
         crc = checksums.extend(crc, chunk)
     return checksums.mask(crc)
-
-
-def _chunks(
-    entry: TensorEntry, file: IO[bytes], chunk_size: int, progress: Callable[[int], None]
-) -> Iterator[bytes]:
-    file.seek(entry.offset)
-    missing = entry.size
-    while missing:
-        chunk = file.read(min(missing, chunk_size))
-        if not chunk:
-            raise DamagedCheckpointError(f"the file ends {missing} bytes too early")
-        missing -= len(chunk)
-        progress(len(chunk))
-        yield chunk
 
 
 def _of_strings(count: int, stream: _Stream) -> int:

@@ -93,9 +93,7 @@ def byte_chunks(checkpoint: Checkpoint, entry: TensorEntry) -> Iterator[bytes]:
         yield data
         return
     crc = 0
-    for chunk in files.read_chunks(
-        checkpoint.shard_paths[entry.shard_id], entry.offset, entry.size
-    ):
+    for chunk in checkpoint.read_pieces(entry):
         crc = checksums.extend(crc, chunk)
         yield chunk
     is_plain = dtypes.element_size(entry.dtype) is not None

@@ -70,7 +70,10 @@ def open_keras_file(path: str) -> Checkpoint | None:
         return None
     scratch = tempfile.mkdtemp(prefix="estimator_ckpt_")
     try:
-        checkpoint = _read(path, scratch, found == KERAS_ARCHIVE)
+        local = path
+        if files.is_remote(path):  # it is read here and there
+            files.copy(path, local := os.path.join(scratch, "copy"))
+        checkpoint = _read(path, local, scratch, found == KERAS_ARCHIVE)
     except DamagedCheckpointError as error:
         shutil.rmtree(scratch)
         raise DamagedCheckpointError(
@@ -89,9 +92,9 @@ def _remove(scratch: str, owner: int) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _read(path: str, scratch: str, is_archive: bool) -> Checkpoint:
-    part = _weights_in(path, scratch) if is_archive else None
-    part = part or _Part(path, 0, files.size(path))
+def _read(path: str, local: str, scratch: str, is_archive: bool) -> Checkpoint:
+    part = _weights_in(local, scratch) if is_archive else None
+    part = part or _Part(local, 0, files.size(local))
     entries: dict[str, TensorEntry] = {}
     unpacked = os.path.join(scratch, "unpacked")
     left_out = []

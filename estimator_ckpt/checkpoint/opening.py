@@ -8,9 +8,13 @@ Opening reads the index and looks at the shards' sizes; no tensor is read.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +25,7 @@ from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed, logger, nearest
 from estimator_ckpt.storage import files
+from estimator_ckpt.storage.reading import Reading
 
 _log = logger(__name__)
 
@@ -64,6 +69,10 @@ class Checkpoint:
     refusing: frozenset[TensorEntry] = frozenset()
     changed: frozenset[str] = frozenset()
     base: Checkpoint | None = field(default=None, compare=False, repr=False)
+    opened: dict[int, Reading] = field(default_factory=dict, compare=False, repr=False)
+    """Data files by shard number, within `reading`."""
+    kept: dict[TensorEntry, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """Of a store, what was read whole: the object graph, above all."""
 
     @property
     def is_foreign(self) -> bool:
@@ -94,7 +103,7 @@ class Checkpoint:
         if self.base is not None:
             return self.base.tensorflow_prefix
         if not self.is_foreign:
-            return self.prefix
+            return self.prefix if files.renames(self.prefix) else self._copied()
         prefix = os.path.join(self.scratch, "model.ckpt")
         for number, path in enumerate(self.shard_paths):
             link = shard_path(prefix, number, self.index.num_shards)
@@ -105,9 +114,74 @@ class Checkpoint:
         files.write(index_path(prefix), encode_index(self.index))
         return prefix
 
+    def _copied(self) -> str:
+        """Copies it from a store to the disk: in few requests, and TensorFlow may not reach it."""
+        folder = tempfile.mkdtemp(prefix="estimator_ckpt_")
+        weakref.finalize(self, _remove, folder, os.getpid())
+        prefix = os.path.join(folder, "model.ckpt")
+        files.write(index_path(prefix), encode_index(self.index))
+        for number, path in enumerate(self.shard_paths):
+            files.copy(path, shard_path(prefix, number, self.index.num_shards))
+        return prefix
+
     def read_bytes(self, entry: TensorEntry) -> bytes:
         """Returns the stored bytes of a tensor that is not partitioned."""
-        return files.read(self.shard_paths[entry.shard_id], entry.offset, entry.size)
+        if (held := self.kept.get(entry)) is not None:
+            return held
+        path, opened = self.shard_paths[entry.shard_id], self.opened.get(entry.shard_id)
+        if opened is not None:
+            data = opened.read(entry.offset, entry.size)
+        else:
+            data = files.read(path, entry.offset, entry.size)
+        if files.is_remote(path):
+            self.kept[entry] = data
+        return data
+
+    def read_pieces(self, entry: TensorEntry) -> Iterator[bytes]:
+        """Yields the stored bytes of a tensor that is not partitioned, as `files.read_chunks`."""
+        if entry in self.kept:
+            return iter((self.kept[entry],))
+        return files.read_chunks(
+            self.shard_paths[entry.shard_id],
+            entry.offset,
+            entry.size,
+            self.opened.get(entry.shard_id),
+        )
+
+
+@contextlib.contextmanager
+def reading(checkpoint: Checkpoint, entries: Iterable[TensorEntry]) -> Iterator[None]:
+    """Opens each data file once for all tensors that are read within it.
+
+    From a store, they come in few requests, in the order of their bytes; best read in that order.
+
+    Args:
+      checkpoint: which has them; so do those that are made of it.
+      entries: what will be read, each as often as it will be.
+    """
+    if checkpoint.opened:  # by whoever knows of more that is read
+        yield
+        return
+    wanted = list(entries)
+    if not checkpoint.made.keys().isdisjoint(wanted):
+        wanted += (checkpoint.base or checkpoint).index.entries.values()
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for entry in wanted:
+        for stored in entry.stored:
+            if stored not in checkpoint.made and stored not in checkpoint.kept:
+                ranges.setdefault(stored.shard_id, []).append((stored.offset, stored.size))
+    with contextlib.ExitStack() as stack:
+        for shard, of_shard in ranges.items():
+            path = checkpoint.shard_paths[shard]
+            checkpoint.opened[shard] = stack.enter_context(files.reading(path, of_shard))
+        stack.callback(checkpoint.opened.clear)
+        yield
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Removes what an object had for itself; a forked child's copy of it leaves that alone."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def index_path(prefix: str) -> str:

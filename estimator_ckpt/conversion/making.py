@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
+from estimator_ckpt.checkpoint.opening import reading
 from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.storage import files
@@ -53,7 +54,8 @@ def written_anew(
     new: dict[TensorEntry, TensorEntry] = {}
     total = sum(entry.size for entry in needed)
     try:
-        with ShardWriter(path, prefix, number, progress=progress, total=total) as shard:
+        writer = ShardWriter(path, prefix, number, progress=progress, total=total)
+        with reading(checkpoint, needed), writer as shard:
             for entry in sorted(needed, key=lambda entry: entry.offset):
                 chunks = arrays.byte_chunks(checkpoint, entry)
                 new[entry] = shard.append(entry.dtype, entry.shape, chunks)

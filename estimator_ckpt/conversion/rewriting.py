@@ -18,6 +18,7 @@ from typing import Protocol
 from estimator_ckpt.bundle import TensorEntry, dtypes
 from estimator_ckpt.checkpoint import BundleWriter, Checkpoint
 from estimator_ckpt.checkpoint.identity import other_prefix
+from estimator_ckpt.checkpoint.opening import reading
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.added import added_size, put_added
 from estimator_ckpt.conversion.planning import Conversion
@@ -106,9 +107,12 @@ def rewrite(
     total = sum(_new_size(stored, changes, change) for stored, change in in_order)
     total += added_size(conversion.added)
     new: dict[tuple[TensorEntry, Change], TensorEntry] = {}
-    with BundleWriter(
-        prefix, overwrite=overwrite, progress=progress, total=total, siblings=siblings
-    ) as writer:
+    with (
+        reading(checkpoint, [stored for stored, _ in in_order]),
+        BundleWriter(
+            prefix, overwrite=overwrite, progress=progress, total=total, siblings=siblings
+        ) as writer,
+    ):
         for stored, change in in_order:
             new[stored, change] = (
                 _copied(writer, checkpoint, stored)

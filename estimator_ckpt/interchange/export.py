@@ -23,7 +23,7 @@ from estimator_ckpt.checkpoint import Checkpoint, arrays
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import other_file
 from estimator_ckpt.checkpoint.one_file import require_free_file, write_whole
-from estimator_ckpt.checkpoint.opening import ARCHIVE_SUFFIX
+from estimator_ckpt.checkpoint.opening import ARCHIVE_SUFFIX, reading
 from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -149,7 +149,8 @@ def export_checkpoint(
         else:
             _MODULES[kind].write(file, counted)
 
-    write_whole(path, write)
+    with reading(checkpoint, [entries[keys[tensor.name]] for tensor in tensors]):
+        write_whole(path, write)
     return ExportReport(
         path,
         kind,

@@ -175,9 +175,10 @@ def _opened(path: str, kind: str) -> Iterator[list[FileTensor]]:
     if not files.exists(path) or files.is_directory(path):
         raise CheckpointNotFoundError(f"there is no file '{path}'")
     if kind == SAFETENSORS:
-        yield list(safetensors_file.read(path))
+        with safetensors_file.opened(path) as tensors:
+            yield tensors
         return
-    with files.open_file(path) as file:
+    with files.local_copy(path) as local, files.open_file(local) as file:
         yield list(npz_file.read(file))
 
 

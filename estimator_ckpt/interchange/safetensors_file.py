@@ -1,7 +1,7 @@
 """Files in the safetensors format, written and read tensor by tensor, in pieces.
 
     write(file, tensors)
-    for tensor in read(path): ...
+    with opened(path) as tensors: ...
 
 Eight bytes with the length of the header, little-endian; the header, which is JSON:
 `{"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}`; then the tensors, one
@@ -13,6 +13,7 @@ needed here. Source: the README of huggingface/safetensors, and its `safetensors
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from estimator_ckpt.checkpoint import arrays
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.interchange.tensor_file import FileTensor, require_possible
 from estimator_ckpt.storage import files
+from estimator_ckpt.storage.reading import Reading
 
 _METADATA = "__metadata__"
 _LONGEST_HEADER = 100_000_000  # of the package
@@ -96,8 +98,9 @@ def write(file: files.WritableFile, tensors: Sequence[FileTensor]) -> None:
             file.write(chunk.tobytes())
 
 
-def read(path: str) -> Iterator[FileTensor]:
-    """Reads what is in a file.
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[list[FileTensor]]:
+    """Reads what is in a file, whose tensors can be read until it is left.
 
     Args:
       path: of the file.
@@ -130,19 +133,24 @@ def read(path: str) -> Iterator[FileTensor]:
         raise DamagedCheckpointError(
             f"its tensors should have {end} bytes, but have {size - 8 - length}"
         )
-    for name, code, shape, offsets in rows:
-        yield _tensor(path, 8 + length, name, code, shape, offsets)
+    base = 8 + length
+    ranges = [(base + start, stop - start) for _, _, _, (start, stop) in rows]
+    with files.reading(path, ranges) as file:
+        yield [
+            _tensor(path, file, name, code, shape, part)
+            for (name, code, shape, _), part in zip(rows, ranges)
+        ]
 
 
 def _tensor(
-    path: str, base: int, name: str, code: str, shape: tuple[int, ...], offsets: tuple[int, int]
+    path: str, file: Reading, name: str, code: str, shape: tuple[int, ...], part: tuple[int, int]
 ) -> FileTensor:
     number = _NUMBERS[_DTYPES[code]] if code in _DTYPES else None
     reason = f"a checkpoint has no type {code}" if number is None else None
 
     def chunks() -> Iterator[arrays.Array]:
         dtype = arrays.numpy_dtype(number or 0)
-        for data in files.read_chunks(path, base + offsets[0], offsets[1] - offsets[0]):
+        for data in files.read_chunks(path, *part, file):
             yield np.frombuffer(data, dtype)
 
     return FileTensor(name, number, shape, chunks, reason)

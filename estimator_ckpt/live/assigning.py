@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from estimator_ckpt.checkpoint import Checkpoint, arrays
+from estimator_ckpt.checkpoint import Checkpoint, arrays, opening
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.live.data_loss import told_as_damage
@@ -83,8 +83,10 @@ def assign(
             operations += _read(batch, checkpoint)
         if operations and session is not None:
             session.run(operations)
-    for each in apart:
-        _set(each, checkpoint, session)
+    read = [each.key for each in apart if each.value is None]
+    with opening.reading(checkpoint, [checkpoint.index.entries[key] for key in read]):
+        for each in apart:
+            _set(each, checkpoint, session)
 
 
 def _is_apart(each: Assignment, checkpoint: Checkpoint) -> bool:

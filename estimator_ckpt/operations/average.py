@@ -12,6 +12,7 @@ format and layout. Tensors are read in pieces, of all checkpoints side by side.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ import numpy as np
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import Extent, TensorEntry
-from estimator_ckpt.checkpoint import Checkpoint, arrays
+from estimator_ckpt.checkpoint import Checkpoint, arrays, opening
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.identity import first_repeated, other_prefix
 from estimator_ckpt.checkpoint.opening import find_listed, read_state
@@ -120,14 +121,15 @@ def average(
         conversion = plan(
             accounts[newest], edit=lambda account: naming.choose(account.key_of, wanted)
         )
-    written = rewrite(
-        opened[newest],
-        prefix,
-        means,
-        conversion=conversion,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    with means.reading():
+        written = rewrite(
+            opened[newest],
+            prefix,
+            means,
+            conversion=conversion,
+            overwrite=overwrite,
+            progress=progress,
+        )
     return AverageReport(
         prefix,
         accounts[newest].format,
@@ -158,9 +160,23 @@ class _Means:
         self.averaged: set[str] = set()
         _require_agreement(checkpoints, self._entries, newest)
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Opens the data files of all but the newest, for what is averaged of them."""
+        with contextlib.ExitStack() as stack:
+            for number, checkpoint in enumerate(self._checkpoints):
+                if number != self._newest:
+                    entries = self._entries[number].items()
+                    averaged = [entry for name, entry in entries if self._is_averaged(name, entry)]
+                    stack.enter_context(opening.reading(checkpoint, averaged))
+            yield
+
+    def _is_averaged(self, name: str, entry: TensorEntry) -> bool:
+        return name != self._step and arrays.is_floating(entry.dtype)
+
     def of(self, key: str, entry: TensorEntry) -> Change:
         name = self.names.get(key)
-        if name is None or name == self._step or not arrays.is_floating(entry.dtype):
+        if name is None or not self._is_averaged(name, entry):
             return None
         self.averaged.add(name)
         found = [entries[name] for entries in self._entries]

@@ -19,6 +19,7 @@ from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.opening import reading
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.notebook import html_table
 from estimator_ckpt.storage.files import Progress
@@ -222,6 +223,9 @@ def _with_values(
                 progress(checkpoint.prefix, done, total)
             yield chunk
 
+    in_order = sorted(read, key=lambda key: entries[key].stored[0][2:4])
+    with reading(checkpoint, [entries[key] for key in in_order]):
+        summaries = {key: summarize(chunks(key)) for key in in_order}
     return tuple(
-        row._replace(values=summarize(chunks(row.key))) if row.key in read else row for row in rows
+        row._replace(values=summaries[row.key]) if row.key in summaries else row for row in rows
     )

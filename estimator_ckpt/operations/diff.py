@@ -10,6 +10,7 @@ Without `values` only the two indexes are read: what has equal type, shape and c
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import open_account
+from estimator_ckpt.checkpoint.opening import reading
 from estimator_ckpt.conversion.planning import fitted
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.naming.filters import NameFilter
@@ -262,14 +264,18 @@ def _distances(
 
     total = sum(second.entry(name).bytes for name in names)
     done = 0
-    for name in names:
-        yield (
-            name,
-            distance(first.checkpoint, first.entry(name), second.checkpoint, second.entry(name)),
-        )
-        done += second.entry(name).bytes
-        if progress:
-            progress(second.checkpoint.prefix, done, total)
+    names = sorted(names, key=lambda name: first.entry(name).stored[0][2:4])
+    with contextlib.ExitStack() as stack:
+        for side in (first, second):
+            stack.enter_context(reading(side.checkpoint, map(side.entry, names)))
+        for name in names:
+            apart = distance(
+                first.checkpoint, first.entry(name), second.checkpoint, second.entry(name)
+            )
+            yield name, apart
+            done += second.entry(name).bytes
+            if progress:
+                progress(second.checkpoint.prefix, done, total)
 
 
 def _change(

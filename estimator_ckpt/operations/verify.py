@@ -19,17 +19,17 @@ from typing import NamedTuple
 
 from estimator_ckpt.bundle import decode_index
 from estimator_ckpt.bundle.index import TensorEntry
-from estimator_ckpt.bundle.tensor_checksum import LOCAL_CHUNK, REMOTE_CHUNK, stored_checksum
+from estimator_ckpt.bundle.tensor_checksum import stored_checksum
 from estimator_ckpt.checkpoint import Checkpoint, find_prefix
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.opening import index_path, reading
 from estimator_ckpt.checkpoint.strangers import stranger
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
-# What a thread takes at once: enough to make opening the file again cheap.
+# What a thread takes at once.
 _BATCH_BYTES, _BATCH_TENSORS = 8 * 1024 * 1024, 500
 # Neither reading nor summing holds Python's lock; one thread more than processors keeps them busy.
 _MOST_THREADS = 8
@@ -125,13 +125,10 @@ def verify(
     usable = [_on_disk(opened, shard, of_shard, findings) for shard, of_shard in pieces.items()]
     total = sum(piece.entry.size for of_shard in usable for piece in of_shard)
     counter = _Counter(prefix, total, progress)
-    batches = [
-        (opened.shard_paths[of_shard[0].entry.shard_id], batch)
-        for of_shard in usable
-        for batch in _batches(of_shard)
-    ]
-    with _workers() as pool:
-        for found in pool.map(lambda batch: _check(batch[0], batch[1], counter), batches):
+    batches = [batch for of_shard in usable for batch in _batches(of_shard)]
+    entries = [piece.entry for of_shard in usable for piece in of_shard]
+    with reading(opened, entries), _workers() as pool:
+        for found in pool.map(lambda batch: _check(opened, batch, counter), batches):
             findings.extend(found)
     count = sum(map(len, usable))
     return Verification(prefix, count, total, index.num_shards, tuple(findings))
@@ -212,24 +209,30 @@ def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
         yield batch
 
 
-def _check(path: str, pieces: Iterable[_Piece], counter: _Counter) -> list[Finding]:
+def _check(checkpoint: Checkpoint, pieces: list[_Piece], counter: _Counter) -> list[Finding]:
+    """Checks tensors of one data file."""
     findings = []
-    chunk_size = REMOTE_CHUNK if files.is_remote(path) else LOCAL_CHUNK
+    path = checkpoint.shard_paths[pieces[0].entry.shard_id]
     try:
-        with files.open_file(path) as file:
-            for entry, label in pieces:
-                try:
-                    crc = stored_checksum(entry, file, chunk_size=chunk_size, progress=counter.add)
-                except DamagedCheckpointError as error:
-                    findings.append(Finding(path, label, str(error)))
-                    continue
-                if crc != entry.crc32c:
-                    findings.append(Finding(path, label, _wrong(entry, crc)))
+        for entry, label in pieces:
+            try:
+                crc = stored_checksum(entry, _counted(checkpoint.read_pieces(entry), counter))
+            except DamagedCheckpointError as error:
+                findings.append(Finding(path, label, str(error)))
+                continue
+            if crc != entry.crc32c:
+                findings.append(Finding(path, label, _wrong(entry, crc)))
     except Exception as error:
         if not files.is_refusal(error):
             raise
         findings.append(Finding(path, None, f"it can't be read: {error}"))
     return findings
+
+
+def _counted(chunks: Iterator[bytes], counter: _Counter) -> Iterator[bytes]:
+    for chunk in chunks:
+        counter.add(len(chunk))
+        yield chunk
 
 
 def _wrong(entry: TensorEntry, crc: int) -> str:

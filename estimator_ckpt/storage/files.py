@@ -28,6 +28,7 @@ from estimator_ckpt.storage.protocol import CHUNK, FileSystem, Range
 from estimator_ckpt.storage.protocol import Bytes as Bytes
 from estimator_ckpt.storage.protocol import Progress as Progress
 from estimator_ckpt.storage.protocol import WritableFile as WritableFile
+from estimator_ckpt.storage.reading import Reading
 from estimator_ckpt.storage.scratch import scratch_path
 from estimator_ckpt.storage.staging import staging_name
 
@@ -225,25 +226,49 @@ def read_ranges(path: str, ranges: Sequence[Range]) -> Iterator[bytes]:
     return system.read_ranges(path, ranges)
 
 
-def read_chunks(path: str, offset: int, length: int) -> Iterator[bytes]:
+def reading(path: str, ranges: Sequence[Range]) -> Reading:
+    """Opens a file for ranges of it, which are read in any order, and by several threads.
+
+    On a store it comes in requests of 8 MiB at most, some ahead, in the order of the bytes.
+
+    Args:
+      path: of the file, which is opened when it is first read.
+      ranges: (offset, length) of what will be read, each as often as it will be; on a store,
+        anything else has a request of its own.
+    """
+    system, path = _reach(path)
+    return system.reading(path, ranges)
+
+
+def read_chunks(
+    path: str, offset: int, length: int, opened: Reading | None = None
+) -> Iterator[bytes]:
     """Yields `length` bytes of a file from `offset`, in pieces of `PIECE`.
 
     Each piece but the last is a whole number of elements of any type.
 
+    Args:
+      path: of the file.
+      offset: where they begin.
+      length: how many they are.
+      opened: the file, where it is read otherwise, too; it stays open.
+
     Raises:
       DamagedCheckpointError: the file ends before.
     """
-    end = offset + length
-    pieces = [(start, min(PIECE, end - start)) for start in range(offset, end, PIECE)]
-    if not pieces:
+    if not length:
         return
-    for (start, wanted), chunk in zip(pieces, read_ranges(path, pieces)):
-        if len(chunk) < wanted:
-            raise DamagedCheckpointError(
-                f"'{path}' ends {end - start - len(chunk)} bytes too early; "
-                "it was cut short: restore it from a copy"
-            )
-        yield chunk
+    with contextlib.nullcontext(opened) if opened else reading(path, [(offset, length)]) as file:
+        end = offset + length
+        for start in range(offset, end, PIECE):
+            wanted = min(PIECE, end - start)
+            chunk = file.read(start, wanted)
+            if len(chunk) < wanted:
+                raise DamagedCheckpointError(
+                    f"'{path}' ends {end - start - len(chunk)} bytes too early; "
+                    "it was cut short: restore it from a copy"
+                )
+            yield chunk
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -511,6 +536,23 @@ def copy(source: str, target: str, progress: Progress | None = None) -> None:
             done += len(chunk)
             if progress:
                 progress(target, done, total)
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """Yields where a file is on the local disk: a copy of a remote one, which goes afterwards.
+
+    It is for what is read here and there, by readers that need a file.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    local = scratch_path(path)
+    try:
+        copy(path, local)
+        yield local
+    finally:
+        _LOCAL.remove(local)
 
 
 def require_writable_directory(directory: str) -> None:

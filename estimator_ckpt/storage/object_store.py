@@ -30,7 +30,9 @@ from estimator_ckpt.storage.protocol import (
     Status,
     WritableFile,
 )
+from estimator_ckpt.storage.reading import Reading
 from estimator_ckpt.storage.refusing import is_beyond, is_too_large_to_copy, refusals
+from estimator_ckpt.storage.requesting import Requested
 
 _log = logger(__name__)
 
@@ -119,6 +121,10 @@ class ObjectStore(FileSystem):
     def read_ranges(self, path: str, wanted: Sequence[Range]) -> Iterator[bytes]:
         path = self._plain(path)
         return ranges.fetch(wanted, lambda offset, length: self._get(path, offset, length))
+
+    def reading(self, path: str, wanted: Sequence[Range]) -> Reading:
+        path = self._plain(path)
+        return Requested(lambda offset, length: self._get(path, offset, length), wanted)
 
     def chunks(self, path: str) -> Iterator[tuple[bytes, int]]:
         path = self._plain(path)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, NamedTuple, Protocol, Union
 
+from estimator_ckpt.storage.reading import Opened, Reading
+
 Progress = Callable[[str, int, int], None]
 """Called while a file is copied, with its path, the bytes done and the bytes in all."""
 
@@ -116,6 +118,10 @@ class FileSystem(abc.ABC):
                     file.seek(offset)
                 yield (data := bytes(file.read(length)))
                 at = offset + len(data)
+
+    def reading(self, path: str, wanted: Sequence[Range]) -> Reading:
+        """Opens a file for ranges of it, in any order."""
+        return Opened(lambda: self.open_file(path))
 
     def chunks(self, path: str) -> Iterator[tuple[bytes, int]]:
         """Yields a file in pieces, each with the size of the whole."""

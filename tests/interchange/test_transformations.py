@@ -57,10 +57,11 @@ def write_safetensors(path, arrays):
 
 
 def read_safetensors(path):
-    return {
-        tensor.name: np.concatenate([*tensor.chunks()]).reshape(tensor.shape)
-        for tensor in safetensors_file.read(str(path))
-    }
+    with safetensors_file.opened(str(path)) as tensors:
+        return {
+            tensor.name: np.concatenate([*tensor.chunks()]).reshape(tensor.shape)
+            for tensor in tensors
+        }
 
 
 def torch_network(weights, x):

@@ -200,9 +200,10 @@ def fuzz_safetensors(data: bytes) -> None:
     path = _FOLDER / "x.safetensors"
     path.write_bytes(data)
     try:
-        for tensor in safetensors_file.read(str(path)):
-            if tensor.why_not is None:
-                _require_elements(tensor)
+        with safetensors_file.opened(str(path)) as tensors:
+            for tensor in tensors:
+                if tensor.why_not is None:
+                    _require_elements(tensor)
     except CheckpointError:
         pass
 
