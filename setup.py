@@ -58,6 +58,8 @@ STORES = ["obstore>=0.6"]
 # Many model_dirs on a cluster. It wants another protobuf than TensorFlow 2.15, so no other extra
 # includes it.
 BEAM = ["apache-beam>=2.50"]
+# The tab of TensorBoard, which goes with any version of it that goes with TensorFlow 2.12 or later.
+TENSORBOARD = ["tensorboard>=2.12"]
 # Fuzzing guided by coverage, only in tests; where there is no wheel, they are skipped.
 FUZZ = [
     "atheris>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64' "
@@ -71,6 +73,7 @@ TEST = [
     *KERAS,
     *SAFETENSORS,
     *STORES,
+    *TENSORBOARD,
     *FUZZ,
     "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
     "google-crc32c>=1.5",  # what sums up where crc32c is not installed
@@ -78,6 +81,7 @@ TEST = [
     "import-linter>=2.0",
     "moto[server]>=5.0",  # a local server of S3
     "mypy>=1.11,<2",
+    "playwright>=1.40",  # drives the Chromium that is installed, and brings none
     "pytest>=7.4",
     "pytest-xdist>=3.5",  # test files side by side, on each core
     "ruff>=0.15",
@@ -115,9 +119,15 @@ setuptools.setup(
         "keras": KERAS,
         "safetensors": SAFETENSORS,
         "stores": STORES,
+        "tensorboard": TENSORBOARD,
         "test": TEST,
     },
-    entry_points={"console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"]},
+    entry_points={
+        "console_scripts": ["estimator-ckpt = estimator_ckpt.cli.main:run"],
+        "tensorboard_plugins": [
+            "checkpoints = estimator_ckpt.reporting.tensorboard:CheckpointsPlugin"
+        ],
+    },
     cmdclass={"build_py": BuildWithFlagfiles},
     zip_safe=False,
     keywords="tensorflow estimator checkpoint migration tf1 tf2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from absl import flags
 
 from estimator_ckpt import flags as checkpoint_flags
 from estimator_ckpt import functions
+from estimator_ckpt.cli import main as cli
 from estimator_ckpt.train import job, job_flags
 from estimator_ckpt.train.readback import bytes_of_checkpoints, global_step, read_back
 
@@ -174,6 +176,15 @@ def test_the_main_job_ends_with_a_summary(main_job):
     assert re.search(
         r"cost +\d+\.\d s, \d+\.\d s of it training; checkpoints take \d+\.\d\d MB", out
     )
+
+
+def test_the_summary_names_the_command_that_shows_it(main_job, place, monkeypatch):
+    out, _, folder = main_job
+    (line,) = re.findall(r"^  look at it +estimator-ckpt (.*)$", out, re.MULTILINE)
+    monkeypatch.chdir(folder.parent.parent)
+    arguments = shlex.split(line.replace("report.html", str(place / "report.html")))
+    assert cli.main(arguments) == 0
+    assert "model.ckpt-40" in (place / "report.html").read_text()
 
 
 def test_the_main_job_reads_each_checkpoint_back_with_each_reader(main_job):

@@ -13,6 +13,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -303,6 +304,8 @@ def _summarize(job: Job, before: int, metrics: Mapping[str, Any], training: floa
         f"  {'cost':<12} {seconds:.1f} s, {training:.1f} s of it training; checkpoints take "
         f"{on_disk / 1e6:.2f} MB on disk (without hard links {unlinked / 1e6:.2f} MB)"
     )
+    command = f"estimator-ckpt report {shlex.quote(job.model_dir)} -o report.html"
+    print(f"  {'look at it':<12} {command}")
     return 0 if all(result.ok for result in results) else 1
 
 

@@ -70,7 +70,7 @@ export class App {
     );
     this.stale = new Set(shown.filter((key) => key !== "bytes" && key !== "variables"));
     if (changed) this.dirty = new Set(["bytes", "variables"]);
-    const wanted = this.tab ?? (location.hash.slice(1) || this.#first(data));
+    const wanted = this.tab ?? ((!this.source && location.hash.slice(1)) || this.#first(data));
     this.go(shown.includes(wanted) ? wanted : this.#first(data), false);
     const row = name && this.model ? this.model.checkpoint.variables.name.indexOf(name) : -1;
     this.select(row < 0 ? null : row);
@@ -126,16 +126,13 @@ export class App {
     this.current = key;
     if (byHand) {
       this.tab = key;
-      try {
-        history.replaceState(null, "", `#${key}`);
-      } catch {
-        // a page without an address
-      }
+      if (!this.source) this.#address(key);
     }
     for (const tab of this.tabs.children) {
       const isIt = tab.id === `tab-${key}`;
       tab.setAttribute("aria-selected", String(isIt));
       tab.tabIndex = isIt ? 0 : -1;
+      if (isIt) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     for (const panel of this.panels.children) panel.hidden = panel.id !== `panel-${key}`;
     this.detail.element.classList.toggle("off", key === "timeline" || key === "map");
@@ -146,11 +143,20 @@ export class App {
     if (key === "variables" && this.selected !== null) view.select(this.selected);
   }
 
+  #address(key) {
+    try {
+      history.replaceState(null, "", `#${key}`);
+    } catch {
+      // a page without an address, as in a notebook
+    }
+  }
+
   select(row) {
     this.selected = row;
     if (this.model) this.detail.show(this.model, row);
     else this.detail.element.hidden = true;
     this.detail.element.parentElement.classList.toggle("with-detail", row !== null && this.model !== null);
+    this.views.bytes.view.draw();
     if (this.current === "variables" && this.model) this.views.variables.view.table?.select(row);
     if (row !== null && this.model) announce(`variable ${this.model.checkpoint.variables.name[row]}`);
   }

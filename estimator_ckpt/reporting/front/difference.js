@@ -1,5 +1,5 @@
 // What differs between two checkpoints, as a tree with a side for each.
-import { baseName, counted, count, h, onceAFrame, real, shapeText, styled } from "./dom.js";
+import { baseName, counted, count, h, nameParts, onceAFrame, real, shapeText, styled } from "./dom.js";
 import { ROW_HEIGHT } from "./virtual.js";
 
 export const KIND_WORDS = {
@@ -35,7 +35,7 @@ export class DifferenceView {
     const kinds = {};
     for (const change of difference.changes) kinds[change.kind] = (kinds[change.kind] ?? 0) + 1;
     const side = (letter, prefix, format) =>
-      h("div", { class: "side" }, h("b", {}, letter), h("span", { class: "mono", title: prefix }, baseName(prefix)), h("span", { class: `badge format-${format}` }, format));
+      h("div", { class: "side" }, h("b", {}, letter), nameParts(baseName(prefix)), h("span", { class: `badge format-${format}` }, format));
     this.sides.replaceChildren(side("A", difference.first, difference.formats[0]), side("B", difference.second, difference.formats[1]));
     const within = difference.within_tolerance ? `, ${count(difference.within_tolerance)} of them within the tolerance` : "";
     this.chips.replaceChildren(
@@ -180,7 +180,7 @@ export class DifferenceView {
               "span",
               { class: "apart", title: `greatest difference ${apart}, mean ${change.mean_difference}` },
               h("span", { class: "bar", "aria-hidden": "true" }, styled(h("i", { class: "kind-values" }), { width: `${width}%` })),
-              `max ${real(apart)}, mean ${real(change.mean_difference)}`,
+              h("span", {}, `max ${real(apart)}`, h("span", { class: "mean" }, `, mean ${real(change.mean_difference)}`)),
             ),
       ),
     ];

@@ -80,12 +80,12 @@ export class TimelineView {
     const table = new VirtualTable(
       [
         { title: "variable", named: true, width: "minmax(140px, 3fr)", cell: (row) => nameParts(name[row]), sort: (row) => name[row] },
-        sparks("norms", norm),
         last("norm", norm),
-        sparks("ratios", ratio),
+        sparks("norms", norm),
         last("update / weight", ratio),
+        sparks("ratios", ratio),
       ],
-      { id: "step", label: "Norms and updates over the steps", most: 420 },
+      { id: "step", label: "Norms and updates over the steps" },
     );
     table.show(name.map((_, row) => row));
     return h(

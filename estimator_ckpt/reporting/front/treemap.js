@@ -6,7 +6,7 @@ import { nodeAt, only, ROLE_WORDS, squares, treeOf } from "./scopes.js";
 const HEADER = 19;
 const LISTED = 200;
 const FONT = "12px system-ui, sans-serif";
-const COLORS = ["ink", "muted", "line", "panel", "hatch", ...Object.keys(ROLE_WORDS).map((role) => `role-${role}`)];
+const COLORS = ["accent", "ink", "muted", "line", "panel", "hatch", ...Object.keys(ROLE_WORDS).map((role) => `role-${role}`)];
 
 export class TreemapView {
   constructor(app) {
@@ -198,6 +198,12 @@ export class TreemapView {
     pen.fillRect(x + inset, y + inset, w - 2 * inset, height - 2 * inset);
     const shared = node.row !== null && this.model.checkpoint.variables.shares[node.row] !== null;
     if (shared || role === "unused") this.#hatch(pen, x + inset, y + inset, w - 2 * inset, height - 2 * inset);
+    if (node.row !== null && node.row === this.app.selected) {
+      pen.strokeStyle = this.colors.accent;
+      pen.lineWidth = 2;
+      pen.strokeRect(x + 1.5, y + 1.5, w - 3, height - 3);
+      pen.lineWidth = 1;
+    }
     if (w < 34 || height < 16) return;
     const name = label === "\u00a0" ? node.path.split("/").pop() : label;
     this.#text(pen, name, x + 6, y + 10, w - 10, this.colors.ink);

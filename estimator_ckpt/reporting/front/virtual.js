@@ -5,8 +5,7 @@ export const ROW_HEIGHT = 28;
 
 // columns: [{title, cell(row) -> text or element, sort(row), width, right, from, mono}]; `from` is
 // the least width of the table, in pixels, at which the column is shown.
-// options: id, label, onopen(row), sort: [column, descending]; most: the greatest height in pixels, if
-// fewer rows are to take less
+// options: id, label, onopen(row), sort: [column, descending]
 export class VirtualTable {
   constructor(columns, options) {
     this.all = columns;
@@ -39,7 +38,6 @@ export class VirtualTable {
     this.element.scrollTop = 0;
     this.element.setAttribute("aria-rowcount", this.shown.length + 1);
     this.body.style.height = `${this.shown.length * ROW_HEIGHT}px`;
-    if (this.options.most) this.element.style.height = `${Math.min(this.options.most, this.shown.length * ROW_HEIGHT + 36)}px`;
     this.draw();
   }
 
