@@ -321,6 +321,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         files.write(path_text(filename), graph.SerializeToString(deterministic=True))
         return graph
 
+    @files.looking_once()
     def restore(self, sess: Any, save_path: Any) -> None:
         """Restores from a checkpoint of any format.
 

@@ -61,12 +61,14 @@ def kills_table(server: Any, every: int) -> tuple[str, list[str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the tables into the page")
+    parser.add_argument("--kills", action="store_true", help="no table of requests")
     parser.add_argument("--requests", action="store_true", help="no table of kills")
     parser.add_argument("--every", type=int, default=1, help="kill at each n-th request")
     options = parser.parse_args()
     with stores.s3_server() as server:
-        tables = {"job requests": requests_table(server)}
-        lost: list[str] = []
+        tables, lost = {}, []
+        if not options.kills:
+            tables["job requests"] = requests_table(server)
         if not options.requests:
             tables["job kills"], lost = kills_table(server, options.every)
     for name, table in tables.items():
