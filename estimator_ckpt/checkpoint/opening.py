@@ -447,20 +447,25 @@ def find_listed(directory: str, prefix: str) -> str:
 
 def _model_dirs_below(directory: str) -> str:
     """Names what could have been meant where a directory of model_dirs was given."""
-    below = [
-        f"'{path}'"
+    below = [f"'{path}'" for path in _model_dirs(directory)]
+    return f"; directories with checkpoints in it are {listed(below, 5)}" if below else ""
+
+
+def _model_dirs(directory: str) -> list[str]:
+    return [
+        path
         for path in files.glob(directory, "*")
         if files.exists(os.path.join(path, STATE_FILE))
         or files.exists(index_path(os.path.join(path, _SAVED_MODEL_PREFIX)))
     ]
-    return f"; directories with checkpoints in it are {listed(below, 5)}" if below else ""
 
 
 def _what_is_there(path: str) -> str:
     """Says which checkpoints a directory has instead, the nearest names first."""
     directory, base = os.path.split(path)
     if not files.is_directory(directory or "."):
-        return f"; the directory '{directory}' does not exist"
+        near = _near_folder(*os.path.split(directory.rstrip("/")))
+        return f"; the directory '{directory}' does not exist{near}"
     if files.is_link(index_path(path)):
         return f"; '{index_path(path)}' is a link that leads nowhere"
     names = [
@@ -469,10 +474,22 @@ def _what_is_there(path: str) -> str:
         if files.exists(found)
     ]
     if not names:
-        return f"; there is no checkpoint in '{directory or '.'}'"
-    found = nearest(base, names) or names[-3:]
+        return f"; there is no checkpoint in '{directory or '.'}'{_near_folder(directory, base)}"
+    found = nearest(base, names)
+    if not found and (told := _near_folder(directory, base)):
+        return told
+    found = found or names[-3:]
     paths = [f"'{os.path.join(directory, name)}'" for name in found]
     return f"; there is {listed(paths)}"
+
+
+def _near_folder(directory: str, base: str) -> str:
+    """Names a folder with checkpoints that is called nearly so."""
+    folders = {
+        os.path.basename(path.rstrip("/")): path.rstrip("/") for path in _model_dirs(directory)
+    }
+    found = nearest(base, folders, 1) if base else []
+    return f"; did you mean the folder '{folders[found[0]]}'?" if found else ""
 
 
 def require_data(checkpoint: Checkpoint, keys: Iterable[str]) -> None:

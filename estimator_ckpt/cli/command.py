@@ -169,6 +169,7 @@ class Command:
             self.summary,
             *(["\n".join(("examples:", *map(_shell_lines, examples)))] if examples else []),
             *([self.details] if self.details else []),
+            *([many.SEVERAL] if "recursive" in values else []),
             *([many.DETAILS] if self.many else []),
             "flags:\n" + "\n".join(_flag_lines(values)),
             f"more: docs/cli.md#{anchor(self.group)}",

@@ -28,12 +28,11 @@ target, or what to compare it with. Lines that begin with # are left out. A mode
 all checkpoints that its state file lists. What can't be done stops nothing else; what has been \
 converted already is compared, and skipped.
 
-Several operands are a row each, too; what can't be read is one with its problem.
-
 Exit code: 0, all were done; 1, all, and the answer is no for some; 2, some could not be done."""
+_BAD = ("failed", "damaged", "to be mended", "different")
 _COLUMNS = (
     output.Column("model_dir"),
-    output.Column("status"),
+    output.Column("status", colours=dict.fromkeys(_BAD, "red")),
     output.Column("target", folds=True),
     output.Column("formats"),
     output.Column("step", "right"),
@@ -42,6 +41,9 @@ _COLUMNS = (
     output.Column("seconds", "right", folds=True),
     output.Column("problem", folds=True),
 )
+SEVERAL = """\
+Several operands are a row each. What can't be read is one with its problem, and stops nothing \
+else; the exit code is 2 then."""
 _PARTS = ("weights", "slots", "averages", "others")  # of what `inspect` adds up
 _DOING = {
     "inspect": "reading",
@@ -151,7 +153,7 @@ def execute(
         }
     counts: Counter[str] = Counter()
     rows: list[ModelDirReport] = []
-    at_once, total = output.prints_lines(), 0
+    at_once, total = output.prints_lines() and not operands, 0
     columns = _columns(verb)
     with output.counting_bar(_DOING[verb]) as show:
 
@@ -159,7 +161,7 @@ def execute(
             nonlocal total
             total = of
             counts[row.status] += 1
-            if values.json:
+            if values.json and not operands:
                 sys.stdout.write(json_line(row))
                 sys.stdout.flush()
             elif not at_once:
@@ -185,19 +187,15 @@ def execute(
             verbose = "verbose" in values and values.verbose
             show_all = bool(operands) or verbose or verb in ("doctor", "inspect")
             shown = [row for row in rows if show_all or row.status in ("no", "failed")]
-    if shown:
-        if not operands:
-            shown.sort(key=lambda row: row.model_dir)
-        cells = list(map(_cells, shown))
-        used = [
-            number
-            for number in range(len(columns))
-            if not output.for_people() or any(row[number] not in (None, "", 0) for row in cells)
-        ]
-        output.print_rows(
-            [columns[number] for number in used],
-            ([row[number] for number in used] for row in cells),
-        )
+    order = {each.source: number for number, each in enumerate(given)}
+    shown.sort(key=lambda row: order[row.model_dir] if operands else row.model_dir)
+    if values.json:
+        for row in shown if operands else ():
+            sys.stdout.write(json_line(row))
+    elif output.for_people():
+        _print_for_people(shown, columns)
+    elif shown:
+        output.print_rows(columns, map(_cells, shown))
     output.print_summary(_summary(verb, counts))
     return 2 if counts["failed"] else 1 if counts["no"] else 0
 
@@ -242,6 +240,37 @@ def _cells(row: ModelDirReport) -> tuple[object, ...]:
         f"{row.seconds:.3f}",
         row.problem,
     )
+
+
+def _print_for_people(rows: Sequence[ModelDirReport], columns: Sequence[output.Column]) -> None:
+    """A table of what is not the same for all, and what is wrong in sentences below it."""
+    cells = [
+        (*row[:1], _WORDS.get((each.verb, each.status), each.status), *row[2:])
+        for each, row in zip(rows, map(_cells, rows))
+    ]
+    left = (
+        "seconds",
+        "problem",
+        *(["checkpoints"] if all(row.checkpoints < 2 for row in rows) else []),
+    )
+    used = [
+        number
+        for number, column in enumerate(columns)
+        if column.title not in left and any(row[number] not in (None, "", 0) for row in cells)
+    ]
+    if rows:
+        output.print_rows(
+            [columns[number] for number in used],
+            ([row[number] for number in used] for row in cells),
+        )
+    for row in rows:
+        if row.problem:
+            word = _WORDS.get((row.verb, row.status), row.status)
+            told = f"{word}: {output.escape(row.model_dir)}: {output.escape(row.problem)}"
+            shown = output.coloured(word, "red") + output.filled(told, "    ")[len(word) :]
+            print(f"\n{shown}")
+    if rows:
+        print()
 
 
 def _columns(verb: str) -> tuple[output.Column, ...]:

@@ -121,7 +121,8 @@ def with_report(
     for prefix, error in failed.items():
         if output.for_people():
             word = output.coloured("failed", "red")
-            print(f"{word}: {output.escape(prefix)}: {output.escape(str(error))}")
+            line = f"failed: {output.escape(prefix)}: {output.escape(str(error))}"
+            print(word + output.filled(line, "    ")[len("failed") :])
         else:
             output.print_tabbed(("failed", prefix, error))
     if failed:
@@ -136,7 +137,8 @@ def _print_for_people(report: ConversionReport, verbose: bool) -> None:
     """What changed first, the result last, where it is seen."""
     renamed = _renamed(report)
     hint = "" if verbose or not renamed else " (-v lists them)"
-    print(f"{output.counted(len(report.keys), 'key')}, {len(renamed):,} of them renamed{hint}")
+    count = f"{len(renamed):,} of them" if renamed else "none"
+    print(f"{output.counted(len(report.keys), 'key')}, {count} renamed{hint}")
     for change in renamed if verbose else ():
         print(f"    {output.escape(change.source)} -> {output.escape(change.target)}")
     if report.added:
@@ -154,7 +156,7 @@ def _print_for_people(report: ConversionReport, verbose: bool) -> None:
             "(--compact leaves them out)"
         )
     for note in report.notes:
-        print(f"note: {output.escape(note)}")
+        print(output.filled(f"note: {output.escape(note)}", "    "))
     written = f"{output.escape(report.prefix)}, format {report.format}"
     if report.dry_run:
         print(f"would write {written}")

@@ -133,7 +133,7 @@ def _nothing_written(failed: dict[str, Exception], count: int) -> Exception:
     more = f", and {len(others):,} more" if others else ""
     return type(first)(
         f"{first}{more}; nothing was written: {count - len(failed):,} of {count:,} checkpoints can "
-        "be converted, which --keep_going (on_error=) does"
+        "be converted, by --keep_going (on_error=...)"
     )
 
 

@@ -21,6 +21,13 @@ def test_each_operand_that_stands_for_a_checkpoint(command, written, tmp_path):
     assert json.loads(command("prefix", prefix, "--json").out) == [prefix]
 
 
+def test_a_near_folder_is_named(command, work):
+    for typed in ("tf2", "tf2/model.ckpt-3"):
+        result = command("prefix", work / typed)
+        assert (result.code, result.out) == (2, "")
+        assert f"did you mean the folder '{work / 'tf1'}'?" in result.err
+
+
 def test_nothing_is_printed_where_one_is_of_no_use(command, work):
     good = work / "clash" / "ckpt-1"
     (work / "tf1" / "model.ckpt-3.data-00000-of-00001").unlink()
