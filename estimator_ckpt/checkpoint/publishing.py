@@ -277,12 +277,14 @@ def _free_count(prefix: str, count: int, stale: Sequence[str]) -> int:
 
 
 def _require_alone(prefix: str, staged: str, count: int) -> None:
-    """Makes sure, on a store, that no other process is about to write the same data files.
+    """Makes sure, on a store, that no other process has written these data files, or is about to.
 
-    Each has put its staged index before it looks, so of two at least one sees the other.
+    Each has put its staged index before it looks, so of two at least one sees the other, or what
+    that has written meanwhile.
     """
     files.look_again(os.path.dirname(prefix))
-    if count in counts_in_work(prefix, but=staged):
+    there = {count_of(path) for path in existing_shards(prefix)}
+    if count in there | counts_in_work(prefix, but=staged):
         raise OSError(
             errno.EBUSY,
             "another process is writing it at this moment; wait for that, or give another target",

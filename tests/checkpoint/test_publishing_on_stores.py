@@ -108,6 +108,23 @@ def test_of_two_that_write_the_same_files_one_sees_the_other(object_store, targe
     assert object_store.objects() == {other: rival}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_has_written_meanwhile_is_not_written_over(object_store, target, overwrite):
+    others = {
+        "out/model.ckpt-10.data-00000-of-00001": b"precious",
+        "out/model.ckpt-10.index": encode_index(BundleIndex({}, 1)),
+    }
+
+    def write_all():
+        for key, data in others.items():
+            object_store.put(key, data)
+
+    object_store.at_write(1, write_all, after=True)  # the answer gets lost, and it is put again
+    with pytest.raises(CheckpointWriteError, match="another process is writing"):
+        publish(target, BundleIndex({}), [Shard(data=b"data")], overwrite=overwrite)
+    assert object_store.objects() == others
+
+
 def test_what_a_machine_that_is_gone_has_claimed_keeps_nobody_from_writing(object_store, target):
     other = "out/model.ckpt-10.index" + ELSEWHERE
     object_store.put(other, encode_index(BundleIndex({}, 1)))
