@@ -58,14 +58,12 @@ def other_prefix(target: Path, *sources: Source) -> str:
         raise CheckpointArgumentError(
             f"'{prefix}' is the state file of that directory; give another target"
         )
-    bare = prefix.rstrip("/")
+    places = files.places(prefix) | files.places(index_path(prefix.rstrip("/")))
     for source in sources:
-        read = (*_paths(source), *_files(source))
+        read = dict.fromkeys((*_paths(source), *_files(source)))
         stems = (stem for path in read for stem in _stems(path))
-        if (
-            any(files.is_same(path, each) for path in (prefix, index_path(bare)) for each in read)
-            or any(is_same_checkpoint(prefix, path) for path in _paths(source))
-            or any(is_same_checkpoint(prefix, stem) for stem in stems)
+        if not all(places.isdisjoint(files.places(each)) for each in read) or any(
+            is_same_checkpoint(prefix, path) for path in dict.fromkeys((*_paths(source), *stems))
         ):
             raise _both(prefix, source)
     if os.path.basename(prefix) in ("", os.curdir, os.pardir):

@@ -139,15 +139,23 @@ def is_same(first: str, second: str) -> bool:
     Symbolic and hard links are followed, and case is ignored where the file system does. Of remote
     paths, those are taken for the same that differ in slashes and dots alone.
     """
-    first, second = _without_scheme(first), _without_scheme(second)
-    if is_remote(first) or is_remote(second):
-        return _plain(first) == _plain(second)
+    return not places(first).isdisjoint(places(second))
+
+
+def places(path: str) -> frozenset[object]:
+    """Returns what two paths have in common if, and only if, they are the same: see `is_same`."""
+    path = _without_scheme(path)
+    if is_remote(path):
+        return frozenset((_plain(path),))
     try:
-        return os.path.realpath(first) == os.path.realpath(second) or os.path.samefile(
-            first, second
-        )
-    except (OSError, ValueError):  # there is no such file or name, so it is not another one's
-        return False
+        real = os.path.realpath(path)
+    except (OSError, ValueError):  # there is no such name, so it is not another one's
+        return frozenset()
+    try:
+        found = os.stat(real)
+    except (OSError, ValueError):
+        return frozenset((real,))
+    return frozenset((real, (found.st_dev, found.st_ino)))
 
 
 def _without_scheme(path: str) -> str:

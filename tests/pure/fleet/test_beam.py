@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 
@@ -182,6 +183,55 @@ def test_the_program_runs_in_processes(tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == [
         f"job{number:04d}" for number in range(6) if number != 2
     ]
+
+
+PAGE = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+LINES = re.findall(r"^python -m estimator_ckpt\.fleet\.beam (.*)$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_lines_of_the_page_have_flags_that_there_are(monkeypatch, line):
+    """And would run: the pipeline is built, with Beam's own options, and not sent anywhere."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    from estimator_ckpt.fleet import beam as module
+
+    made = []
+
+    class Built(beam.Pipeline):
+        def __init__(self, options):
+            super().__init__("DirectRunner", options=PipelineOptions([]))
+            made.append(options)
+
+        def run(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.beam, "Pipeline", Built)
+    monkeypatch.setattr(module.beam.io, "WriteToText", lambda *names: beam.Map(print))
+    with pytest.raises(KeyboardInterrupt):
+        module.main(line.split())
+    (options,) = made
+    known = PipelineOptions([]).get_all_options()
+    given = {word[2:].partition("=")[0] for word in line.split() if word.startswith("--")}
+    ours = {"from_file", "output_root", "to", "report"}
+    assert given - ours <= known.keys()
+    assert options.view_as(StandardOptions).runner.endswith("Runner")
+
+
+def test_a_line_of_the_page_runs(tmp_path):
+    (line,) = (line for line in LINES if "DirectRunner" in line)
+    paths = fleets.make(tmp_path / "jobs", 2)
+    (tmp_path / "dirs.txt").write_text("\n".join(paths))
+    ran = subprocess.run(
+        [sys.executable, "-m", "estimator_ckpt.fleet.beam", *line.split()],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert ran.returncode == 0 and "2 converted" in ran.stderr, ran.stderr[-3000:]
+    assert len(_lines(f"{tmp_path}/rows")) == 2
 
 
 def test_reports_are_what_beam_sends():

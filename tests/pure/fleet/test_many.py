@@ -322,6 +322,27 @@ def test_the_report_of_each_function_pickles(here):
         assert pickle.loads(pickle.dumps(report)) == report
 
 
+def test_what_is_on_a_store_is_done_by_threads(here, processes, monkeypatch, s3_store):
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install obstore")
+    for name, value in s3_store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(workers, "_PROGRAM", "raise SystemExit('no process is needed')")
+    paths = fleets.make(f"{s3_store.url}/jobs", 4, steps=(10, 20))
+    pairs = [*((path, f"{path}-new") for path in paths), (fleets.job("a"), f"{s3_store.url}/a")]
+    pairs.append((paths[0], "here"))
+    data = sum(len(data) for key, data in s3_store.objects().items() if ".data-" in key)
+    assert convert_many(pairs, to="tf2").counts == {"done": 6}
+    with s3_store.counted() as traffic:
+        assert convert_many(pairs, to="tf2").counts == {"skipped": 6}
+        assert diff_many(pairs).ok
+    assert not [each for each in traffic.log if each.is_write]
+    with s3_store.counted() as traffic:
+        assert verify_many(paths).ok
+    assert traffic.downloaded >= data  # it reads each byte
+    missing = convert_many([f"{s3_store.url}/none", "s3://no-such-bucket/a"], output_root="x")
+    assert missing.counts == {"failed": 2}, missing
+
+
 def test_reports_pickle():
     row = ModelDirReport("a", "b", "convert", "failed", "x", "E", 1, ("tf1",), 3, 4, 5.0, ({},))
     assert pickle.loads(pickle.dumps(FleetReport((row,)))) == FleetReport((row,))
