@@ -17,6 +17,7 @@ from typing import Any
 from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
+from estimator_ckpt.checkpoint.opening import reading
 from estimator_ckpt.naming.paths import is_object_key
 from estimator_ckpt.operations.describe import CheckpointDescription, VariableRow, described
 from estimator_ckpt.storage import files
@@ -167,20 +168,18 @@ def _values(
             yield chunk
 
     fields = [field.name for field in dataclasses.fields(ValueSummary)]
-    columns: Data = {name: [] for name in (*fields, "norm", "histogram", "dead_rows")}
-    for row in description.variables:
-        if row.name not in read:
-            for column in columns.values():
-                column.append(None)
-            continue
-        counted = Statistics(row.shape)
-        summary = summarize(counted.watch(chunks(row)))
-        for name in fields:
-            columns[name].append(getattr(summary, name))
-        columns["norm"].append(counted.norm)
-        columns["dead_rows"].append(counted.dead_rows)
-        found = counted.histogram
-        columns["histogram"].append(
-            None if found is None else [found.start, found.width, *found.counts]
-        )
+    names = (*fields, "norm", "histogram", "dead_rows")
+    columns: Data = {name: [None] * len(description.variables) for name in names}
+    chosen = [(at, row) for at, row in enumerate(description.variables) if row.name in read]
+    chosen.sort(key=lambda each: entries[each[1].key].stored[0][2:4])  # as their bytes lie
+    with reading(checkpoint, [entries[row.key] for _, row in chosen]):
+        for at, row in chosen:
+            counted = Statistics(row.shape)
+            summary = summarize(counted.watch(chunks(row)))
+            for name in fields:
+                columns[name][at] = getattr(summary, name)
+            columns["norm"][at] = counted.norm
+            columns["dead_rows"][at] = counted.dead_rows
+            if (found := counted.histogram) is not None:
+                columns["histogram"][at] = [found.start, found.width, *found.counts]
     return columns

@@ -8,6 +8,7 @@ Names, sizes, indexes and the state file are read; tensors only with `values`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import statistics
@@ -15,7 +16,9 @@ from collections.abc import Sequence
 
 from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.opening import existing_shards, index_path
+from estimator_ckpt.checkpoint.opening import existing_shards, index_path, reading
+from estimator_ckpt.errors import CheckpointNotFoundError
+from estimator_ckpt.operations.describe import by_scope
 from estimator_ckpt.operations.doctor import CheckpointRow, Diagnosis, doctor
 from estimator_ckpt.reporting.checkpoint_data import Data, links
 from estimator_ckpt.storage import files
@@ -64,14 +67,18 @@ def model_dir_data(
 
 def _row(found: Diagnosis, row: CheckpointRow) -> Data:
     prefix = os.path.join(found.directory, row.name)
-    sizes = [(path, files.size(path)) for path in existing_shards(prefix) if files.exists(path)]
-    index = index_path(prefix)
-    there = files.exists(index)  # a job may have removed it since
+    time, size, shared = None, 0, 0
+    with contextlib.suppress(FileNotFoundError):  # a job may have removed it since
+        time = files.modified(index_path(prefix))
+        size = files.size(index_path(prefix))
+        for path in existing_shards(prefix):
+            size += files.size(path)
+            shared += files.size(path) * (links(path) > 1)
     return {
         **dataclasses.asdict(row),
-        "time": files.modified(index) if there else None,
-        "files": sum(size for _, size in sizes) + (files.size(index) if there else 0),
-        "shared": sum(size for path, size in sizes if links(path) > 1),
+        "time": time,
+        "files": size,
+        "shared": shared,
         "since": None,
         "gap": False,
     }
@@ -91,30 +98,35 @@ def _mark_gaps(rows: Sequence[Data]) -> None:
 def _steps(found: Diagnosis, progress: files.Progress | None) -> Data:
     from estimator_ckpt.reporting.changes import norm_and_change  # numpy
 
-    names: dict[str, None] = {}
     per_checkpoint: list[dict[str, tuple[float, float | None]]] = []
     before: Account | None = None
     for row in found.checkpoints:
-        numbers: dict[str, tuple[float, float | None]] = {}
-        per_checkpoint.append(numbers)
+        per_checkpoint.append({})
         if not row.complete:
             continue
-        account = Account(open_checkpoint(os.path.join(found.directory, row.name)))
+        try:
+            account = Account(open_checkpoint(os.path.join(found.directory, row.name)))
+        except CheckpointNotFoundError:  # a job has removed it since
+            continue
         wanted = [name for name in account.key_of if account.roles[name].kind == "variable"]
-        total = sum(account.entry(name).bytes for name in wanted)
-        done = 0
-        for name in wanted:
-            numbers_of = norm_and_change(account, before, name)
-            if numbers_of is not None:
-                numbers[name] = numbers_of
-                names.setdefault(name)
-            done += account.entry(name).bytes
-            if progress:
-                progress(account.checkpoint.prefix, done, total)
+        wanted.sort(key=lambda name: account.entry(name).stored[0][2:4])  # as their bytes lie
+        total, done = sum(account.entry(name).bytes for name in wanted), 0
+        with contextlib.ExitStack() as stack:
+            for each in filter(None, (before, account)):
+                entries = [each.entry(name) for name in wanted if name in each.key_of]
+                stack.enter_context(reading(each.checkpoint, entries))
+            for name in wanted:
+                numbers = norm_and_change(account, before, name)
+                if numbers is not None:
+                    per_checkpoint[-1][name] = numbers
+                done += account.entry(name).bytes
+                if progress:
+                    progress(account.checkpoint.prefix, done, total)
         before = account
     nothing = (None, None)
+    names = sorted(set().union(*per_checkpoint), key=by_scope)
     return {
-        "name": list(names),
+        "name": names,
         "norm": [[each.get(name, nothing)[0] for each in per_checkpoint] for name in names],
         "ratio": [[each.get(name, nothing)[1] for each in per_checkpoint] for name in names],
     }

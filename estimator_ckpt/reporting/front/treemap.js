@@ -229,14 +229,16 @@ export class TreemapView {
   #text(pen, text, x, y, room, color, aside) {
     const fits = (most) => {
       if (pen.measureText(text).width <= most) return text;
+      // What tells names apart is often at their end: so what is left out is in the middle.
+      const cut = (kept) => `${text.slice(0, Math.ceil(kept / 2))}…${text.slice(text.length - Math.floor(kept / 2))}`;
       let low = 0;
-      let high = Math.min(text.length, 200);
+      let high = Math.min(text.length, 200) - 1;
       while (low < high) {
         const middle = (low + high + 1) >> 1;
-        if (pen.measureText(`${text.slice(0, middle)}…`).width <= most) low = middle;
+        if (pen.measureText(cut(middle)).width <= most) low = middle;
         else high = middle - 1;
       }
-      return low ? `${text.slice(0, low)}…` : "";
+      return low > 1 ? cut(low) : "";
     };
     const side = aside && room > 130 ? pen.measureText(aside).width + 8 : 0;
     pen.fillStyle = color;
