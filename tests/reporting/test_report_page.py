@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import collections
 import math
+import os
+import pathlib
+import tempfile
 
+import made_checkpoints
 import numpy as np
 import pytest
 from browser import serious
+from hypothesis import HealthCheck, Phase, given, settings
 
 from estimator_ckpt import VariableMap, describe, diff, doctor, report
 from estimator_ckpt.cli import main
@@ -291,6 +296,43 @@ def test_each_view_fits_each_width_and_has_no_serious_finding(open_page, pages, 
                 assert serious(page, axe) == [], (view, width)
             if view == "Variables":
                 page.get_by_role("button", name="Close").click()
+
+
+@settings(
+    max_examples=8,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(made_checkpoints.checkpoints())
+def test_whatever_a_checkpoint_is_it_is_shown(chromium, made):
+    said = []
+    with tempfile.TemporaryDirectory() as folder, chromium.new_context() as context:
+        prefix = made.write(os.path.join(folder, "ckpt"))
+        path = pathlib.Path(folder, "report.html")
+        report(prefix, prefix, values=True, output=path)
+        page = context.new_page()
+        page.on("console", lambda message: message.type == "error" and said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path.as_uri())
+        rows = describe(prefix).variables
+        for view in ("Bytes", "Differences", "Variables"):
+            go(page, view)
+            page.wait_for_timeout(30)
+        shown = page.locator(".variables .vbody [role=row] > :first-child")
+        assert shown.all_text_contents() == [row.name for row in rows][: shown.count()]
+        assert shown.count() == len(rows) or shown.count() > 15
+        if rows:
+            shown.nth(0).click()
+            assert page.locator("aside.detail h2").text_content() == rows[0].name
+    assert said == []
+
+
+def test_a_checkpoint_without_variables_is_shown(open_page, tmp_path):
+    Report("none", many(0)).write(tmp_path / "none.html")
+    page = open_page(tmp_path / "none.html")
+    assert "nothing is in it" not in page.locator("ol.ranks").text_content()  # unused bytes are
+    go(page, "Variables")
+    assert page.locator(".toolbar output").first.text_content() == "0 variables, 0 B"
 
 
 def many(rows):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from estimator_ckpt import CheckpointExistsError, VariableMap, describe, diff, doctor, report
+from estimator_ckpt.bundle import decode_index, encode_index
 from estimator_ckpt.cli import main
 from estimator_ckpt.naming.paths import is_object_key
 from estimator_ckpt.reporting.checkpoint_data import checkpoint_data
@@ -102,8 +103,14 @@ def test_bytes_that_nothing_names_are_unused(tmp_path):
 
 def test_variables_of_the_same_bytes_share_them(tmp_path):
     one = save(tmp_path / "job", "m", {"a": np.ones(9, "f"), "b": np.ones(9, "f")})
-    columns = checkpoint_data(one)["variables"]
-    assert columns["shares"] == [None, None]  # of equal values, but not the same bytes
+    assert checkpoint_data(one)["variables"]["shares"] == [None, None]  # of equal values only
+    path = one.with_suffix(".index")
+    index = decode_index(path.read_bytes())
+    entries = {**index.entries, "c": index.entries["a"]}
+    path.write_bytes(encode_index(dataclasses.replace(index, entries=entries)))
+    data = checkpoint_data(one)
+    assert data["variables"]["shares"] == [None, None, 0]
+    assert data["files"][0]["used"] == data["files"][0]["bytes"] == 72
 
 
 def test_a_model_dir_is_what_doctor_says(tmp_path):
