@@ -15,6 +15,7 @@ the message on stderr says what; 130, interrupted.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -81,6 +82,10 @@ def _dispatch(argv: Sequence[str]) -> int:
         return 0
     if verb.partition("=")[0] == "--completion":
         return _completion(verb.partition("=")[2])
+    if verb.startswith("-") and (typed := next((word for word in rest if word in VERBS), None)):
+        at = argv.index(typed)
+        line = shlex.join((PROGRAM, *argv[at:], *argv[:at]))
+        raise UsageError(f"'{verb}' is before the command; give flags behind it: `{line}`")
     return _find(verb).main(rest)
 
 
