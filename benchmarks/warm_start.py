@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from benchmarks import measure
 from benchmarks.measure import Table
 
-WAYS = ("plain", "ours")
+WAYS = ("plain", "ours", "at once")
 
 
 def start(who: str, count: str, prefix: str) -> measure.Run:
@@ -21,16 +21,19 @@ def start(who: str, count: str, prefix: str) -> measure.Run:
     import tensorflow as tf
 
     import estimator_ckpt
+    from estimator_ckpt.estimator.warm_start_at_once import read_at_once
 
     tf1 = tf.compat.v1
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default() as graph, tf1.Session() as session:
         names = [name for name, _ in tf.train.list_variables(prefix) if name != "global_step"]
         for name in names:
             tf1.get_variable(name, [1])
         tf1.train.get_or_create_global_step()
 
         def warm_start() -> None:
-            if who == "plain":
+            if who == "at once":
+                read_at_once(graph)
+            if who != "ours":
                 settings = tf.estimator.WarmStartSettings(prefix)
             else:
                 settings = estimator_ckpt.warm_start_settings(prefix)
@@ -43,8 +46,9 @@ def start(who: str, count: str, prefix: str) -> measure.Run:
 def tables(quick: bool) -> Iterator[Table]:
     table = Table(
         "a warm start",
-        "Settings, graph and initializers, from a `tf1` checkpoint.",
-        ("variables", "TensorFlow's", "ours", "ours / TensorFlow's"),
+        "Settings, graph and initializers, from a `tf1` checkpoint; at once: TensorFlow's settings "
+        "on a job that is wrapped with `warm_start_at_once`.",
+        ("variables", "TensorFlow's", "ours", "ours / TensorFlow's", "at once / TensorFlow's"),
     )
     for count in (10, 1_000) if quick else (10, 1_000, 10_000):
         runs = 1 if quick or count > 1_000 else 3
@@ -61,6 +65,7 @@ def tables(quick: bool) -> Iterator[Table]:
                 measure.seconds(measure.median(plain)),
                 measure.seconds(measure.median(ours)),
                 measure.share(measure.ratio(ours, plain)),
+                measure.share(measure.ratio(found["at once"], plain)),
             )
         )
         table.runs.update({f"{count:,}, {who}": runs for who, runs in found.items()})

@@ -23,6 +23,7 @@ from estimator_ckpt.estimator.scaffold import checkpoint_scaffold, restoring_sca
 from estimator_ckpt.estimator.spec_hooks import add_chief_hooks, add_hooks
 from estimator_ckpt.estimator.tf1_copies.hooks import Tf1CheckpointSaverHook
 from estimator_ckpt.estimator.train_op import warn_if_nothing_is_trained
+from estimator_ckpt.estimator.warm_start_at_once import read_at_once
 from estimator_ckpt.live.tensorflow_internals import is_export_for_training
 from estimator_ckpt.messages import logger
 
@@ -51,6 +52,8 @@ def rewrite_spec(spec: Any, mode: Any, config: Any, params: Any, options: JobOpt
         return spec
     if tf.compat.v1.executing_eagerly_outside_functions() or is_wrapped(spec):
         return spec
+    if options.warm_start_at_once:
+        read_at_once(tf.compat.v1.get_default_graph())
     on_tpu = has_scaffold_fn and _may_use_tpu(params)
     if not has_scaffold_fn:
         spec = spec._replace(scaffold=_scaffold(spec.scaffold, mode, config, options))

@@ -37,6 +37,7 @@ def wrap_model_fn(
     async_save: bool = False,
     async_when_busy: str = "wait",
     async_sigterm_secs: float = 120.0,
+    warm_start_at_once: bool = False,
 ) -> ModelFn:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
@@ -70,6 +71,10 @@ def wrap_model_fn(
         do workers in step (MultiWorkerMirroredStrategy).
       async_sigterm_secs: with async_save, SIGTERM lets the step at hand end and a final checkpoint
         be made; when so many seconds have passed, the process ends in any case.
+      warm_start_at_once: have a warm start (Estimator's `warm_start_from`, of any kind) read many
+        tensors at once, instead of each by an operation of its own: the same values, much sooner
+        where there are many variables. What can't be read so, as a variable with a vocabulary or
+        one of MirroredStrategy, is read as ever, which is logged.
 
     Returns:
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
@@ -89,6 +94,7 @@ def wrap_model_fn(
         async_save=async_save,
         async_when_busy=async_when_busy,
         async_sigterm_secs=async_sigterm_secs,
+        warm_start_at_once=warm_start_at_once,
     )
     if model_fn is None:
         return functools.partial(_wrap, options=options)

@@ -43,6 +43,7 @@ class JobOptions:
       async_save: whether checkpoints are written while training goes on.
       async_when_busy: what a save does while the one before is being written: "wait" or "skip".
       async_sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
+      warm_start_at_once: whether a warm start reads many tensors at once.
 
     Raises:
       CheckpointArgumentError: one of them is not among its choices, or not above 0.
@@ -90,6 +91,11 @@ class JobOptions:
         120.0,
         flag="With async_save: how long after a SIGTERM the process may take for its final "
         "checkpoint.",
+    )
+    warm_start_at_once: bool = _option(
+        False,
+        flag="Have a warm start read many tensors at once, instead of each by an operation of its "
+        "own.",
     )
 
     def __post_init__(self) -> None:

@@ -15,6 +15,14 @@ from tensorflow.python.checkpoint.graph_view import ObjectGraphView
 # Saver.save takes a session only if it is one of these; ours passes on to the real one.
 from tensorflow.python.client.session import SessionInterface as SessionInterface
 
+# What a variable is that is one, and no several of a strategy.
+from tensorflow.python.ops.ref_variable import RefVariable
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+# What `init_from_checkpoint`, and with it a warm start, makes initializers by, which stand in
+# attributes of variables that have no public setters.
+from tensorflow.python.training import checkpoint_utils, warm_starting_util
+
 # A Saver makes its ops through a builder, its documented argument `builder`; the class that has
 # one RestoreV2 for many tensors is not exported.
 from tensorflow.python.training.saver import BulkSaverBuilder as BulkSaverBuilder
@@ -174,6 +182,47 @@ def counts_in(trackable: Any, step: Any) -> bool:
     property makes a new variable where there is none.
     """
     return step is not None and getattr(trackable, "_iterations", None) is step
+
+
+def is_plain_variable(variable: Any) -> bool:
+    """Returns whether a variable is just one of TensorFlow, and restored by an assignment."""
+    return type(variable) in (ResourceVariable, RefVariable)
+
+
+def is_checkpoint_of_its_own(root: Any) -> bool:
+    """Returns whether an object is a Checkpoint of a class that may restore in its own way."""
+    return isinstance(root, tf.train.Checkpoint) and type(root) is not tf.train.Checkpoint
+
+
+def checkpoint_initializers() -> tuple[Any, Any, Any]:
+    """Returns what makes initializers from a checkpoint: of many variables; of one; of one that is
+    remapped by its vocabulary.
+    """
+    return (
+        checkpoint_utils._init_from_checkpoint,
+        checkpoint_utils._set_checkpoint_initializer,
+        warm_starting_util._warm_start_var_with_vocab,
+    )
+
+
+def set_checkpoint_initializers(of_many: Any, of_one: Any, remapped: Any) -> None:
+    """Has TensorFlow call these in the place of what `checkpoint_initializers` returns."""
+    checkpoint_utils._init_from_checkpoint = of_many
+    checkpoint_utils._set_checkpoint_initializer = of_one
+    warm_starting_util._warm_start_var_with_vocab = remapped
+
+
+def set_initializer(variable: Any, value: Any) -> None:
+    """Has a plain variable initialized to a tensor, as `init_from_checkpoint` does."""
+    if isinstance(variable, RefVariable):
+        checked = variable.shape.is_fully_defined()
+        variable._initializer_op = tf.compat.v1.assign(variable, value, validate_shape=checked)
+    else:
+        variable._initializer_op = tf.raw_ops.AssignVariableOp(
+            resource=variable.handle, value=value
+        )
+    value.set_shape(variable.shape)
+    variable._initial_value = value
 
 
 def set_scaffold_saver(scaffold: Any, saver: Any) -> None:
