@@ -94,7 +94,9 @@ def tables(quick: bool) -> Iterator[Table]:
         "from its own format.",
         ("data, variables", "from", "time", "of plain"),
     )
-    for megabytes, variables, rounds in ((64, 64, 5),) if quick else ((1024, 64, 5), (4, 2_000, 5)):
+    for megabytes, variables, rounds in (
+        ((64, 64, 5),) if quick else ((1024, 64, 5), (4, 2_000, 5), (64, 10_000, 3))
+    ):
         with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
             measure.in_own_process("restoring", "make", folder, variables, megabytes)
             for task, plain in PLAIN.items():

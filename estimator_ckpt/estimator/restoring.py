@@ -15,7 +15,7 @@ import tensorflow as tf
 from estimator_ckpt.bundle.slice_spec import parse_slice_spec
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.fitting import misfit
+from estimator_ckpt.checkpoint.fitting import Shape, misfit
 from estimator_ckpt.errors import VariableMismatchError
 from estimator_ckpt.estimator.object_keys import ObjectKeys, piece_of
 from estimator_ckpt.messages import listed, logger, nearest, without_averages
@@ -38,11 +38,14 @@ class ShapeMismatchError(VariableMismatchError, tf.errors.InvalidArgumentError):
 
 
 class Read(NamedTuple):
-    """A tensor that a RestoreV2 op reads: its name, its slice ("" for the whole), its shape."""
+    """A tensor that a RestoreV2 op reads: its name, its slice ("" for the whole), its shape.
+
+    The shape is that of the whole, as `sizes` returns it.
+    """
 
     name: str
     slice_spec: str
-    shape: Any
+    shape: Shape
 
 
 Source = tuple[str, str]
@@ -99,16 +102,19 @@ def static_shape(spec: Any) -> Any:
     return tensor.shape if tensor is not None else tf.TensorShape(None)
 
 
+def sizes(shape: tf.TensorShape) -> Shape:
+    """Returns a shape as the sizes of its dimensions; None where nothing is known of it."""
+    return None if shape.rank is None else tuple(shape.as_list())
+
+
 def slice_shape(slice_spec: str) -> tf.TensorShape:
     """Returns the shape of the whole that a slice is of, as in SaveV2: `10 4 0,5:-`."""
     return tf.TensorShape(parse_slice_spec(slice_spec)[0])
 
 
-def _part_shape(slice_spec: str) -> tf.TensorShape:
-    sizes, extents = parse_slice_spec(slice_spec)
-    return tf.TensorShape(
-        [size if each.length < 0 else each.length for size, each in zip(sizes, extents)]
-    )
+def _part_shape(slice_spec: str) -> Shape:
+    whole, extents = parse_slice_spec(slice_spec)
+    return tuple(size if each.length < 0 else each.length for size, each in zip(whole, extents))
 
 
 class _KeyFinder:
@@ -160,12 +166,12 @@ def _require_equal_shapes(
     exports: bool,
 ) -> None:
     wrong = {}
+    entries = checkpoint.index.entries
     for read, source in zip(reads, sources):
         key, slice_spec = source or ("", "")
-        entry = checkpoint.index.entries[key]
-        wanted = read.shape if slice_spec == read.slice_spec else _part_shape(read.slice_spec)
-        shape = None if wanted.rank is None else wanted.as_list()
-        if (reason := misfit(entry, shape)) is not None:
+        entry = entries[key]
+        shape = read.shape if slice_spec == read.slice_spec else _part_shape(read.slice_spec)
+        if shape != entry.shape and (reason := misfit(entry, shape)) is not None:
             wrong[read.name] = f"'{read.name}': {reason}"
     if wrong and exports:
         _log.warning(

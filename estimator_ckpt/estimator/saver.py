@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
 from estimator_ckpt.errors import CheckpointArgumentError
@@ -341,6 +342,15 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self._is_empty or prefix is None or not files.exists(index_path(prefix)):
             super().restore(sess, prefix)  # says what is wrong, or reads TensorFlow's V1 files
             return
+        with many_objects():
+            feed = self._feed(sess, prefix, exports=exports)
+        _log.info("Restoring parameters from %s", prefix)
+        feed[self.saver_def.filename_tensor_name] = prefix
+        with told_as_damage(prefix):
+            sess.run(self.saver_def.restore_op_name, feed)
+
+    def _feed(self, sess: Any, prefix: str, *, exports: bool) -> dict[Any, Any]:
+        """Returns what the ops that restore are to read, of which all is there and fits."""
         checkpoint = open_checkpoint(prefix, require_data=False)
         restores = self._builds.restores
         sources = find_sources(
@@ -363,10 +373,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             # By name, as sess may be of another graph with such ops.
             feed[each.names.name] = np.array([key for key, _ in found], dtype=object)
             feed[each.slices.name] = np.array([slice_spec for _, slice_spec in found], dtype=object)
-        _log.info("Restoring parameters from %s", prefix)
-        feed[self.saver_def.filename_tensor_name] = prefix
-        with told_as_damage(prefix):
-            sess.run(self.saver_def.restore_op_name, feed)
+        return feed
 
     def recover_last_checkpoints(self, checkpoint_paths: Any) -> None:
         """Takes checkpoints of an earlier run for its own, as `tf1.train.Saver` does."""

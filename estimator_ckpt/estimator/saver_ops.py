@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from estimator_ckpt.estimator.background.snapshot import Saved
-from estimator_ckpt.estimator.restoring import Read, slice_shape, static_shape
+from estimator_ckpt.estimator.restoring import Read, sizes, slice_shape, static_shape
 from estimator_ckpt.live import tensorflow_internals as internals
+
+_SHARES = 4
+_MANY = 1_000  # tensors that are worth more than one read
 
 
 class Restore(NamedTuple):
@@ -58,15 +61,16 @@ class OpsBuilder(internals.BulkSaverBuilder):
         del preferred_shard, restore_sequentially
         made: dict[int, Any] = {}
         variables = [each for each in saveables if not _is_table(each)]
-        for group in [variables, *([each] for each in saveables if _is_table(each))]:
+        tables = [each for each in saveables if _is_table(each)]
+        for group in [*_shares(variables), *([each] for each in tables)]:
             specs = [spec for saveable in group for spec in saveable.specs]
             if specs:
-                tensors = self._restore(filename_tensor, specs, is_table=group is not variables)
+                tensors = self._restore(filename_tensor, specs, is_table=_is_table(group[0]))
                 made.update(zip(map(id, specs), tensors))
         return [made[id(spec)] for saveable in saveables for spec in saveable.specs]
 
     def _restore(self, filename_tensor: Any, specs: Sequence[Any], *, is_table: bool) -> Any:
-        reads = [Read(spec.name, spec.slice_spec, static_shape(spec)) for spec in specs]
+        reads = [Read(spec.name, spec.slice_spec, sizes(static_shape(spec))) for spec in specs]
         with tf.device("cpu:0"):
             names = tf.constant([read.name for read in reads], tf.string, name="restore_names")
             slices = tf.constant(
@@ -95,9 +99,20 @@ class OpsBuilder(internals.BulkSaverBuilder):
             self.saves.append(saved)
         for operation in _reached(graph, saver_def.restore_op_name, "RestoreV2"):
             names, slices = _texts(operation.inputs[1]), _texts(operation.inputs[2])
-            shapes = map(_restored_shape, slices, operation.outputs)
+            shapes = map(sizes, map(_restored_shape, slices, operation.outputs))
             reads = list(map(Read, names, slices, shapes))
             self.restores.append(Restore(operation.inputs[1], operation.inputs[2], reads))
+
+
+def _shares(saveables: Sequence[Any]) -> list[Sequence[Any]]:
+    """Splits many saveables into equal shares, which are read at the same time.
+
+    A RestoreV2 op reads tensors that are not large one after another.
+    """
+    count = _SHARES if len(saveables) >= _MANY else 1
+    ordered = sorted(saveables, key=lambda each: str(each.name)) if count > 1 else saveables
+    ends = [len(ordered) * number // count for number in range(count + 1)]
+    return [ordered[start:end] for start, end in zip(ends, ends[1:])]
 
 
 def _is_table(saveable: Any) -> bool:

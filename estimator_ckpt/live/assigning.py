@@ -134,8 +134,14 @@ def _read(batch: Sequence[Assignment], checkpoint: Checkpoint) -> list[Any]:
         shape_and_slices=[_slice_spec(variable) for _, variable in reads],
         dtypes=[variable.dtype.base_dtype for _, variable in reads],
     )
-    assigned = [variable.assign(value) for (_, variable), value in zip(reads, tensors)]
-    return [] if tf.executing_eagerly() else [operation.op for operation in assigned]
+    if tf.executing_eagerly():
+        for (_, variable), value in zip(reads, tensors):
+            if isinstance(variable, tf.Variable):
+                variable.assign(value, read_value=False)
+            else:
+                variable.assign(value)
+        return []
+    return [variable.assign(value).op for (_, variable), value in zip(reads, tensors)]
 
 
 def _set(each: Assignment, checkpoint: Checkpoint, session: Any) -> None:

@@ -331,9 +331,11 @@ class LiveObjects:
         called = self._called(offered)
         by_name: dict[str, Role] = {}
         for key, role in wanted.items():
-            by_name.setdefault(called[key], role)
+            if key != naming.SAVE_COUNTER_KEY or called[key] in offered:
+                by_name.setdefault(called[key], role)
         found = correspond(by_name, offered)
-        matches = {key: found[called[key]] for key in wanted}
+        nothing = Match(None, "the checkpoint counts no saves")
+        matches = {key: found.get(called[key], nothing) for key in wanted}
         counters = {
             key: self.graph.node_of[key]
             for key, role in wanted.items()

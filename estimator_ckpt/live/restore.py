@@ -13,12 +13,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from estimator_ckpt import naming
+from estimator_ckpt.bundle.allocation import many_objects
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.derived import derived
 from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.live.assigning import assign, is_finalized
+from estimator_ckpt.live.assigning import Assignment, assign, is_finalized
 from estimator_ckpt.live.objects import LiveObjects
 from estimator_ckpt.live.other_backends import by_path
 from estimator_ckpt.live.restore_plan import Plan
@@ -33,6 +36,7 @@ ON_MISMATCH = ("error", "skip", "overlap")
 """What to do about a variable that has another shape or type in the checkpoint."""
 
 
+@many_objects()
 def restore(
     target: Any,
     checkpoint: str | os.PathLike[str],
@@ -109,10 +113,26 @@ def restore(
     plan.check(strict)
     report = plan.report()
     by_object = any(row.by == "object" for row in report.restored) or report.deferred
-    objects = plan.whole.root if by_object else None
-    assign(objects, account.checkpoint, plan.assignments(), session)
+    objects = plan.whole.root if by_object and not plan.whole.are_variables else None
+    assignments = plan.assignments()
+    if by_object and plan.whole.are_variables:
+        assignments += _counter_of_saves(plan.whole.root, account, assignments)
+    assign(objects, account.checkpoint, assignments, session)
     _tell(report, strict, [] if live is None else live.unbuilt)
     return report
+
+
+def _counter_of_saves(
+    root: Any, account: Account, assignments: Sequence[Assignment]
+) -> list[Assignment]:
+    """Returns what its counter of saves gets, which a Checkpoint has from its first use on."""
+    if not isinstance(root, tf.train.Checkpoint):
+        return []
+    counter = root.save_counter  # which makes one
+    taken = any(each.key == naming.SAVE_COUNTER_KEY for each in assignments)
+    if taken or naming.SAVE_COUNTER_KEY not in account.entries:
+        return []
+    return [Assignment(naming.SAVE_COUNTER_KEY, (counter,))]
 
 
 def _fitted(

@@ -345,7 +345,7 @@ class Plan:
                 row.target in self.parts,
             )
             for row in self.restored
-            if variables[row.target] and not self._is_whole(row)
+            if variables[row.target] and (self.whole.are_variables or not self._is_whole(row))
         ]
 
     def _is_whole(self, row: RestoredValue) -> bool:

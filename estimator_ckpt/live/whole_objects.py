@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from estimator_ckpt import naming
-from estimator_ckpt.live.objects import LiveObjects
+from estimator_ckpt.live import tensorflow_internals as internals
+from estimator_ckpt.live.objects import LiveObjects, variable_in
 from estimator_ckpt.naming.object_graph import ObjectGraph
 from estimator_ckpt.naming.optimizers import is_optimizer, optimizer_state
+from estimator_ckpt.naming.paths import VARIABLE_VALUE
 from estimator_ckpt.naming.roles import Role
 
 
@@ -29,11 +31,14 @@ class WholeObjects(NamedTuple):
       root: the object to restore; None for nothing.
       pairs: {node here: node in the checkpoint}, of all objects that it restores.
       waiting: keys in the checkpoint of what may be built later below these objects.
+      are_variables: whether assigning values to variables comes to the same: nothing waits, and
+        nothing else is to be restored.
     """
 
     root: Any
     pairs: Mapping[int, int]
     waiting: Collection[str]
+    are_variables: bool = False
 
 
 NOTHING = WholeObjects(None, {}, ())
@@ -61,12 +66,35 @@ def whole_objects(
         root = holder.tree if start else None
         covered = live.graph.pairs(stored, start)
     there = set(covered.values())
+    later = stored.below_all(there) - there
     waiting = {
         attribute.checkpoint_key
-        for number in stored.below_all(there) - there
+        for number in later
         for attribute in stored.nodes[number].attributes
     }
-    return WholeObjects(root, covered, waiting)
+    plain = (
+        root is live.objects[0]
+        and later <= {stored.children_of(0).get(naming.SAVE_COUNTER)}  # made by its first use
+        and _are_variables(live, stored, covered)
+    )
+    return WholeObjects(root, covered, waiting, plain)
+
+
+def _are_variables(live: LiveObjects, stored: ObjectGraph, pairs: Mapping[int, int]) -> bool:
+    """Returns whether what is paired are variables, and objects that have no values themselves."""
+    if not tf.executing_eagerly() or internals.is_checkpoint_of_its_own(live.objects[0]):
+        return False
+    for here, there in pairs.items():
+        values = {each.name for each in live.graph.nodes[here].attributes}
+        values |= {each.name for each in stored.nodes[there].attributes}
+        if live.graph.nodes[here].HasField("registered_saver"):
+            return False
+        if values and (
+            values != {VARIABLE_VALUE}
+            or not internals.is_plain_variable(variable_in(live.objects.get(here)))
+        ):
+            return False
+    return True
 
 
 def _around(

@@ -315,3 +315,18 @@ def test_an_empty_object_graph_is_none(tmp_path):
     checkpoint = tf.train.Checkpoint(var_list={"w": tf.Variable([0.0, 0.0])})
     checkpoint.restore(str(tmp_path / "tf2")).expect_partial()
     np.testing.assert_array_equal(checkpoint.var_list["w"], [1.0, 2.0])
+
+
+def test_many_variables_are_restored_by_several_reads(session, tmp_path, monkeypatch):
+    monkeypatch.setattr("estimator_ckpt.estimator.saver_ops._MANY", 5)
+    values = {f"v{number}": number for number in (3, 1, 4, 5, 9, 2, 6)}
+    made = _variables(session, **values)
+    saver = _saver()
+    reads = [each for each in session.graph.get_operations() if each.type == "RestoreV2"]
+    assert sum(len(each.outputs) for each in reads) == 7
+    assert len(reads) == 4
+    for checkpoint_format in ("tf1", "tf2", "dual"):
+        path = _saver(checkpoint_format).save(session, str(tmp_path / checkpoint_format))
+        session.run([each.assign(0.0) for each in made])
+        saver.restore(session, path)
+        assert session.run(made) == list(values.values())
