@@ -38,6 +38,7 @@ from estimator_ckpt.fleet.listing import (
 )
 from estimator_ckpt.fleet.many import json_line, refusal
 from estimator_ckpt.fleet.work import TARGETED, VERBS, ModelDirReport, check_options, may_pass, work
+from estimator_ckpt.naming import NameFilter
 
 NAMESPACE = "estimator_ckpt"
 REPORTS, FAILED = "reports", "failed"
@@ -50,7 +51,7 @@ class ModelDirs(beam.PTransform):
     written. What is converted already is compared and skipped.
 
     Args:
-      verb: "convert", "verify", "doctor" or "diff".
+      verb: "convert", "verify", "doctor", "diff" or "inspect".
       output_root: as for `convert_many`.
       source_root: as for `convert_many`.
       retry: leave what may be gone at another try (the network, a store that is busy) to the
@@ -233,7 +234,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if "rename" in given:
         given["rename"] = "\n".join(given["rename"])
-    transform = ModelDirs(verb, retry=retry, **given)
+    if verb != "convert" and {"include", "exclude"} & given.keys():
+        given["wanted"] = NameFilter(given.pop("include", ".*"), given.pop("exclude", None))
+    try:
+        transform = ModelDirs(verb, retry=retry, **given)
+    except (CheckpointArgumentError, TypeError) as error:
+        parser.error(str(error))
     options = PipelineOptions(others)
     options.view_as(SetupOptions).save_main_session = False
     pipeline = beam.Pipeline(options=options)

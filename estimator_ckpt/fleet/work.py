@@ -199,8 +199,12 @@ def _convert(row: ModelDirReport, **options: Any) -> ModelDirReport:
     )
 
 
-def _inspect(row: ModelDirReport, *, wanted: Callable[[str], bool], names: str) -> ModelDirReport:
-    found = describe(row.model_dir, names=names).only(wanted)
+def _inspect(
+    row: ModelDirReport, *, wanted: Callable[[str], bool] | None = None, names: str = "auto"
+) -> ModelDirReport:
+    found = describe(row.model_dir, names=names)
+    if wanted is not None:
+        found = found.only(wanted)
     return replace(
         row,
         checkpoints=len(_checkpoints(row.model_dir)),

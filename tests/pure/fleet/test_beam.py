@@ -234,6 +234,18 @@ def test_a_line_of_the_page_runs(tmp_path):
     assert len(_lines(f"{tmp_path}/rows")) == 2
 
 
+@pytest.mark.parametrize(
+    "line", ["verify --to=tf2", "convert --to=tf2 --include=(", "doctor --values", "rename"]
+)
+def test_a_wrong_line_is_told_before_any_work(tmp_path, capsys, line):
+    from estimator_ckpt.fleet import beam as module
+
+    with pytest.raises(SystemExit) as ended:
+        module.main([*line.split(), f"--from_file={tmp_path}/none", f"--report={tmp_path}/rows"])
+    assert ended.value.code == 2 and "error: " in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
 def test_reports_are_what_beam_sends():
     from apache_beam.coders import registry
 
