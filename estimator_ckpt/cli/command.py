@@ -92,6 +92,7 @@ class Command:
       group: what it is listed under.
       details: further paragraphs for the help of this command.
       examples: the module's docstring, whose synopsis the help begins with.
+      shows: prints a result of the verb's function, which is its `str`.
       many: returns the options of the verb's function for many model_dirs, given the parsed flags;
         None where the verb takes no list of them.
     """
@@ -104,6 +105,7 @@ class Command:
     group: str = LOOK
     details: str = ""
     examples: str | None = None
+    shows: Callable[[Any], None] | None = None
     many: Callable[[flags.FlagValues], dict[str, Any]] | None = None
 
     def main(self, argv: Sequence[str]) -> int:

@@ -64,6 +64,16 @@ def use_format(name: str | None) -> None:
     _asked.set(name)
 
 
+@contextlib.contextmanager
+def formatted(name: str) -> Iterator[None]:
+    """Has rows printed so meanwhile."""
+    before = _asked.set(name)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
+
+
 def on_terminal() -> bool:
     """Whether stdout is read by a person."""
     return sys.stdout.isatty()

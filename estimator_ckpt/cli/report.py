@@ -115,7 +115,7 @@ def with_report(
         return code
     for report in reports:
         if output.for_people():
-            _print_for_people(report, values.verbose)
+            print_report(report, values.verbose)
         else:
             _print_for_pipes(report, values.verbose)
     for prefix, error in failed.items():
@@ -133,7 +133,7 @@ def with_report(
     return code
 
 
-def _print_for_people(report: ConversionReport, verbose: bool) -> None:
+def print_report(report: ConversionReport, verbose: bool = False) -> None:
     """What changed first, the result last, where it is seen."""
     renamed = _renamed(report)
     hint = "" if verbose or not renamed else " (-v lists them)"

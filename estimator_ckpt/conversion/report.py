@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from estimator_ckpt.shown import Shown
+
 OTHER_NAME = "another name of the same bytes"
 """How the reason begins for which a key is dropped whose bytes are in the target all the same."""
 
@@ -35,8 +37,8 @@ class DroppedKey(NamedTuple):
         return self.reason.startswith(OTHER_NAME)
 
 
-@dataclass(frozen=True)
-class ConversionReport:
+@dataclass(frozen=True, repr=False)
+class ConversionReport(Shown, verb="convert"):
     """What a conversion did.
 
     Attributes:

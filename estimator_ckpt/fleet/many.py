@@ -23,6 +23,7 @@ from estimator_ckpt.fleet.listing import Given, ModelDir, in_places, model_dir, 
 from estimator_ckpt.fleet.work import TARGETED, ModelDirReport, check_options
 from estimator_ckpt.fleet.workers import run
 from estimator_ckpt.messages import json_text, plain
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files
 
 Told = Callable[[ModelDirReport, int, int], None]
@@ -32,8 +33,8 @@ _STORE_THREADS = 16  # they wait for the store nearly all the time
 _FIRST_BYTES = b'{"model_dir": '
 
 
-@dataclass(frozen=True)
-class FleetReport:
+@dataclass(frozen=True, repr=False)
+class FleetReport(Shown):
     """What came of many model_dirs.
 
     Attributes:

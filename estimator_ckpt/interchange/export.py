@@ -39,6 +39,7 @@ from estimator_ckpt.interchange.tensor_file import (
     supported,
 )
 from estimator_ckpt.naming.layout import reason_without_name
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -49,8 +50,8 @@ _MODULES: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class ExportReport:
+@dataclass(frozen=True, repr=False)
+class ExportReport(Shown, verb="export"):
     """What was exported.
 
     Attributes:

@@ -40,12 +40,13 @@ from estimator_ckpt.interchange.tensor_file import (
     supported,
 )
 from estimator_ckpt.messages import choices
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
 
-@dataclass(frozen=True)
-class ImportReport:
+@dataclass(frozen=True, repr=False)
+class ImportReport(Shown, verb="import"):
     """What was imported.
 
     Attributes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from estimator_ckpt.shown import Shown
+
 
 @dataclass(frozen=True)
 class RestoredValue:
@@ -36,8 +38,8 @@ class Unrestored:
     reason: str
 
 
-@dataclass(frozen=True)
-class RestoreReport:
+@dataclass(frozen=True, repr=False)
+class RestoreReport(Shown):
     """What a restore did.
 
     Attributes:

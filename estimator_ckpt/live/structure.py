@@ -22,6 +22,7 @@ from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.live.objects import LiveObjects, LiveValue
 from estimator_ckpt.live.other_variables import from_others
 from estimator_ckpt.naming.object_graph import ObjectGraph
+from estimator_ckpt.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class StructureRow:
     detail: str
 
 
-@dataclass(frozen=True)
-class StructureDiff:
+@dataclass(frozen=True, repr=False)
+class StructureDiff(Shown):
     """How the objects of a checkpoint differ from live ones.
 
     Attributes:

@@ -35,13 +35,14 @@ from estimator_ckpt.errors import (
     CheckpointNotFoundError,
     VariableMismatchError,
 )
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage.files import Progress
 
 _MOST_DIFFERENCES = 5  # that an error lists
 
 
-@dataclass(frozen=True)
-class AverageReport:
+@dataclass(frozen=True, repr=False)
+class AverageReport(Shown, verb="average"):
     """What was averaged.
 
     Attributes:

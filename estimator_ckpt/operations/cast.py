@@ -25,6 +25,7 @@ from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.rewriting import Change, rewrite
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.messages import choices
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage.files import Progress
 
 _NUMBERS = {name: number for number, name in dtypes.DTYPE_NAMES.items()}
@@ -68,8 +69,8 @@ class KeptVariable:
     reason: str
 
 
-@dataclass(frozen=True)
-class CastReport:
+@dataclass(frozen=True, repr=False)
+class CastReport(Shown, verb="cast"):
     """What was cast.
 
     Attributes:

@@ -21,12 +21,13 @@ from estimator_ckpt.checkpoint.identity import other_prefix
 from estimator_ckpt.conversion.planning import plan
 from estimator_ckpt.conversion.report import DroppedKey
 from estimator_ckpt.conversion.rewriting import rewrite
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
 
-@dataclass(frozen=True)
-class CompactReport:
+@dataclass(frozen=True, repr=False)
+class CompactReport(Shown, verb="compact"):
     """What was compacted.
 
     Attributes:

@@ -22,6 +22,7 @@ from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.opening import reading
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.notebook import html_table
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage.files import Progress
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Total(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True)
-class CheckpointDescription:
+@dataclass(frozen=True, repr=False)
+class CheckpointDescription(Shown, verb="inspect"):
     """What is in a checkpoint.
 
     Attributes:

@@ -27,6 +27,7 @@ from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.notebook import html_table
 from estimator_ckpt.operations.describe import by_scope
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage.files import Progress
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class VariableChange:
     mean_difference: float | None = None
 
 
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, repr=False)
+class Difference(Shown, verb="diff"):
     """In what two checkpoints differ.
 
     Attributes:

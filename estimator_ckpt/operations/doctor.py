@@ -24,6 +24,7 @@ from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.filters import NameFilter
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files, staging
 
 _SHARD = re.compile(r"(?P<base>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -85,8 +86,8 @@ class Finding:
     remedy: str
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown, verb="doctor"):
     """What a directory is like.
 
     Attributes:

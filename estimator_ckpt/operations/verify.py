@@ -26,6 +26,7 @@ from estimator_ckpt.checkpoint.opening import index_path, reading
 from estimator_ckpt.checkpoint.strangers import stranger
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
 from estimator_ckpt.naming.filters import NameFilter
+from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
@@ -51,8 +52,8 @@ class Finding:
     problem: str
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown, verb="verify"):
     """What was checked, and what was found.
 
     Attributes:

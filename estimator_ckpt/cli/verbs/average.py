@@ -124,4 +124,5 @@ COMMAND = Command(
     group=COMPUTE,
     details=_DETAILS,
     examples=__doc__,
+    shows=lambda report: _print_for_people(report, verbose=False),
 )

@@ -29,6 +29,7 @@ from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
     define_rename_flag,
     define_writing_flags,
+    print_report,
     rename_rules,
     with_report,
 )
@@ -171,5 +172,6 @@ COMMAND = Command(
     group=CHANGE,
     details=_DETAILS,
     examples=__doc__,
+    shows=print_report,
     many=_many,
 )

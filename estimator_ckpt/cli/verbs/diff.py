@@ -88,8 +88,17 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     if values.json:
         output.print_json(found)
         return code
+    print_difference(found, values.values or values.tolerance > 0)
+    return code
+
+
+def _shows(found: Difference) -> None:
+    print_difference(found, any(each.max_difference is not None for each in found.changes))
+
+
+def print_difference(found: Difference, with_values: bool = False) -> None:
+    """Prints what is equal, and a row for each variable that is not."""
     _print_summary(found)
-    with_values = values.values or values.tolerance > 0
     columns = _COLUMNS + (_VALUE_COLUMNS if with_values else ())
     rows = [_cells(change, with_values) for change in found.changes]
     if not output.for_people():
@@ -103,7 +112,6 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
             ([row[at] for at in used] for row in rows),
             section=lambda cells: cells[1],
         )
-    return code
 
 
 def _print_summary(found: Difference) -> None:
@@ -165,5 +173,6 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    shows=_shows,
     many=_many,
 )

@@ -153,5 +153,6 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    shows=print_diagnosis,
     many=_many,
 )

@@ -145,4 +145,5 @@ COMMAND = Command(
     group=FILES,
     details=_DETAILS,
     examples=__doc__,
+    shows=lambda report: _print_for_people(report, verbose=False),
 )

@@ -124,6 +124,10 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     return 0
 
 
+def _shows(found: CheckpointDescription) -> None:
+    print_description(found, found, any(row.values for row in found.variables))
+
+
 def print_description(
     whole: CheckpointDescription, shown: CheckpointDescription, with_values: bool = False
 ) -> None:
@@ -236,5 +240,6 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    shows=_shows,
     many=_many,
 )

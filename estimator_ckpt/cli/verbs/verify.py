@@ -57,6 +57,12 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     if values.json:
         output.print_json(found)
         return code
+    print_verification(found)
+    return code
+
+
+def print_verification(found: Verification) -> None:
+    """Prints what was checked, and each finding."""
     _print_summary(found)
     rows = [(os.path.basename(each.file), each.tensor, each.problem) for each in found.findings]
     if not output.for_people():
@@ -64,7 +70,6 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     else:
         for row in rows:  # sentences, for which the columns of a table are too narrow
             print(output.filled(": ".join(output.escape(cell) for cell in row if cell), "    "))
-    return code
 
 
 def _print_summary(found: Verification) -> None:
@@ -84,5 +89,6 @@ COMMAND = Command(
     execute=_execute,
     details=_DETAILS,
     examples=__doc__,
+    shows=print_verification,
     many=_many,
 )
