@@ -34,6 +34,7 @@ SUITES = (
     "tools",
     "checksums",
     "imports",
+    "many",
     "matching",
 )
 OTHERS = ("fleet", "fleet_costs")

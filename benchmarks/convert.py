@@ -52,6 +52,7 @@ def guide(source: str, target: str, to: str) -> measure.Run:
 
 
 def _measured(call) -> measure.Run:
+    measure.load()
     before = measure.peak_memory()
     seconds = measure.timed(call)
     return {"seconds": seconds, "memory": measure.peak_memory() - before}

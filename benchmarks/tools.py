@@ -65,6 +65,7 @@ def plain(task: str, prefix: str) -> measure.Run:
 
 
 def _timed(call) -> measure.Run:
+    measure.load()
     with contextlib.redirect_stdout(io.StringIO()):
         return {"seconds": measure.timed(call)}
 

@@ -291,28 +291,26 @@ class _Target:
         }
         unused = set(account.entries).difference(self.sources.values(), self.added)
         kept: set[TensorEntry] | None = None
+        other_names = _OTHER_NAMES.format(self.to)
         dropped = []
         for key in sorted(unused):
             reason = asked.get(key) or self.reasons.get(key) or self._reason_of_format(key)
             if reason is None:
-                kept = (
-                    {
-                        entry
-                        for each in self.sources.values()
-                        for entry in (account.entries[each], *account.entries[each].stored)
-                    }
-                    if kept is None
-                    else kept
-                )
+                kept = self._kept() if kept is None else kept
                 if account.entries[key] not in kept:
                     raise CheckpointArgumentError(
                         f"'{key}' has no place in a {self.to} checkpoint of this layout, and would "
                         "be lost; give container= (--container), or leave it out (--exclude)"
                     )
-                reason = _OTHER_NAMES.format(self.to)
+                reason = other_names
             dropped.append(DroppedKey(key, reason))
         notes = (*account.notes, *self.notes)
         return Conversion(self.sources, tuple(dropped), self.added, notes, account.checkpoint)
+
+    def _kept(self) -> set[TensorEntry]:
+        """Returns what the target has the bytes of, parts of a partitioned variable included."""
+        kept = set(map(self.account.entries.__getitem__, self.sources.values()))
+        return kept.union(*[entry.stored for entry in kept if entry.parts])
 
     def _reason_of_format(self, key: str) -> str | None:
         if key == OBJECT_GRAPH_KEY and not self.account.has_objects:

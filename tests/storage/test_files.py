@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -231,3 +232,37 @@ def test_the_current_directory_is_named_as_a_dot(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse(errno.EACCES))
     with pytest.raises(CheckpointWriteError, match=r"'\.': Permission denied"):
         files.require_writable_directory("")
+
+
+def test_no_spelling_hides_that_two_paths_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("k/sub").mkdir(parents=True)
+    pathlib.Path("links").mkdir()
+    pathlib.Path("k/in.index").touch()
+    os.link("k/in.index", "hard")
+    for target, link in (("k", "folder"), ("k/in.index", "file"), ("no", "dangling")):
+        os.symlink(target, link)
+    os.symlink("../k", "links/k")
+    os.symlink("loop", "loop")
+
+    def is_same(first, second):
+        try:
+            return os.path.realpath(first) == os.path.realpath(second) or os.path.samefile(
+                first, second
+            )
+        except (OSError, ValueError):
+            return False
+
+    stems = [
+        *("k", "k/in.index", "k/in", "k/sub", "folder/in.index", "folder/in", "file", "hard"),
+        *("dangling", "no", "loop", "links/../k/in.index", "links/k/in", "no/../k/in.index"),
+        *("no/../k/in", "k/in.index/x", "k/in.index/..", "a\0b", ""),
+    ]
+    paths = [
+        spelled
+        for stem in stems
+        for spelled in (stem, f"{stem}/", f"{stem}/.", f"./{stem}", f"{tmp_path}/{stem}")
+    ]
+    for first in paths:
+        for second in paths:
+            assert files.is_same(first, second) or not is_same(first, second), (first, second)

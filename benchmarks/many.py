@@ -1,0 +1,118 @@
+"""Many variables in one checkpoint, and many checkpoints in one folder.
+
+Beside a conversion stands what no program can do without: to read the source's index, sum up its
+bytes, and write and sum up as many new ones as the conversion does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from benchmarks import measure
+from benchmarks.measure import Table
+
+FORMATS = ("tf1", "tf2", "dual")
+
+
+def make(prefix: str, variables: str) -> None:
+    """Writes a checkpoint of each format."""
+    from estimator_ckpt import convert
+
+    measure.make_checkpoint(prefix, variables)
+    for to in FORMATS:
+        convert(prefix, f"{prefix}-{to}", to=to)
+
+
+def converted(source: str, target: str, to: str) -> measure.Run:
+    """Times a conversion, and then the least that it has to do."""
+    from estimator_ckpt import convert
+    from estimator_ckpt.bundle import checksums
+
+    measure.load()
+    seconds = measure.timed(lambda: convert(source, target, to=to))
+    new = [path for path in pathlib.Path(target).parent.iterdir() if path.stat().st_nlink == 1]
+    data = os.urandom(sum(path.stat().st_size for path in new))
+
+    def least() -> None:
+        checksums.extend(0, pathlib.Path(source + ".index").read_bytes())
+        checksums.extend(0, data)
+        pathlib.Path(target + ".least").write_bytes(data)
+
+    return {"seconds": seconds, "least": measure.timed(least)}
+
+
+def many(folder: str, count: str) -> None:
+    """Fills a model_dir with small checkpoints."""
+    from estimator_ckpt.checkpoint.opening import index_path, shard_path, write_state
+
+    first = os.path.join(folder, "model.ckpt-0")
+    measure.make_checkpoint(first, "10")
+    prefixes = [os.path.join(folder, f"model.ckpt-{number}") for number in range(int(count))]
+    for prefix in prefixes[1:]:
+        shutil.copy(index_path(first), index_path(prefix))
+        shutil.copy(shard_path(first, 0, 1), shard_path(prefix, 0, 1))
+    write_state(folder, prefixes[-1], prefixes)
+
+
+def of_many(verb: str, *arguments: str) -> measure.Run:
+    """Times a command on a folder; its imports are done before."""
+    from estimator_ckpt.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        measure.load()
+        main.main([verb, "--help"])
+        return {"seconds": measure.timed(lambda: main.main([verb, *arguments]))}
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    variables, runs = (10_000, 1) if quick else (100_000, 3)
+    by_pair = Table(
+        f"convert {variables:,} variables",
+        "The least is to read and sum up the source's index, and to write and sum up as many bytes "
+        "as are written.",
+        ("conversion", "time", "the least", "of the least"),
+    )
+    with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
+        prefix = os.path.join(folder, "m")
+        measure.in_own_process("many", "make", prefix, variables)
+        for old in FORMATS:
+            for new in FORMATS:
+                found = []
+                for _ in range(runs):
+                    with tempfile.TemporaryDirectory(dir=folder) as out:
+                        task = ("converted", f"{prefix}-{old}", os.path.join(out, "m"), new)
+                        found.append(measure.in_own_process("many", *task))
+                cells = (
+                    measure.seconds(measure.median(found)),
+                    measure.seconds(measure.median(found, "least")),
+                    measure.times(measure.median(found) / measure.median(found, "least")),
+                )
+                by_pair.rows.append((f"{old} to {new}", *cells))
+                by_pair.runs[f"{old} to {new}"] = found
+    yield by_pair
+    by_count = Table(
+        "many checkpoints in a folder",
+        "Small ones, of 10 variables; the time grows with their number and no faster.",
+        ("command", "checkpoints", "time", "each"),
+    )
+    sizes = {"doctor": (500, 5_000), "convert --all": (200, 2_000)}
+    for command, counts in sizes.items():
+        for count in [number // 5 for number in counts] if quick else counts:
+            with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
+                measure.in_own_process("many", "many", folder, count)
+                arguments = [folder]
+                if command != "doctor":
+                    arguments += [os.path.join(folder, "out"), "--to=dual", "--all"]
+                run = measure.in_own_process("many", "of_many", command.split()[0], *arguments)
+            each = measure.seconds(run["seconds"] / count)
+            by_count.rows.append(
+                (f"`{command}`", f"{count:,}", measure.seconds(run["seconds"]), each)
+            )
+            by_count.runs[f"{command}, {count}"] = [run]
+    yield by_count
