@@ -26,6 +26,7 @@ from estimator_ckpt.checkpoint.leftovers import (
     counts_in_work,
 )
 from estimator_ckpt.checkpoint.opening import (
+    META_SUFFIX,
     Checkpoint,
     existing_shards,
     index_path,
@@ -194,7 +195,7 @@ def _is_equal(shard: Shard, path: str) -> bool:
 
 
 def remove_checkpoint(prefix: str) -> None:
-    """Removes a checkpoint; a reader finds all of it or none.
+    """Removes a checkpoint, with the graph that lies beside it; a reader finds all of it or none.
 
     Where that is interrupted or refused, whoever publishes to that directory next goes on with it.
 
@@ -203,7 +204,7 @@ def remove_checkpoint(prefix: str) -> None:
     """
     staged = staging.removal_name(index_path(prefix))
     files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
-    files.remove_many(existing_shards(prefix))
+    files.remove_many([*existing_shards(prefix), prefix + META_SUFFIX])
     files.remove(staged)
 
 

@@ -20,6 +20,7 @@ from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.leftovers import replaced_shards
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
+from estimator_ckpt.checkpoint.ownership import job_of
 from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
@@ -34,6 +35,8 @@ _LEFTOVER = re.compile(
     r".*_temp(_[0-9a-f]{32})?|.*\.tempstate\d+|(checkpoint|.*\.meta|graph\.pbtxt)\.tmp\w+"
 )
 _ABSOLUTE = re.compile(r'"((?:/|[^"\n]*://)[^"\n]*)"')  # in the text of a state file
+# What lies in a model_dir and is no directory of its own.
+_FILE_OF_JOB = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5}|pbtxt)$|^events\.out|^checkpoint$")
 _NOT_WHILE_SAVING = "no job is saving here now"
 
 
@@ -155,6 +158,7 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     _compare_state(directory, latest, listed, rows, found)
     _look_for_leftovers(directory, names, opened, found)
     _look_at_formats(rows, found)
+    _compare_copies(directory, names, found)
     return Diagnosis(directory, _base(latest), tuple(rows), tuple(found.in_order()))
 
 
@@ -419,6 +423,47 @@ def _look_for_leftovers(
                 )
         elif name.endswith(".meta") and name[: -len(".meta")] not in checkpoints:
             found.note(name, "its checkpoint is gone; this is only the graph", "remove it")
+
+
+def _compare_copies(directory: str, names: list[str], found: _Findings) -> None:
+    """Compares a job with its directory of name-based checkpoints, from the side of either."""
+    job = job_of(directory)
+    if job is not None:
+        _compare_copy(STATE_FILE, directory, job, found)
+    for name in names:
+        path = os.path.join(directory, name)
+        if _FILE_OF_JOB.search(name) or not files.is_directory(path):
+            continue
+        of = job_of(path)
+        if of is not None and files.is_same(of, directory):
+            _compare_copy(name, path, directory, found)
+
+
+def _compare_copy(subject: str, copies: str, job: str, found: _Findings) -> None:
+    try:
+        (_, has), (_, wanted) = read_state(copies), read_state(job)
+    except DamagedCheckpointError:  # which is told of the directory itself
+        return
+    newest = max(map(_number, has), default=-1)
+    behind = [os.path.basename(prefix) for prefix in wanted if _number(prefix) > newest]
+    if not behind:
+        return
+    count = "a checkpoint" if len(behind) == 1 else f"{len(behind)} checkpoints"
+    latest = f"'{os.path.basename(has[-1])}'" if has else "none"
+    (found.warning if len(behind) > 1 else found.note)(
+        subject,
+        f"the name-based checkpoints in '{copies}' are {count} behind "
+        f"the job in '{job}': the newest there is {latest}, here '{behind[-1]}'",
+        "the next run of the job with its tf1_dir (or hook) catches up; or make them now: "
+        f"estimator-ckpt convert {os.path.join(job, behind[-1])} "
+        f"{os.path.join(copies, behind[-1])} --to=tf1",
+    )
+
+
+def _number(prefix: str) -> int:
+    """Returns the step in a checkpoint's name; -1 if there is none."""
+    number = prefix.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _look_at_formats(rows: list[CheckpointRow], found: _Findings) -> None:

@@ -326,7 +326,7 @@ def _files(folder: str) -> list[str]:
 
     The mark by which a job owns its `tf1_dir` is not among them: no raw job has one.
     """
-    from estimator_ckpt.estimator.tf1_copies.ownership import IDENTITY_FILE
+    from estimator_ckpt.checkpoint.ownership import IDENTITY_FILE
 
     found = set()
     for above, _, names in os.walk(folder):

@@ -3,6 +3,7 @@
 import os
 
 import jobs
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -294,3 +295,41 @@ def test_the_jobs_own_directory_is_refused(dirs):
 def test_two_paces_are_refused():
     with pytest.raises(CheckpointArgumentError, match="give one of them"):
         Tf1CheckpointSaverHook("tf1", save_steps=1, save_secs=1)
+
+
+@pytest.mark.parametrize("checkpoint_format", ["dual", "tf2", None])
+@pytest.mark.parametrize("async_save", [False, True])
+@pytest.mark.parametrize("graph", [True, False])
+def test_the_graph_lies_beside_and_a_tf1_pipeline_restores_by_it(
+    dirs, checkpoint_format, async_save, graph
+):
+    job, emitted = dirs
+    if checkpoint_format is None:
+        if async_save:
+            pytest.skip("a job that is not wrapped has no async_save")
+        hooks, model_fn = [Tf1CheckpointSaverHook(str(emitted))], jobs.adam_model_fn
+    else:
+        hooks = []
+        model_fn = wrap_model_fn(
+            jobs.adam_model_fn,
+            checkpoint_format=checkpoint_format,
+            tf1_dir=str(emitted),
+            async_save=async_save,
+        )
+    config = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 2}
+    config["checkpoint_save_graph_def"] = graph
+    jobs.make_estimator(model_fn, job, **config).train(jobs.input_fn, steps=4, hooks=hooks)
+    found = sorted(path.name for path in emitted.glob("*.meta"))
+    if not graph:
+        assert not found
+        return
+    assert found == ["model.ckpt-3.meta", "model.ckpt-4.meta"]  # the older ones went
+    assert os.path.samefile(job / found[1], emitted / found[1])
+    with tf.Graph().as_default(), tf1.Session() as session:
+        saver = tf1.train.import_meta_graph(str(emitted / found[1]))
+        saver.restore(session, str(emitted / "model.ckpt-4"))
+        restored = {each.op.name: session.run(each) for each in tf1.global_variables()}
+    reader = tf.train.load_checkpoint(str(emitted / "model.ckpt-4"))
+    assert restored.keys() == reader.get_variable_to_shape_map().keys()
+    for name, value in restored.items():
+        np.testing.assert_array_equal(value, reader.get_tensor(name))

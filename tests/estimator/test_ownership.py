@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt import Tf1CheckpointListener, wrap_model_fn
-from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
-from estimator_ckpt.estimator.tf1_copies import ownership
-from estimator_ckpt.estimator.tf1_copies.ownership import (
+from estimator_ckpt.checkpoint import ownership
+from estimator_ckpt.checkpoint.ownership import (
     IDENTITY_FILE,
     OWNER_FILE,
     claim,
     renew,
 )
+from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt import CheckpointNotFoundError, convert, doctor, wrap_model_fn
+from estimator_ckpt.cli import main
 
 tf1 = tf.compat.v1
 
@@ -338,3 +340,31 @@ def test_nothing_is_changed_and_no_tensor_read(trained, tmp_path):
     for step in (0, 2, 4):
         damage.zero_shards(copied / f"model.ckpt-{step}")
     assert doctor(copied).checkpoints == found.checkpoints
+
+
+@pytest.mark.parametrize("place", ["job/tf1", "elsewhere"])
+@pytest.mark.parametrize("steps", [0, 2, 4])
+def test_name_based_checkpoints_that_are_behind_are_told(tmp_path, place, steps):
+    job, copies = tmp_path / "job", tmp_path / place
+    wrapped = wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(copies))
+    jobs.make_estimator(wrapped, job, save_checkpoints_steps=2).train(jobs.input_fn, steps=2)
+    if steps:  # as after going back to the unwrapped job, which saves at its start, too
+        raw = jobs.make_estimator(jobs.adam_model_fn, job, save_checkpoints_steps=2)
+        raw.train(jobs.input_fn, steps=steps)
+    behind = {0: None, 2: "a checkpoint", 4: "2 checkpoints"}[steps]
+    severity = {0: None, 2: "note", 4: "warning"}[steps]
+    sides = [doctor(copies), *([doctor(job)] if place == "job/tf1" else [])]
+    for side in sides:
+        found = [each for each in side.findings if "behind the job" in each.problem]
+        assert [each.severity for each in found] == ([severity] if behind else [])
+        assert all(
+            f"are {behind} behind the job in '{os.path.realpath(job)}'" in each.problem
+            for each in found
+        )
+    if not behind:
+        return
+    command = found[0].remedy.partition("estimator-ckpt ")[2]
+    assert main.main(shlex.split(command)) == 0  # what it says can be done
+    assert (copies / f"model.ckpt-{2 + steps}.index").exists()
+    jobs.make_estimator(wrapped, job).train(jobs.input_fn, steps=1)  # or the job catches up
+    assert not [each for each in doctor(copies).findings if "behind" in each.problem]

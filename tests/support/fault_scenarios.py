@@ -26,9 +26,9 @@ from estimator_ckpt import compat, wrap_model_fn
 from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import read_state
+from estimator_ckpt.checkpoint.ownership import IDENTITY_FILE, OWNER_FILE
 from estimator_ckpt.cli import main as command_line
 from estimator_ckpt.estimator.background import worker as background
-from estimator_ckpt.estimator.tf1_copies.ownership import IDENTITY_FILE, OWNER_FILE
 from estimator_ckpt.examples import digits
 from estimator_ckpt.operations.doctor import doctor
 from estimator_ckpt.operations.verify import verify

@@ -42,9 +42,9 @@ from estimator_ckpt.bundle.protos import BundleHeaderProto
 from estimator_ckpt.bundle.strings import decode_strings, encode_strings
 from estimator_ckpt.bundle.table import read_table, write_table
 from estimator_ckpt.checkpoint.opening import find_prefix, read_state, write_state
+from estimator_ckpt.checkpoint.ownership import OWNER_FILE, claim
 from estimator_ckpt.cli import main, output
 from estimator_ckpt.errors import CheckpointError
-from estimator_ckpt.estimator.tf1_copies.ownership import OWNER_FILE, claim
 from estimator_ckpt.interchange import npz_file, safetensors_file
 from estimator_ckpt.messages import escaped, listed, logger, near
 from estimator_ckpt.naming.object_graph import Leaf

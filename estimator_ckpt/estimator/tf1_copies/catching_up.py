@@ -14,8 +14,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 
 from estimator_ckpt.checkpoint.opening import index_path, read_state
+from estimator_ckpt.checkpoint.ownership import Claim
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
-from estimator_ckpt.estimator.tf1_copies.ownership import Claim
 from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, step_of
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files

@@ -20,17 +20,21 @@ import tensorflow as tf
 
 from estimator_ckpt.checkpoint import PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.opening import index_path
+from estimator_ckpt.checkpoint.opening import META_SUFFIX, index_path
+from estimator_ckpt.checkpoint.ownership import Claim, claim, renew
 from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.conversion.committing import rebuild
 from estimator_ckpt.conversion.planning import plan
-from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
+from estimator_ckpt.errors import (
+    CheckpointArgumentError,
+    CheckpointWriteError,
+    DamagedCheckpointError,
+)
 from estimator_ckpt.estimator.job_saver import job_saver
 from estimator_ckpt.estimator.options import ON_ERROR, require_choice
 from estimator_ckpt.estimator.saver import CheckpointSaver
 from estimator_ckpt.estimator.tf1_copies.catching_up import catch_up, saved_by
 from estimator_ckpt.estimator.tf1_copies.finding import saver_of
-from estimator_ckpt.estimator.tf1_copies.ownership import Claim, claim, renew
 from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, Retention, step_of
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
@@ -296,6 +300,7 @@ class Emitter:
         if find_equal(prefix, index, shards, linked=not move) is None:
             cost = publish(prefix, index, shards, overwrite=True)
             self._say_copies(source, cost)
+        _place_graph(source, prefix)
 
     def _say_copies(self, source: str, cost: PublishCost) -> None:
         if not cost.copied or not self._says_copies:
@@ -341,6 +346,20 @@ class Emitter:
         if self._missed:
             _log.warning("TF1 checkpoints can be written to '%s' again", self._output_dir)
             self.tell_missed()
+
+
+def _place_graph(source: str, prefix: str) -> None:
+    """Puts the graph that a job has saved beside a checkpoint beside its copy, too, and last."""
+    graph, target = source + META_SUFFIX, prefix + META_SUFFIX
+    try:
+        if files.exists(graph):
+            files.remove(target)
+            if not files.try_link(graph, target):
+                files.copy(graph, target)
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        raise CheckpointWriteError(f"can't put the graph '{graph}' there: {error}") from error
 
 
 def _is_bearable(error: Exception) -> bool:

@@ -135,6 +135,24 @@ def renew(claimed: Claim) -> bool:
     return True
 
 
+def job_of(directory: str) -> str | None:
+    """Returns the model_dir of the job that a directory is of, if that is there.
+
+    Args:
+      directory: any.
+    """
+    if not files.exists(os.path.join(directory, OWNER_FILE)):
+        return None
+    owner = _read_owner(directory)
+    job = None if owner is None else owner.job
+    if owner is None or job is None:
+        return None
+    for place in owner.places:
+        if _may(place, functools.partial(_has, place, job), otherwise=False):
+            return _absolute(place)
+    return None
+
+
 def _require_own(directory: str, owner: _Owner, model_dir: str, job: str | None) -> None:
     """Makes sure that a job is the one that a directory is of."""
     is_here = any(files.is_same(place, model_dir) for place in owner.places)
