@@ -31,7 +31,8 @@ from estimator_ckpt.storage import files
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _MOST_DIRECTORIES = 20_000  # that are looked into below --logdir
-_SECONDS = 5.0  # that what was found below --logdir is taken for true
+_SECONDS = 3.0  # that what was found below --logdir is taken for true, at least
+_TIMES = 20.0  # as long as looking takes, it is taken for true
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -70,7 +71,7 @@ class CheckpointsPlugin(base_plugin.TBPlugin):
         )
 
     def _directories(self, arguments: Mapping[str, str]) -> Data:
-        return {"directories": sorted(self._found.directories(anew=True))}
+        return {"directories": sorted(self._found.directories())}
 
     def _state(self, arguments: Mapping[str, str]) -> Data:
         """What changes when a checkpoint is written or removed, and is quickly read."""
@@ -138,10 +139,11 @@ class _Found:
     def directories(self, *, anew: bool = False) -> dict[str, str]:
         """Returns {path below --logdir, "." for itself: path}."""
         with self._lock:
-            now = time.monotonic()
-            if self._logdir and (now >= self._until or anew):
+            began = time.monotonic()
+            if self._logdir and (began >= self._until or anew):
                 self._known = dict(_directories(self._logdir))
-                self._until = time.monotonic() + _SECONDS
+                end = time.monotonic()
+                self._until = end + max(_SECONDS, _TIMES * (end - began))
             return self._known
 
 

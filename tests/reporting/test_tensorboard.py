@@ -122,7 +122,7 @@ def until(true):
 def test_it_is_active_once_there_are_checkpoints(board, was_active, job):
     assert not was_active
     until(board.is_active)
-    assert json.loads(board.plugin("directories")[1]) == {"directories": [job[0]]}
+    until(lambda: json.loads(board.plugin("directories")[1]) == {"directories": [job[0]]})
 
 
 def test_it_answers_what_describe_doctor_and_diff_say(board, job):
