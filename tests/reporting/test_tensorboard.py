@@ -191,6 +191,7 @@ def outside(job, logdir, save, tmp_path_factory):
 
 
 def test_links_that_lead_out_are_not_followed(board, job, outside):
+    assert board.plugin("state", directory="unknown")[0] == 404  # so that it looks anew
     assert json.loads(board.plugin("directories")[1]) == {"directories": [job[0]]}
 
 
