@@ -25,6 +25,7 @@ from estimator_ckpt import compat
 from estimator_ckpt import flags as checkpoint_flags
 from estimator_ckpt.compat.program import Program
 from estimator_ckpt.errors import EstimatorUnavailableError
+from estimator_ckpt.hyphens import with_underscores
 
 _USAGE = "usage: python -m estimator_ckpt.wrap [OPTION ...] (SCRIPT | -m MODULE) [ARGUMENT ...]"
 _HELP = ("--help", "-help", "-h", "--helpfull")
@@ -97,7 +98,8 @@ def parse(arguments: Sequence[str], options: flags.FlagValues) -> Program | None
     before = list(arguments[: arguments.index("-m")] if "-m" in arguments else arguments)
     if before[:1] and before[0] in _HELP:
         return None
-    rest = options([_USAGE, *before])[1:]  # up to the first that is no option
+    spelled = with_underscores(before, options, up_to_operand=True)
+    rest = options([_USAGE, *spelled])[1:]  # up to the first that is no option
     return Program.parse([*rest, *arguments[len(before) :]])
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from absl import flags
 
 from estimator_ckpt.cli import many, output
+from estimator_ckpt.hyphens import with_underscores
 from estimator_ckpt.messages import choices, did_you_mean
 
 PROGRAM = "estimator-ckpt"
@@ -191,21 +192,6 @@ class Command:
 
     def _usage_error(self, message: str) -> UsageError:
         return UsageError(f"{message} (see `{PROGRAM} {self.name} --help`)")
-
-
-def with_underscores(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    """Lets each flag be typed with hyphens, too: `--dry-run` is `--dry_run`."""
-    changed = list(argv)
-    for at, word in enumerate(changed):
-        if word == "--":
-            break
-        name, equals, value = word.partition("=")
-        known = name[2:].replace("-", "_")
-        if known.startswith("no_") and known[3:] in values:
-            known = "no" + known[3:]
-        if name.startswith("--") and (known in values or known[2:] in values):
-            changed[at] = f"--{known}{equals}{value}"
-    return changed
 
 
 def require_choice(values: flags.FlagValues, name: str) -> str:

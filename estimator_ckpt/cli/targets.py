@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from estimator_ckpt.cli.filters import CHECKPOINT
-from estimator_ckpt.errors import CheckpointError
+from estimator_ckpt.errors import CheckpointArgumentError, CheckpointError
 from estimator_ckpt.storage import files
 
 TARGET = """\
@@ -75,7 +75,7 @@ def into(
     Raises:
       DamagedCheckpointError: the folder's state file can't be read.
     """
-    place = place_of(target, step or (lambda: step_of(*sources)))
+    place = place_of(target, step or (lambda: step_of(*sources)), () if step else sources)
 
     def do(**options: Any) -> _Report:
         report = write(place.prefix, **options)
@@ -86,23 +86,31 @@ def into(
     return do
 
 
-def place_of(target: str, step: Callable[[], int | None]) -> Place:
+def place_of(target: str, step: Callable[[], int | None], sources: Sequence[str] = ()) -> Place:
     """Returns where a target leads.
 
     Args:
       target: as it was typed.
       step: tells the global step of the source; it is only asked where that is needed. What it
         raises is left to be raised by what reads the source.
+      sources: the checkpoints that are read.
 
     Raises:
+      CheckpointArgumentError: the folder is that of a source.
       DamagedCheckpointError: the folder's state file can't be read.
     """
     from estimator_ckpt.checkpoint.opening import index_path, read_state
 
     bare = target.rstrip("/") or target
-    is_prefix = files.exists(index_path(target)) or not files.is_directory(target)
-    if is_prefix and not target.endswith("/"):
-        return Place(target)
+    is_folder = files.is_directory(bare) or (target.endswith("/") and not files.exists(bare))
+    if not is_folder or files.exists(index_path(bare)):
+        return Place(target)  # a prefix; or what no checkpoint can have for one, as writing it says
+    for source in sources:
+        if any(files.is_same(bare, folder) for folder in _folders(source)):
+            raise CheckpointArgumentError(
+                f"'{target}' is both source and target: a checkpoint there, listed by the state "
+                "file, would change the source's folder; give another one"
+            )
     latest, listed = read_state(bare)
     try:
         found = step()
@@ -112,6 +120,18 @@ def place_of(target: str, step: Callable[[], int | None]) -> Place:
         found = None
     name = "model.ckpt" if found is None else f"model.ckpt-{found}"
     return Place(os.path.join(bare, name), bare, latest, listed)
+
+
+def _folders(source: str) -> tuple[str, ...]:
+    """The folders that a source is of: itself, and that of its checkpoint."""
+    from estimator_ckpt.checkpoint.opening import find_prefix
+
+    try:
+        return source, os.path.dirname(find_prefix(source)) or os.curdir
+    except Exception as error:
+        if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
+            raise
+        return (source,)
 
 
 def step_of(*checkpoints: str) -> int | None:

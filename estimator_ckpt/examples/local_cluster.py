@@ -239,7 +239,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=1, help="workers beside the chief")
     parser.add_argument("--ps", type=int, default=2, help="parameter servers")
     parser.add_argument("--logs", default="runs/cluster", help="folder of the processes' output")
-    parser.add_argument("--time_limit", type=int, default=600, help="seconds until all is ended")
+    parser.add_argument(
+        "--time_limit", "--time-limit", type=int, default=600, help="seconds until all is ended"
+    )
     return parser
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from absl import flags
 
 from estimator_ckpt.errors import CheckpointError
+from estimator_ckpt.hyphens import with_underscores
 from estimator_ckpt.messages import escaped, json_text
 from estimator_ckpt.prove.prove_flags import make_flags, wrapping_options
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     values = make_flags()
     try:
-        operands = values([_USAGE, *arguments])[1:]
+        operands = values([_USAGE, *with_underscores(arguments, values)])[1:]
         if values.help:
             print(f"{_USAGE}\n{values.get_help()}")
             return 0

@@ -15,6 +15,7 @@ from absl import app
 from absl import flags as absl_flags
 
 from estimator_ckpt import flags
+from estimator_ckpt.hyphens import with_underscores
 from estimator_ckpt.train import job, job_flags
 
 
@@ -24,7 +25,13 @@ def run() -> None:
     job_flags.define_job_flags()
     for module in (flags, job_flags):  # for --help, which shows the flags of the main module
         absl_flags.adopt_module_key_flags(module)
-    app.run(job.main)
+    app.run(job.main, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    values = absl_flags.FLAGS
+    left: list[str] = app.parse_flags_with_usage(with_underscores(argv, values))
+    return left
 
 
 if __name__ == "__main__":

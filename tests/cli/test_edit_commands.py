@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from estimator_ckpt import describe, wrap_model_fn
 from estimator_ckpt.cli import main
-from estimator_ckpt.cli.command import with_underscores
+from estimator_ckpt.hyphens import with_underscores
 
 tf1 = tf.compat.v1
 
@@ -207,7 +207,7 @@ def test_convert_all_tells_what_is_damaged_before_anything_is_written(
     assert [each.get("existed") for each in told] == [True, True, None] and told[2]["error"]
     on_terminal(80)
     out = command(*line, "--keep-going").out
-    assert "\nfailed: " in out
+    assert "\nfailed:" in out
     assert out.splitlines()[-1].startswith("3 checkpoints: 2 converted, 1 failed")
 
     shutil.copytree(saved, job, dirs_exist_ok=True)  # mended: it goes on

@@ -192,7 +192,7 @@ def test_average_says_what_it_left_out(command, job, tmp_path, on_terminal):
     assert "\ndropped\tnet/w/Adam\tnot asked for (include, exclude)\n" in piped.out
     on_terminal(80)
     shown = command("average", job, tmp_path / "b", *flags)
-    assert "\n  8 tensors left out: not asked for (include, exclude)\n" in shown.out
+    assert "\n8 tensors left out: not asked for (include, exclude)\n" in shown.out
 
 
 def test_average_needs_only_what_is_chosen_in_each(command, job, tmp_path):

@@ -64,13 +64,25 @@ def test_a_folder_gets_the_checkpoint_of_a_step_and_a_state_file(
     assert command(*line).code == 2  # it is there, and is not replaced unasked
 
 
-@pytest.mark.parametrize("target", [".", "./", "job/.", "job/../job"])
+@pytest.mark.parametrize("target", ["job", "job/", "job/.", "job/../job"])
 def test_however_a_folder_is_spelled(command, sources, tmp_path, monkeypatch, target):
     (tmp_path / "job").mkdir()
     monkeypatch.chdir(tmp_path)
     assert command("drop", sources["drop"], target, "--pattern=b").code == 0
-    folder = tmp_path / "job" if "job" in target else tmp_path
+    folder = tmp_path / "job"
     assert tf.train.latest_checkpoint(str(folder)) == str(folder / "model.ckpt-7")
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "import"])
+@pytest.mark.parametrize("target", ["from", "from/", "./from/../from", "link/", "link"])
+def test_the_folder_of_the_source_is_refused(command, sources, tmp_path, monkeypatch, verb, target):
+    (tmp_path / "link").symlink_to("from")
+    monkeypatch.chdir(tmp_path)
+    before = jobs.snapshot(tmp_path / "from")
+    more = ["from/ckpt"] * (verb == "average")
+    ran = command(verb, "from/ckpt", *more, target, *FLAGS.get(verb, ()))
+    assert (ran.code, "both source and target" in ran.err) == (2, True)
+    assert jobs.snapshot(tmp_path / "from") == before
 
 
 def test_a_source_without_step_has_none_in_its_name(command, save, tmp_path):

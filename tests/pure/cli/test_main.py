@@ -15,7 +15,8 @@ import pytest
 
 from estimator_ckpt import errors
 from estimator_ckpt.cli import main
-from estimator_ckpt.cli.command import Command, anchor, with_underscores
+from estimator_ckpt.cli.command import Command, anchor
+from estimator_ckpt.hyphens import with_underscores
 
 PROGRAM = [sys.executable, "-m", "estimator_ckpt"]
 

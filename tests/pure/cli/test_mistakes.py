@@ -39,8 +39,8 @@ MISTAKES = {
     "doctor nowhere": "there is no checkpoint 'nowhere'",
     "inspect damaged/model.ckpt-10 --values": "has 188 bytes, but the index needs 196",
     # targets
-    "convert job job --to=tf2": "'job/model.ckpt-20' is both source and target",
-    "convert job job/ --to=tf2": "'job/model.ckpt-20' is both source and target",
+    "convert job job --to=tf2": "'job' is both source and target",
+    "convert job job/ --to=tf2": "'job/' is both source and target",
     "drop job both/ckpt --slots": "the checkpoint 'both/ckpt' exists",
     "convert job new/model.ckpt-20.index --to=tf2": "give the new one's prefix: 'new/",
     "convert job new/model.h5 --to=tf2": "called like a file of Keras",
