@@ -15,6 +15,7 @@ import contextlib
 import contextvars
 import csv
 import itertools
+import math
 import os
 import shutil
 import sys
@@ -53,6 +54,7 @@ class Column(NamedTuple):
     colours: Mapping[str, str] = {}
 
 
+_WIDE = 140  # columns of a terminal that has room for bars
 FORMATS = ("table", "tsv", "json", "md", "csv")
 """How rows can be printed, whoever reads them."""
 _CODES = {"red": 31, "yellow": 33, "cyan": 36, "green": 32}
@@ -199,6 +201,20 @@ def escape(text: str) -> str:
 def escape_lines(text: str) -> str:
     """Returns a text of several lines in which nothing is obeyed by a terminal."""
     return "\n".join(map(escaped, text.split("\n")))
+
+
+def has_room_for_bars() -> bool:
+    """Whether stdout is a terminal of many columns that can show blocks."""
+    is_wide = shutil.get_terminal_size().columns >= _WIDE
+    return on_terminal() and is_wide and "utf" in (sys.stdout.encoding or "utf-8").lower()
+
+
+def bar(part: float, whole: float, width: int = 12) -> str:
+    """Returns a bar of blocks, in eighths of one; what is more than nothing shows."""
+    if not (0 < part < math.inf and 0 < whole < math.inf):
+        return ""
+    full, rest = divmod(max(1, round(8 * width * min(1.0, part / whole))), 8)
+    return "█" * full + " ▏▎▍▌▋▊▉"[rest].strip()
 
 
 def human_bytes(count: int) -> str:

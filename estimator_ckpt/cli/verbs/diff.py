@@ -104,6 +104,8 @@ def print_difference(found: Difference, with_values: bool = False) -> None:
     if not output.for_people():
         output.print_rows(columns, rows)
     elif rows:
+        if with_values and output.has_room_for_bars():
+            columns, rows = (*columns, output.Column("apart")), _with_bars(found, rows)
         # The name first: there is room below it for what is folded.
         order = (1, 0, *range(2, len(columns)))
         used = [at for at in order if any(row[at] is not None for row in rows)]
@@ -112,6 +114,16 @@ def print_difference(found: Difference, with_values: bool = False) -> None:
             ([row[at] for at in used] for row in rows),
             section=lambda cells: cells[1],
         )
+
+
+def _with_bars(found: Difference, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Adds bars of the greatest differences; those of steps and counters are no measure."""
+    apart = [
+        0.0 if "int" in str(change.dtype) else change.max_difference or 0.0
+        for change in found.changes
+    ]
+    most = max(filter(math.isfinite, apart), default=0.0)
+    return [(*row, output.bar(each, most) or None) for row, each in zip(rows, apart)]
 
 
 def _print_summary(found: Difference) -> None:

@@ -135,6 +135,10 @@ def print_description(
     _print_summary(whole, shown)
     if with_values:
         output.print_rows(_COLUMNS_WITH_VALUES, map(_cells_with_values, shown.variables), _scope)
+    elif output.for_people() and output.has_room_for_bars():
+        most = max((row.bytes for row in shown.variables), default=0)
+        rows = ((*_cells(row), output.bar(row.bytes, most)) for row in shown.variables)
+        output.print_rows((*_COLUMNS, output.Column("share")), rows, _scope)
     else:
         output.print_rows(_COLUMNS, map(_cells, shown.variables), _scope)
     if output.for_people() and whole.other_keys:

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,26 @@ def test_progress_names_the_file(monkeypatch, name, shown):
         progress(f"model_dir/{name}", 1024, 4096)
         progress(f"model_dir/{name}", 4096, 4096)
     assert f"copying {shown}" in stderr.getvalue()
+
+
+def test_a_bar_is_as_long_as_its_part_in_eighths_of_a_block():
+    assert output.bar(1, 1, 4) == "████"
+    assert output.bar(5, 8, 4) == "██▌"
+    assert output.bar(3, 2, 4) == "████"
+    assert output.bar(1, 10**9, 4) == "▏"  # more than nothing
+    for part, whole in ((0, 1), (1, 0), (math.nan, 1), (1, math.inf), (math.inf, 1)):
+        assert output.bar(part, whole) == ""
+
+
+@pytest.mark.parametrize("columns", [139, 140])
+def test_wide_terminals_have_bars_of_bytes_and_of_differences(
+    command, on_terminal, tmp_path, columns
+):
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        np.savez(tmp_path / "v.npz", w=np.full(8, value), v=np.full(2, value / 4))
+        command("import", tmp_path / "v.npz", tmp_path / name, "--to=tf1")
+    on_terminal(columns)
+    for line in (("inspect", tmp_path / "a"), ("diff", tmp_path / "a", tmp_path / "b", "--values")):
+        out = command(*line).out
+        bars = [line.split()[-1] for line in out.splitlines() if "█" in line]
+        assert bars == (["███", "█" * 12] if columns == 140 else [])
