@@ -123,11 +123,13 @@ def place_of(target: str, step: Callable[[], int | None], sources: Sequence[str]
 
 
 def _folders(source: str) -> tuple[str, ...]:
-    """The folders that a source is of: itself, and that of its checkpoint."""
-    from estimator_ckpt.checkpoint.opening import find_prefix
+    """The folders that a source is of: itself, that of its checkpoint, and where links lead."""
+    from estimator_ckpt.checkpoint.opening import find_prefix, index_path
 
     try:
-        return source, os.path.dirname(find_prefix(source)) or os.curdir
+        prefix = find_prefix(source)
+        real = prefix if files.is_remote(prefix) else os.path.realpath(index_path(prefix))
+        return source, os.path.dirname(prefix) or os.curdir, os.path.dirname(real)
     except Exception as error:
         if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
             raise

@@ -150,6 +150,18 @@ def test_every_spelling_of_the_source_is_refused(command, here, name):
     assert every_byte(here) == before
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_folder_of_the_source_is_no_folder_for_the_target(command, here, name):
+    """Its state file would name what is made as what a job goes on from."""
+    before = every_byte(here)
+    for source in ("k/ck", "k", "k/ck2", "k/ck.index", "folder_link/ck", "links/ck"):
+        for target in ("k/", "k", "./k/", "folder_link/", "folder_link", "{here}/k/"):
+            ran = command(*filled(COMMANDS[name], source, target, here))
+            assert ran.code == 2, f"{source} -> {target}: {ran}"
+            assert "is both source and target" in ran.err, ran.err
+    assert every_byte(here) == before
+
+
 @pytest.mark.parametrize("target", ["k", "./k/", "folder_link", "{here}/k", "file://{here}/k"])
 @pytest.mark.parametrize("source", ["k", "folder_link", "links/../k/"])
 def test_a_folder_is_not_converted_into_itself(command, here, source, target):
