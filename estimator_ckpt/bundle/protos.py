@@ -102,6 +102,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
 }
 _PACKAGE = "estimator_ckpt"
 _making = threading.Lock()
+_kept: dict[str, Message] = {}  # protobuf 4.22 to 4.24 crash where the class of a field is gone
 
 
 def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str) -> None:
@@ -134,10 +135,10 @@ def _message_classes() -> dict[str, Message]:
         make = message_factory.GetMessageClass
     else:  # protobuf before 4.22
         make = message_factory.MessageFactory(pool).GetPrototype
-    return {
-        public: make(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-        for public, name in _CLASSES.items()
-    }
+    _kept.update(
+        {name: make(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES}
+    )
+    return {public: _kept[name] for public, name in _CLASSES.items()}
 
 
 def __getattr__(name: str) -> Any:
