@@ -204,7 +204,7 @@ def remove_checkpoint(prefix: str) -> None:
     """
     staged = staging.removal_name(index_path(prefix))
     files.rename(index_path(prefix), staged)  # first: without an index, there is no checkpoint
-    files.remove_many([*existing_shards(prefix), prefix + META_SUFFIX])
+    files.remove_many([prefix + META_SUFFIX, *existing_shards(prefix)])
     files.remove(staged)
 
 

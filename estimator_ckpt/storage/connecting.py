@@ -31,10 +31,10 @@ _LONGEST = timedelta(minutes=10)
 _used_in: int | None = None  # the process; its threads, obstore's among them, are in no fork of it
 
 
-def is_available() -> bool:
-    """Returns whether `obstore` is installed."""
+def is_available(module: str = "obstore") -> bool:
+    """Returns whether a module is installed, which is not loaded."""
     try:
-        return importlib.util.find_spec("obstore") is not None
+        return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 

@@ -48,11 +48,12 @@ def _gfile(scheme: str) -> FileSystem:
 
 def _store(scheme: str) -> FileSystem:
     if not connecting.is_available():
-        _log.warning(
-            "%s:// is reached through TensorFlow, with several times the requests, as obstore is "
-            'not installed: pip install "estimator-ckpt[stores]"',
-            scheme,
-        )
+        if connecting.is_available("tensorflow"):  # else an error says so
+            _log.warning(
+                "%s:// is reached through TensorFlow, with several times the requests, as obstore "
+                'is not installed: pip install "estimator-ckpt[stores]"',
+                scheme,
+            )
         return _gfile(scheme)
     from estimator_ckpt.storage.object_store import ObjectStore
 
