@@ -65,6 +65,8 @@ def pages(evil_job, tmp_path_factory):
 
 def go(page, view):
     page.get_by_role("tab", name=view).click()
+    frames = "requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(f"() => new Promise(done => {frames})")  # what a view draws, it draws in the next
 
 
 def cells(page, table):

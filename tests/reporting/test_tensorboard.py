@@ -253,6 +253,7 @@ def test_the_tab_shows_it_and_sees_what_a_job_saves(board, job, save, open_page,
     assert f"{len(said.variables)} variables" in frame.locator(".facts").text_content()
     frame.get_by_role("tab", name="Variables").click()
     rows = frame.locator(".variables .vbody [role=row] > :first-child")
+    rows.first.wait_for()
     assert rows.all_text_contents() == [row.name for row in said.variables]
     rows.nth(0).click()
     frame.get_by_role("button", name="Read its values").click()
@@ -261,6 +262,7 @@ def test_the_tab_shows_it_and_sees_what_a_job_saves(board, job, save, open_page,
     frame.get_by_label("Compare with").select_option(label="model.ckpt-100")
     frame.get_by_role("tab", name="Differences").click()
     changes = diff(folder / "model.ckpt-600", folder / "model.ckpt-100").changes
+    frame.locator(".chip").first.wait_for()
     chips = frame.locator(".chip").all_text_contents()
     assert chips[1] == f"{len(changes)} changed"
     frame.get_by_role("button", name="Read all values").click()
@@ -271,7 +273,7 @@ def test_the_tab_shows_it_and_sees_what_a_job_saves(board, job, save, open_page,
     assert serious(inside, axe) == []
     save(folder / "model.ckpt-700", {"new/weight": np.ones(3), "global_step": np.int64(700)})
     frame.locator("th", has_text="model.ckpt-700").wait_for()
-    assert frame.locator("h1").text_content() == "<b>job/model.ckpt-700"
+    frame.locator("h1", has_text="<b>job/model.ckpt-700").wait_for()
     frame.get_by_role("tab", name="Bytes").click()
-    assert "new/weight" in frame.locator("ol.ranks").text_content()
+    frame.locator("ol.ranks", has_text="new/weight").wait_for()
     assert page.locator("img[src=x]").count() == frame.locator("img").count() == 0
