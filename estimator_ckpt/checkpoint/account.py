@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -201,7 +202,7 @@ class Account:
     def global_step(self) -> int | None:
         """The global step; None where there is none, or it is no integer.
 
-        It is told from its checksum, so that no data file is read.
+        It is told from its checksum if the checkpoint is called by it, else its bytes are read.
 
         Raises:
           DamagedCheckpointError: its checksum is wrong.
@@ -230,7 +231,10 @@ class Account:
         return self.entries[self.key_of[name]]
 
     def integer(self, name: str) -> int | None:
-        """Returns the value of a scalar integer, from its checksum; None for any other tensor.
+        """Returns the value of a scalar integer; None for any other tensor.
+
+        Where its checksum tells, no data file is read: of 32 bits, and of the number that the
+        checkpoint is called by. Numbers of 64 bits share their checksum with others.
 
         Raises:
           DamagedCheckpointError: its checksum is wrong.
@@ -239,10 +243,12 @@ class Account:
         if entry.parts or entry.shape or entry.dtype_name not in ("int64", "int32"):
             return None
         value = checksums.integer_of(entry.crc32c, entry.size)
-        if value is not None:
+        if value is not None and (entry.size == 4 or value == _number_in(self.checkpoint.prefix)):
             return value
         data = self.checkpoint.read_bytes(entry)
         if checksums.masked_crc32c(data) != entry.crc32c:
+            if value is not None:  # what was there before the damage, as far as that tells
+                return value
             raise DamagedCheckpointError(
                 f"'{name}' in '{self.checkpoint.shard_paths[entry.shard_id]}' is damaged: its "
                 "checksum is wrong; restore the checkpoint from a copy, or use another one"
@@ -406,6 +412,12 @@ def read_object_graph(checkpoint: Checkpoint) -> ObjectGraph:
             f"'{checkpoint.shard_paths[entry.shard_id]}', is damaged: {error}; "
             "restore the checkpoint from a copy, or use another one"
         ) from error
+
+
+def _number_in(prefix: str) -> int | None:
+    """Returns the number that a checkpoint's name ends with, as that of a step does."""
+    found = re.search(r"-(\d+)$", prefix)
+    return int(found[1]) if found else None
 
 
 def _role_of_other(key: str) -> Role:
