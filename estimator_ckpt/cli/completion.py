@@ -17,17 +17,21 @@ from estimator_ckpt.cli.verbs import VERBS
 
 _BASH = """\
 _estimator_ckpt() {
-    local word="${COMP_WORDS[COMP_CWORD]}" verb="${COMP_WORDS[1]}" words=""
+    local verb="${COMP_WORDS[1]}" line="${COMP_LINE:0:COMP_POINT}" words="" name
+    local word="${line##* }"  # whole: bash may have split it at its "="
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "@verbs@" -- "$word"))
+        COMPREPLY=($(compgen -W "@verbs@ --help --version" -- "$word"))
         return
     fi
-    case "$word" in -*) ;; *) return ;; esac
+    case "$word" in --*) ;; *) return ;; esac
+    name="${word%%=*}" && name="--${name#--}"
+    word="--$(tr - _ <<< "${name#--}")${word:${#name}}"
     case "$verb" in
 @cases@
     esac
     COMPREPLY=($(compgen -W "$words" -- "$word"))
     case "${COMPREPLY[0]-}" in *=) compopt -o nospace ;; esac
+    case "$word$COMP_WORDBREAKS" in *=*=*) COMPREPLY=("${COMPREPLY[@]#*=}") ;; esac
 }
 complete -o default -F _estimator_ckpt @program@"""
 

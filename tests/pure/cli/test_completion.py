@@ -1,8 +1,14 @@
 """Completion, in the shells themselves: what they offer where somebody presses Tab."""
 
+import os
+import pty
+import select
 import shlex
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 
 import pytest
 
@@ -13,6 +19,7 @@ from estimator_ckpt.cli.verbs import VERBS
 ASK = {
     "bash": """
         eval "$2"; COMP_WORDS=($1); [ "${1% }" = "$1" ] || COMP_WORDS+=("")
+        COMP_LINE="$1"; COMP_POINT=${#1}; COMP_WORDBREAKS=" "
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); compopt() { :; }
         _estimator_ckpt; printf '%s\\n' "${COMPREPLY[@]}"
     """,
@@ -82,3 +89,50 @@ def test_the_command_prints_the_script(shell, capsys):
     assert main.main([f"--completion={shell}"]) == 0
     out = capsys.readouterr().out
     assert out.strip() and shlex.split(out.splitlines()[-1])[-1] and "estimator-ckpt" in out
+
+
+def typed(keys: str, wanted: str) -> str:
+    """What an interactive bash shows after keys, up to what is wanted, or for some seconds."""
+    from estimator_ckpt.cli.completion import script
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(PS1="$ ", TERM="dumb", INPUTRC="/dev/null")
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    shown = b""
+    try:
+        os.write(terminal, b"bind 'set enable-bracketed-paste off'\n")
+        with tempfile.NamedTemporaryFile("w", suffix=".bash") as file:
+            file.write(script("bash"))
+            file.flush()
+            os.write(terminal, f"source {file.name}; echo rea''dy\n".encode())
+            for text, until in ((None, "ready"), (keys, wanted)):
+                if text is not None:
+                    shown = b""
+                    os.write(terminal, text.encode())
+                deadline = time.monotonic() + 20
+                while until.encode() not in shown and time.monotonic() < deadline:
+                    if select.select([terminal], [], [], 0.1)[0]:
+                        shown += os.read(terminal, 4096)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    return shown.decode()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="there is no bash here")
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ("estimator-ckpt insp\t", "estimator-ckpt inspect "),
+        ("estimator-ckpt --ver\t", "--version "),
+        ("estimator-ckpt convert --to=d\t", "--to=dual "),
+        ("estimator-ckpt inspect --format=c\t", "--format=csv "),
+        ("estimator-ckpt convert --to=\t\t", "dual"),
+        ("estimator-ckpt drop --dry-\t", "_run "),
+        ("estimator-ckpt drop a b --patt\t", "--pattern="),
+    ],
+)
+def test_in_bash_itself(keys, wanted):
+    assert wanted in typed(keys, wanted)
