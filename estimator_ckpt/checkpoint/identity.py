@@ -44,7 +44,7 @@ def other_prefix(target: Path, *sources: Source) -> str:
 
     Raises:
       CheckpointArgumentError: it is a source, or a file of one; or it is called like one file of a
-        checkpoint or like one of Keras, or is a state file or a directory.
+        checkpoint or like one of Keras, or is a state file, a directory, or a file and a '/'.
     """
     prefix = os.fsdecode(target)
     require_prefix(prefix)
@@ -67,9 +67,12 @@ def other_prefix(target: Path, *sources: Source) -> str:
         ):
             raise _both(prefix, source)
     if os.path.basename(prefix) in ("", os.curdir, os.pardir):
+        bare = prefix.rstrip("/")
+        is_file = files.exists(bare) and not files.is_directory(bare)
+        folder = os.path.dirname(bare) if is_file else prefix
         raise CheckpointArgumentError(
-            f"'{prefix}' is a directory; give the prefix of the new checkpoint, such as "
-            f"'{os.path.join(prefix, 'model.ckpt')}'"
+            f"'{prefix}' is a {'file' if is_file else 'directory'}; give the prefix of the new "
+            f"checkpoint, such as '{os.path.join(folder, 'model.ckpt')}'"
         )
     return prefix
 

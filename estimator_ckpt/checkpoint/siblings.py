@@ -25,11 +25,12 @@ class Siblings:
 
     Args:
       directory: it need not exist.
+      dry_run: whether to remove nothing.
     """
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str, *, dry_run: bool = False):
         names = files.names(directory)
-        if remove_leftovers(directory, names):
+        if not dry_run and remove_leftovers(directory, names):
             names = files.names(directory)
         self._shards: dict[str, list[str]] = {}
         for name in names:

@@ -82,7 +82,7 @@ def apply(
       What was done. After a dry run, no bytes.
 
     Raises:
-      CheckpointError: as `convert`.
+      CheckpointError: as `convert`, in a dry run, too.
     """
     with many_objects():
         checkpoint = open_checkpoint(source)
@@ -106,6 +106,10 @@ def apply(
         )
         cost = PublishCost(written=written)
     elif dry_run:
+        if not overwrite:
+            directory = os.path.dirname(prefix)
+            require_free(prefix, siblings or Siblings(directory, dry_run=True))
+        files.require_place(os.path.dirname(prefix))
         index, shards = rebuild(checkpoint, conversion)
         unused = _unused(index, shards)
     else:

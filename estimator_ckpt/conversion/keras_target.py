@@ -93,7 +93,9 @@ def convert_to_keras(
             f"{type(model).__name__}; build it first"
         )
     written = 0
-    if not dry_run:
+    if dry_run:
+        files.require_place(os.path.dirname(path))
+    else:
         values = {place: _bytes_of(checkpoint, old) for place, old in sources.items()}
         values.update({place: functools.partial(iter, (data,)) for place, data in added.items()})
         total = sum(checkpoint.index.entries[old].bytes for old in sources.values())

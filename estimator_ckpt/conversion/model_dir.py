@@ -14,7 +14,6 @@ from typing import Any
 from estimator_ckpt import messages
 from estimator_ckpt.checkpoint.identity import other_prefix, require_other_directory
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
-from estimator_ckpt.checkpoint.publishing import require_free
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.committing import apply
 from estimator_ckpt.conversion.converting import planner
@@ -82,14 +81,14 @@ def convert_all(
     is_written = resume and _is_written(new, state, overwrite)
     applied = {name: options.pop(name) for name in _OF_APPLY if name in options}
     planned = planner(**options)
-    siblings = None if dry_run else Siblings(new)  # one look at the directory for all
+    siblings = Siblings(new, dry_run=dry_run)  # one look at the directory for all
     failed: dict[str, Exception] = {}
 
     def done(prefix: str, dry_run: bool) -> ConversionReport | None:
         try:
             found, goal = find_listed(old, prefix), goals[prefix]
             other_prefix(goal, found)
-            report = apply(
+            return apply(
                 found,
                 goal,
                 planned,
@@ -98,9 +97,6 @@ def convert_all(
                 resume=resume,
                 **{**applied, "progress": None if dry_run else applied.get("progress")},
             )
-            if dry_run and siblings is not None and not (report.existed or overwrite):
-                require_free(goal, siblings)
-            return report
         except Exception as error:
             if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
                 raise

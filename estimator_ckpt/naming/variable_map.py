@@ -8,7 +8,7 @@
 
 One line a variable, `source -> target  # why`, below headings that say how sure it is. Whoever
 edits a line, or chooses an answer, has pinned it. `source -> target : transpose(1, 0)` changes
-values, as `transformations` says.
+values, as `transformations` says. Names that would be read otherwise are in quotes, as in JSON.
 """
 
 from __future__ import annotations
@@ -42,11 +42,9 @@ from estimator_ckpt.naming.transformations import (
 from estimator_ckpt.naming.variable_map_text import (
     ACCEPT,
     ACCEPTED,
-    ARROW,
     ASKED,
     COLON,
     HEADINGS,
-    NOTE,
     NOTHING,
     REFUSED,
     SOURCE,
@@ -54,10 +52,12 @@ from estimator_ckpt.naming.variable_map_text import (
     Asked,
     asked_lines,
     change_line,
+    left_out_line,
     pair_line,
     read_map,
     refused_lines,
     require_accepted,
+    unmapped_line,
 )
 from estimator_ckpt.notebook import html_table
 
@@ -199,12 +199,12 @@ class VariableMap:
             yield from refused_lines(self.refused)
         elif heading in (SOURCE, TARGET):
             rows = self.unmapped_source if heading == SOURCE else self.unmapped_target
-            yield from (f"{row.name}{NOTE}{row.reason}" for row in rows)
+            yield from map(unmapped_line, rows)
         else:
             yield from (pair_line(pair) for pair in self.mapped if pair.confidence == heading)
             if heading == PINNED:
                 yield from map(change_line, self.changes)
-                yield from (f"{name}{ARROW}{NOTHING}" for name in self.left_out)
+                yield from map(left_out_line, self.left_out)
 
     @classmethod
     def parse(cls, text: str, origin: str = "") -> VariableMap:

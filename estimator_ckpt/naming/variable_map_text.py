@@ -3,15 +3,19 @@ r"""Reads and writes the text of a map of variables, line by line.
     read_map("[certain]\na -> b  # why").mapped
     read_map("[pinned]\na -> b : transpose(1, 0)").changes
 
-What is wrong with a line is said with its number. `VariableMap` is what the text is of.
+What is wrong with a line is said with its number. `VariableMap` is what the text is of. A name that
+would be read as something else is written as a JSON string: `"-" -> "x : cast(float16)"`.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.messages import escaped, json_text
 from estimator_ckpt.naming.matcher import (
     CERTAIN,
     LIKELY,
@@ -31,6 +35,11 @@ ANSWERS = "ab"
 ACCEPT = "accept: "
 ACCEPTED = (CERTAIN, LIKELY)
 """What is applied of a map besides what is pinned: what is certain, or also what is likely."""
+
+# A name in quotes, where a name can begin and end.
+_QUOTED = re.compile(r'(?:^|(?<= -> )|(?<=, ))"(?:[^"\\]|\\.)*"(?=$|, | -> | : |  #)')
+_READ_OTHERWISE = re.compile(r'[#\[" ]|accept:|(-|:|->)$|.* $|(?=.* ).*(->|[#:,])')
+_SECOND_NAME = re.compile(r'\((?:("(?:[^"\\]|\\.)*")|([^)]*))\)')
 
 _ASKED_HELP = """\
 # Replace the `?` behind `answer:` with the letter of the right answer, or write lines of your own
@@ -100,13 +109,65 @@ def read_map(text: str) -> Read:
     return _Reader().read(text)
 
 
+def quoted(name: str) -> str:
+    """Returns a name as it stands in a map: in quotes, as in JSON, if it is read otherwise."""
+    if name and name.isprintable() and not _READ_OTHERWISE.match(name):
+        return name
+    return json_text(name, None)
+
+
+def _unquoted(text: str) -> str | None:
+    """The name in quotes; None if it is no JSON, but a name that begins so."""
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return None
+
+
+class _Line:
+    """A line, or a part of one, whose quoted names are put aside while it is taken apart."""
+
+    def __init__(self, text: str) -> None:
+        self._names: dict[str, tuple[str, str]] = {}
+        self.text = _QUOTED.sub(self._put_aside, text)
+
+    def _put_aside(self, found: re.Match[str]) -> str:
+        name = _unquoted(found[0])
+        if name is None:
+            return found[0]
+        mark = f"\0{len(self._names)}\0"
+        self._names[mark] = name, found[0]
+        return mark
+
+    def name(self, text: str) -> str:
+        """Returns the name that a part of the line is."""
+        return self._names[text][0] if text in self._names else self.written(text)
+
+    def names(self, text: str) -> tuple[str, ...]:
+        """Returns the names that a part of the line lists."""
+        return tuple(map(self.name, text.split(", "))) if text else ()
+
+    def written(self, text: str) -> str:
+        """Returns a part of the line as it is written there."""
+        for mark, (_, whole) in self._names.items():
+            text = text.replace(mark, whole)
+        return text
+
+    def sides(self, number: int, text: str) -> tuple[str, str]:
+        """Returns what stands before and behind the arrow."""
+        sides: Sequence[str] = [side.strip() for side in text.split(ARROW)]
+        if len(sides) != 2 or not all(sides):
+            raise _error(number, f"'{self.written(text)}' is not of the form 'source -> target'")
+        return sides[0], sides[1]
+
+
 def _noted(pair: Pair, note: str) -> Pair:
     """The pair with what stands behind it."""
-    also = ""
-    if note.startswith("(") and ")" in note:
-        also, _, note = note[1:].partition(")")
-        note = note.strip()
-    return replace(pair, reason=note, also=also)
+    found = _SECOND_NAME.match(note)
+    if found is None:
+        return replace(pair, reason=note, also="")
+    also = (_unquoted(found[1]) if found[1] else None) or found[0][1:-1]
+    return replace(pair, reason=note[found.end() :].strip(), also=also)
 
 
 class _Reader:
@@ -165,21 +226,24 @@ class _Reader:
         if heading == ASKED:
             self._take_asked(number, line)
             return
-        body, _, note = line.partition(NOTE.rstrip())
-        body, note = body.strip(), note.strip()
+        parts = _Line(line)
+        body, _, note = parts.text.partition(NOTE.rstrip())
+        body, note = body.strip(), parts.written(note.strip())
         if heading in (SOURCE, TARGET) and ARROW not in body:
-            self._unmapped[heading].append(Unmapped(body, note))
+            self._unmapped[heading].append(Unmapped(parts.name(body), note))
             return
         arrow = body.find(ARROW)
         colon = body.find(COLON, arrow + len(ARROW)) if arrow >= 0 else -1
-        text = body[colon + len(COLON) :].strip() if colon >= 0 else ""
-        source, target = _arrow(number, body[:colon] if text else body)
-        sources = tuple(source.split(", "))
+        text = parts.written(body[colon + len(COLON) :].strip()) if colon >= 0 else ""
+        before, behind = parts.sides(number, body[:colon] if text else body)
+        sources, source, target = parts.names(before), parts.name(before), parts.name(behind)
         if heading == REFUSED:
-            word, _, reason = ("", "", note) if text else note.partition(": ")
-            self._refused.append(Refusal(sources, tuple(target.split(", ")), text or word, reason))
+            word, _, reason = ("", "", note) if text else note.partition(":")
+            self._refused.append(
+                Refusal(sources, parts.names(behind), text or word, reason.strip())
+            )
             return
-        if target == NOTHING:
+        if behind == NOTHING:
             self._claim(source, None, number)
             self._left_out.append(source)
             return
@@ -247,8 +311,8 @@ class _Open:
 
     def take(self, number: int, line: str, word: str, rest: str) -> None:
         if word in ("sources", "targets"):
-            names = tuple(rest.split(", ")) if rest else ()
-            setattr(self, word, names)
+            parts = _Line(rest)
+            setattr(self, word, parts.names(parts.text))
         elif word == "answer":
             if rest != "?" and (len(rest) != 1 or rest not in ANSWERS):
                 raise _error(number, f"the answer is '{rest}'; it must be '?', 'a' or 'b'")
@@ -257,7 +321,9 @@ class _Open:
             self.titles[word] = rest
             self.rows.setdefault(word, [])
         elif line[:1] in self.rows and line[1:2] == " ":
-            self.rows[line[0]].append(_arrow(number, line[1:].strip()))
+            parts = _Line(line[1:].strip())
+            source, target = parts.sides(number, parts.text)
+            self.rows[line[0]].append((parts.name(source), parts.name(target)))
         else:
             raise _error(number, f"'{line}' is no part of a question; see the lines above it")
 
@@ -278,13 +344,6 @@ def _transformation(number: int, text: str) -> Transformation:
         raise _error(number, str(error)) from error
 
 
-def _arrow(number: int, body: str) -> tuple[str, str]:
-    sides: Sequence[str] = [side.strip() for side in body.split(ARROW)]
-    if len(sides) != 2 or not all(sides):
-        raise _error(number, f"'{body}' is not of the form 'source -> target'")
-    return sides[0], sides[1]
-
-
 def _error(number: int, message: str) -> CheckpointArgumentError:
     return CheckpointArgumentError(f"line {number}: {message}")
 
@@ -292,25 +351,38 @@ def _error(number: int, message: str) -> CheckpointArgumentError:
 def pair_line(pair: Pair) -> str:
     """Writes a pair, with the second name of its target, and why."""
     change = "" if pair.reshaped is None else f"{COLON}{Reshape(pair.reshaped)}"
-    note = (f"({pair.also}) " if pair.also else "") + pair.reason
-    return f"{pair.source}{ARROW}{pair.target}{change}{NOTE + note if note else ''}"
+    also = json_text(pair.also, None) if ")" in pair.also else quoted(pair.also)
+    note = (f"({also}) " if pair.also else "") + escaped(pair.reason)
+    names = f"{quoted(pair.source)}{ARROW}{quoted(pair.target)}"
+    return f"{names}{change}{NOTE + note if note else ''}"
 
 
 def change_line(change: Change) -> str:
     """Writes a line that changes values."""
-    note = NOTE + change.reason if change.reason else ""
-    return f"{', '.join(change.sources)}{ARROW}{change.target}{COLON}{change.transformation}{note}"
+    note = NOTE + escaped(change.reason) if change.reason else ""
+    names = f"{_quoted_all(change.sources)}{ARROW}{quoted(change.target)}"
+    return f"{names}{COLON}{change.transformation}{note}"
+
+
+def unmapped_line(row: Unmapped) -> str:
+    """Writes a variable that goes nowhere, and why."""
+    return f"{quoted(row.name)}{NOTE}{escaped(row.reason)}"
+
+
+def left_out_line(name: str) -> str:
+    """Writes that a variable of the source is left out."""
+    return f"{quoted(name)}{ARROW}{NOTHING}"
 
 
 def refused_lines(refused: Sequence[Refusal]) -> Iterator[str]:
     """Writes what is refused, as lines to be pinned where that can be told."""
     yield from _REFUSED_HELP.splitlines() if refused else ()
     for each in refused:
-        names = ARROW.join((", ".join(each.sources), ", ".join(each.targets)))
+        names = f"{_quoted_all(each.sources)}{ARROW}{_quoted_all(each.targets)}"
         if "(" in each.transformation:
-            yield f"{names}{COLON}{each.transformation}{NOTE}{each.reason}"
+            yield f"{names}{COLON}{each.transformation}{NOTE}{escaped(each.reason)}"
         else:
-            yield f"{names}{NOTE}{each.transformation}: {each.reason}"
+            yield f"{names}{NOTE}{each.transformation}: {escaped(each.reason)}"
 
 
 def asked_lines(every: Sequence[Asked]) -> Iterator[str]:
@@ -318,11 +390,16 @@ def asked_lines(every: Sequence[Asked]) -> Iterator[str]:
     yield from _ASKED_HELP.splitlines() if every else ()
     for number, asked in enumerate(every, 1):
         question = asked.question
-        yield f"question {number}: {question.reason}"
-        yield f"sources: {', '.join(question.sources)}"
-        yield f"targets: {', '.join(question.targets)}"
+        yield f"question {number}: {escaped(question.reason)}"
+        yield f"sources: {_quoted_all(question.sources)}"
+        yield f"targets: {_quoted_all(question.targets)}"
         if question.answers:
             yield f"answer: {'?' if asked.answer is None else ANSWERS[asked.answer]}"
         for letter, (title, rows) in zip(ANSWERS, question.answers):
-            yield f"{letter}: {title}"
-            yield from (f"{letter}  {source}{ARROW}{target}" for source, target in rows)
+            yield f"{letter}: {escaped(title)}"
+            for source, target in rows:
+                yield f"{letter}  {quoted(source)}{ARROW}{quoted(target)}"
+
+
+def _quoted_all(names: Sequence[str]) -> str:
+    return ", ".join(map(quoted, names))

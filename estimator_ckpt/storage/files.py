@@ -564,6 +564,26 @@ def local_copy(path: str) -> Iterator[str]:
         _LOCAL.remove(local)
 
 
+def require_place(directory: str) -> None:
+    """Makes sure, and makes nothing, that a local directory is or can be made where files can be.
+
+    Raises:
+      CheckpointWriteError: it, or what it would be made in, is none, or takes no files.
+    """
+    if is_remote(directory):
+        return
+    _, wanted = _reach(directory)
+    found = wanted
+    while found and not os.path.lexists(found):
+        found = os.path.dirname(found)
+    found = found or os.curdir
+    if os.path.isdir(found) and os.access(found, os.W_OK | os.X_OK):
+        return
+    number = errno.EEXIST if found == wanted else errno.ENOTDIR  # as making it would say
+    number = errno.EACCES if os.path.isdir(found) else number
+    raise _unwritable(directory, os.strerror(number))
+
+
 def require_writable_directory(directory: str) -> None:
     """Makes sure, before any work, that files can be made in a directory.
 
@@ -576,8 +596,11 @@ def require_writable_directory(directory: str) -> None:
     except Exception as error:
         if not is_refusal(error):
             raise
-        raise CheckpointWriteError(
-            f"can't write to the directory '{directory or '.'}': "
-            f"{getattr(error, 'strerror', None) or error}; "
-            "give a target where files can be made"
-        ) from error
+        raise _unwritable(directory, getattr(error, "strerror", None) or error) from error
+
+
+def _unwritable(directory: str, why: object) -> CheckpointWriteError:
+    return CheckpointWriteError(
+        f"can't write to the directory '{directory or '.'}': {why}; "
+        "give a target where files can be made"
+    )

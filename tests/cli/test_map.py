@@ -213,3 +213,24 @@ def test_files_are_imported_and_exported_by_a_map(command, tmp_path):
     ran = command("import", *arguments, f"--map={tmp_path / 'bad.txt'}")
     assert ran.code != 0 and "bad.txt', line 2: 'fc.weight': transpose(0, 1, 2)" in ran.err
     assert not list(tmp_path.glob("bad.[!t]*"))
+
+
+STRANGE = ("-", "x : cast(float16)", "a\nb", " led", "a -> b", "a, b", "#c", "[d]", '"e"', "f  # g")
+
+
+def test_an_identity_map_takes_each_variable_whatever_it_is_called(command, work):
+    values = {name: np.full([8, at + 1], at + 0.5, np.float32) for at, name in enumerate(STRANGE)}
+    tf.raw_ops.SaveV2(
+        prefix=str(work / "strange"),
+        tensor_names=list(values),
+        shape_and_slices=[""] * len(values),
+        tensors=list(values.values()),
+    )
+    same = work / "map.txt"
+    assert command("map", work / "strange", f"--like={work / 'strange'}", "-o", same).code == 0
+    ran = command("convert", work / "strange", work / "out", "--to=tf1", f"--map={same}")
+    assert (ran.code, ran.err) == (0, "")
+    found = tf.train.load_checkpoint(str(work / "out"))
+    assert set(found.get_variable_to_dtype_map()) == set(values)
+    for name, value in values.items():
+        np.testing.assert_array_equal(found.get_tensor(name), value)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from estimator_ckpt import describe, import_checkpoint
+from estimator_ckpt.checkpoint.opening import write_state
 from estimator_ckpt.cli import main
 
 FLAGS = {
@@ -138,3 +139,50 @@ def test_the_global_step_stays_under_every_scope_rule(command, sources, tmp_path
     assert all("/" in name for name in names - {"global_step"})
     named = command(verb, source, f"{target}2.npz", "--rename=global_step=s", *flags)
     assert named.code == 0, named.err
+
+
+DRY = [verb for verb in VERBS if "dry_run" in main.VERBS[verb].new_flags()]
+REFUSED = {
+    "the prefix": ("new/model.ckpt-7", "exists"),
+    "the folder": ("new/", "exists"),
+    "data files": ("lost", "without an index"),
+    "a file": ("file/", "'file/' is a file"),
+    "in a file": ("file/ckpt", "can't write to"),
+    "below a file": ("file/new/ckpt", "Not a directory"),
+}
+
+
+@pytest.mark.parametrize("where", REFUSED)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_dry_run_refuses_what_is_refused(command, sources, tmp_path, monkeypatch, verb, where):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "lost.data-00000-of-00001").write_text("lost")
+    operands = [sources[verb]]
+    if verb == "average":
+        operands.insert(0, save_again(sources[verb]))
+    flags = FLAGS.get(verb, ())
+    assert command(verb, *operands, "new/", *flags).code == 0
+    target, message = REFUSED[where]
+    before = jobs.snapshot(tmp_path)
+    ran = command(verb, *operands, target, *flags)
+    assert ran.code == 2 and message in ran.err, ran.err
+    if verb in DRY:
+        for more in ((), ("--compact",)):
+            dry = command(verb, *operands, target, *flags, "--dry-run", *more)
+            assert (dry.code, dry.err, dry.out) == (2, ran.err, "")
+    assert jobs.snapshot(tmp_path) == before
+
+
+def test_a_dry_run_of_a_whole_folder_refuses_what_is_refused(command, sources, tmp_path):
+    source = str(sources["convert"])
+    write_state(str(tmp_path / "from"), source, [source])
+    line = ("convert", tmp_path / "from", tmp_path / "new", "--all", "--to=tf2")
+    assert command(*line).code == command(*line, "--dry-run").code == 0  # it is there, and equal
+    before = jobs.snapshot(tmp_path)
+    line = (*line, "--drop=b$")
+    real, dry = command(*line), command(*line, "--dry-run")
+    assert (real.code, dry.code) == (2, 2) and "exists" in dry.err == real.err
+    assert jobs.snapshot(tmp_path) == before
+    assert command(*line, "--dry-run", "--overwrite").code == 0
+    assert jobs.snapshot(tmp_path) == before

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.naming.matcher import NamedShape, propose
+from estimator_ckpt.naming.matcher import NamedShape, Pair, Question, Refusal, Unmapped, propose
+from estimator_ckpt.naming.transformations import Change, Transformation
 from estimator_ckpt.naming.variable_map import VariableMap
+from estimator_ckpt.naming.variable_map_text import Asked
 
 pairs = st.sampled_from(sorted(networks.ALL)).map(lambda name: networks.ALL[name]())
 SOURCE = [NamedShape("a/kernel", (2, 3)), NamedShape("c/kernel", (4, 5))]
@@ -142,3 +144,62 @@ def test_an_answer_that_another_line_contradicts_is_an_error():
     text = "[certain]\na -> y\n[asked]\nquestion 1: why\nanswer: a\na: one\na  x -> y\n"
     with pytest.raises(CheckpointArgumentError, match="line 5: 'y' already gets"):
         VariableMap.parse(text)
+
+
+WORDS = ("-", "->", " -> ", "  # ", " : ", ", ", ":", "#", "[pinned]", "accept: ", '"', "\\", "'")
+NAMES = st.one_of(
+    st.text(max_size=6),
+    st.lists(
+        st.sampled_from([*WORDS, " ", "\n", "\u2028", "\0", "0", "a", ")", "("]), max_size=5
+    ).map("".join),
+    st.sampled_from(['"-"', "x : cast(float16)", "a, b", "?", "a:", "a  x", "question 1: x"]),
+)
+EACH_NAME = st.lists(NAMES, min_size=14, max_size=14, unique=True)
+REASONS = st.sampled_from(["", "the same", 'it is "x", so -> : y  # z', "by shape, and name"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(EACH_NAME, NAMES, REASONS)
+def test_any_names_are_read_back_as_they_are(names, also, reason):
+    a, b, c, d, e, f, g, h, *others = names
+    concat = Transformation.parse("concat(0)")
+    rows = ((others[0], others[1]), (others[2], others[3]))
+    written = VariableMap(
+        mapped=(
+            Pair(a, b, "pinned", reason or "x", reshaped=(2, 3)),
+            Pair(c, d, "certain", reason, also=also),
+            Pair(e, f, "likely", "names"),
+        ),
+        left_out=(g,),
+        asked=(
+            Asked(Question(tuple(others[:3]), tuple(others[1:3]), reason, (("t", rows),)), None),
+        ),
+        refused=(
+            Refusal((h, a), (b, c), "transpose(1, 0)", reason),
+            Refusal((h,), (b,), "word", reason),
+        ),
+        unmapped_source=(Unmapped(h, reason),),
+        unmapped_target=(Unmapped(a, reason),),
+        changes=(Change((others[4], others[5]), h, concat, reason),),
+    )
+    text = written.text()
+    assert VariableMap.parse(text) == written
+    assert VariableMap.parse(text).text() == text
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ("- -> b", {"-": "b"}),
+        ("a, b -> c", {"a, b": "c"}),
+        ('"a -> "b', {'"a': '"b'}),
+        ('"a"b -> c', {'"a"b': "c"}),
+        ('a, "b" -> c', {'a, "b"': "c"}),
+        ('"\\q" -> c', {'"\\q"': "c"}),
+        ("a b -> c#d  # e", {"a b": "c#d"}),
+        ('"-" -> " b"', {"-": " b"}),
+        ('"\\n" -> "x : cast(float16)" : reshape(2, 3)', {"\n": "x : cast(float16)"}),
+    ],
+)
+def test_names_are_quoted_or_not(line, pairs):
+    assert VariableMap.parse(f"[pinned]\n{line}").pairs() == pairs
