@@ -12,6 +12,7 @@ Importing this module defines no flag and doesn't import TensorFlow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("tf1", "tf2", "dual")
 _MODEL_DIR = "{model_dir}"
+_PLACEHOLDER = re.compile(r"\{[^{}/]*\}")
 
 
 def define_checkpoint_flags(flag_values: flags.FlagValues = flags.FLAGS, prefix: str = "") -> None:
@@ -72,6 +74,7 @@ def define_wrapping_flags(
             flags.DEFINE_float(name, default, text, lower_bound=0.001, flag_values=flag_values)
         else:
             flags.DEFINE_string(name, default, text, flag_values=flag_values)
+    flags.register_validator(prefix + "tf1_dir", _is_place, flag_values=flag_values)
     is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
     flags.register_multi_flags_validator(
         [is_async, checkpoint_format],
@@ -178,6 +181,15 @@ def _define_warm_start_flags(flag_values: flags.FlagValues, prefix: str) -> None
         f"--{rename} needs --{source}=CHECKPOINT, the checkpoint that has the old names",
         flag_values=flag_values,
     )
+
+
+def _is_place(tf1_dir: str | None) -> bool:
+    others = {*_PLACEHOLDER.findall(tf1_dir or "")} - {_MODEL_DIR}
+    if others:
+        raise flags.ValidationError(
+            f"'{escaped(min(others))}' stands for nothing; '{_MODEL_DIR}' stands for the model_dir"
+        )
+    return True
 
 
 def _is_rename(rules: Iterable[str] | None) -> bool:

@@ -11,6 +11,7 @@ comes back is that of a wrapped one. A model_fn that the program wraps itself st
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -110,6 +111,12 @@ class Wrapping:
         self._lock = threading.Lock()
         self._seen: dict[int, Any] = {}
         self._counts = {True: 0, False: 0}
+        self._made = 0
+
+    def note_made(self) -> None:
+        """Counts an Estimator that is made, whose model_fn may never be called."""
+        with self._lock:
+            self._made += 1
 
     def note(self, estimator: Any, by_program: bool) -> None:
         """Counts an Estimator, once."""
@@ -123,6 +130,8 @@ class Wrapping:
         text = f"Estimators wrapped: {self._counts[False]}"
         if self._counts[True]:
             text += f", wrapped by the program itself: {self._counts[True]}"
+        if self._made and not any(self._counts.values()):
+            text += f" (of {self._made} that the program made, no model_fn was called)"
         return text
 
 
@@ -175,6 +184,14 @@ def wrap_all_estimators(options: flags.FlagValues) -> Wrapping:
             spec = call_unwrapped(self, features, labels, mode, config)
         return as_wrapped(self, spec, mode, config) if is_outermost else spec
 
+    make_unwrapped = estimator_class.__init__
+
+    @functools.wraps(make_unwrapped)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        make_unwrapped(self, *args, **kwargs)
+        wrapping.note_made()
+
+    estimator_class.__init__ = __init__
     estimator_class._call_model_fn = _call_model_fn
     return wrapping
 

@@ -136,6 +136,20 @@ def test_model_dir_in_the_tf1_dir_is_filled_in():
         checkpoint_flags.tf1_dir_from_flags(flag_values=values)
 
 
+@pytest.mark.parametrize("wrong", ["{modeldir}", "{}", "{MODEL_DIR}", "{model-dir}", "${model}"])
+@pytest.mark.parametrize("prefix", ["", "student_"])
+def test_a_placeholder_that_stands_for_nothing_is_an_error(wrong, prefix):
+    for define in (
+        checkpoint_flags.define_checkpoint_flags,
+        checkpoint_flags.define_wrapping_flags,
+    ):
+        values = flags.FlagValues()
+        define(values, prefix)
+        with pytest.raises(flags.IllegalFlagValueError, match=r"'\{model_dir\}' stands for"):
+            values(["job", f"--{prefix}tf1_dir={{model_dir}}/{wrong}/tf1"])
+        values(["job", f"--{prefix}tf1_dir={{model_dir}}/a{{b"])
+
+
 @pytest.mark.parametrize("tf1_dir", ["m", "m/", "./m", "{model_dir}", "m/x/.."])
 def test_the_model_dir_itself_is_no_tf1_dir(tf1_dir):
     values = parse(f"--tf1_dir={tf1_dir}")

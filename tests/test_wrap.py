@@ -493,3 +493,25 @@ def test_forked_processes_are_wrapped_and_spawned_ones_are_not(tmp_path):
     assert result.stdout.splitlines() == ["spawned: False", "forked: 4"]
     assert describe(str(tmp_path / "version_2")).format == "dual"
     assert told(result) == "Estimators wrapped: 0"  # in the process that it was asked to run
+
+
+AGAIN = """
+from kinds import *
+version_2().train(input_fn, max_steps=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_that_was_done_is_not_told_to_have_no_estimators(tmp_path):
+    write(tmp_path, kinds=KINDS, again=AGAIN)
+    first, again = (succeed(*WRAPPED, "again.py", cwd=tmp_path) for _ in range(2))
+    assert told(first) == "Estimators wrapped: 1"
+    assert told(again) == (
+        "Estimators wrapped: 0 (of 1 that the program made, no model_fn was called)"
+    )
+
+
+def test_a_placeholder_that_stands_for_nothing_is_told_before_the_program_runs(tmp_path, capsys):
+    write(tmp_path, job="raise SystemExit(7)")
+    assert wrap.main(["--tf1_dir={modeldir}/tf1", str(tmp_path / "job.py")]) == 2
+    assert "'{modeldir}' stands for nothing; '{model_dir}' stands" in capsys.readouterr().err
