@@ -25,9 +25,16 @@ def with_checkpoints(directory: str) -> Iterator[str]:
       directory: where to look; links to directories are not followed.
 
     Yields:
-      Model_dirs, SavedModels, and directories with checkpoints that no state file lists.
+      Model_dirs, SavedModels, and directories with checkpoints that no state file lists; and
+      what can't be listed, which whoever looks into it says.
     """
-    names = files.names(directory)
+    try:
+        names = files.names(directory)
+    except Exception as error:
+        if not files.is_refusal(error):
+            raise
+        yield directory
+        return
     below = [name.rstrip("/") for name in names if _is_directory(os.path.join(directory, name))]
     if _VARIABLES in below and os.path.basename(directory.rstrip("/")) != _VARIABLES:
         inside = files.names(os.path.join(directory, _VARIABLES))

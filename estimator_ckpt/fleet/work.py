@@ -97,6 +97,10 @@ def work(
         if raises(error):
             raise
         row = failed(row, error)
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            raise
+        row = failed(row, error)  # of a library that is not Python's; nobody may wait for this row
     return replace(row, seconds=round(time.perf_counter() - started, 6))
 
 

@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 SCHEMES = ("s3", "gs", "az")
 _VARIABLES = ("AWS_", "S3_", "GOOGLE_", "STORAGE_EMULATOR_", "AZURE_", "HOME", "SSL_CERT_")
@@ -101,7 +102,7 @@ def _s3(environment: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
         or profile.get("endpoint_url")
     )
     if endpoint:
-        config["endpoint"] = endpoint.rstrip("/")
+        config["endpoint"] = _address(endpoint)
     region = (
         environment.get("AWS_REGION")
         or environment.get("AWS_DEFAULT_REGION")
@@ -122,6 +123,23 @@ def _s3(environment: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
         if "aws_session_token" in profile:
             config["session_token"] = profile["aws_session_token"]
     return config, None
+
+
+def _address(endpoint: str) -> str:
+    """Returns an endpoint, if it is whole.
+
+    Raises:
+      OSError: it has no scheme, or nothing behind that.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        raise OSError(
+            errno.EINVAL,
+            f"the endpoint '{shown}' must be whole, such as http://127.0.0.1:9000 "
+            "(AWS_ENDPOINT_URL, or endpoint_url of the profile)",
+        )
+    return endpoint.rstrip("/")
 
 
 def _of_tensorflow(environment: Mapping[str, str]) -> str | None:
@@ -154,10 +172,16 @@ def _profile(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _of_boto3() -> Any:
     import boto3
+    from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
 
-    session = boto3.Session()
-    return None if session.get_credentials() is None else Boto3CredentialProvider(session)
+    try:
+        session = boto3.Session()
+        found = session.get_credentials()
+    except BotoCoreError as error:
+        text = f"the AWS tools can't find credentials: {error}; see to AWS_PROFILE and ~/.aws"
+        raise PermissionError(errno.EACCES, text) from error
+    return None if found is None else Boto3CredentialProvider(session)
 
 
 def _gs(environment: Mapping[str, str]) -> dict[str, Any]:

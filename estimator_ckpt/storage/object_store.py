@@ -31,7 +31,12 @@ from estimator_ckpt.storage.protocol import (
     WritableFile,
 )
 from estimator_ckpt.storage.reading import Reading
-from estimator_ckpt.storage.refusing import is_beyond, is_too_large_to_copy, refusals
+from estimator_ckpt.storage.refusing import (
+    is_beyond,
+    is_of_empty_part,
+    is_too_large_to_copy,
+    refusals,
+)
 from estimator_ckpt.storage.requesting import Requested
 
 _log = logger(__name__)
@@ -94,8 +99,13 @@ class ObjectStore(FileSystem):
         import obstore
 
         store, key = self._at(path)
-        with refusals(path):
-            page = next(iter(obstore.list(store, key or None, chunk_size=2)), None)
+        try:
+            with refusals(path):
+                page = next(iter(obstore.list(store, key or None, chunk_size=2)), None)
+        except OSError as error:
+            if is_of_empty_part(error):
+                return True
+            raise
         return bool(page) or not key
 
     def names(self, directory: str) -> list[str]:
@@ -334,7 +344,8 @@ class ObjectStore(FileSystem):
                 for each in found["objects"]
                 if each["path"] != key
             },
-            {posixpath.basename(each.rstrip("/")) for each in found["common_prefixes"]},
+            # A key may begin with a slash; nothing that has a name is below that.
+            {posixpath.basename(each.rstrip("/")) for each in found["common_prefixes"]} - {""},
         )
         if seen:
             seen.listings[path] = listing

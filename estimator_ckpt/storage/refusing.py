@@ -37,6 +37,10 @@ class _Beyond(OSError):
     """A range begins after the end of a file."""
 
 
+class _EmptyPart(OSError):
+    """Something in a folder has a key that is no path."""
+
+
 @contextlib.contextmanager
 def refusals(path: str) -> Iterator[None]:
     """Makes OSErrors of what obstore raises in the block.
@@ -58,11 +62,21 @@ def refusals(path: str) -> Iterator[None]:
         if found is None:
             raise
         raise found from None  # obstore's own texts have addresses, which may be signed
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, which has no public type
+            raise
+        text = f"obstore has failed: {_first_line(str(error))}; see to {_where(path)}"
+        raise OSError(errno.EINVAL, text, path) from None
 
 
 def is_beyond(error: BaseException) -> bool:
     """Returns whether the error is that a range begins after the end of a file."""
     return isinstance(error, _Beyond)
+
+
+def is_of_empty_part(error: BaseException) -> bool:
+    """Returns whether the error is that a key in a folder has an empty part, such as `a//b`."""
+    return isinstance(error, _EmptyPart)
 
 
 def is_too_large_to_copy(error: BaseException) -> bool:
@@ -91,6 +105,13 @@ def _as_os_error(error: Exception, path: str) -> OSError | None:
             f"there is no bucket '{bucket}' ({_WHERE.get(scheme, '')} say where)",
             path,
         )
+    if "empty path segment" in text:
+        return _EmptyPart(
+            errno.EINVAL,
+            "an object in there has a key with an empty part ('//'), so that this folder can't be "
+            "listed; rename or remove that object",
+            path,
+        )
     if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if kind in ("AlreadyExistsError", "PreconditionError"):
@@ -114,6 +135,10 @@ def _as_os_error(error: Exception, path: str) -> OSError | None:
             errno.EINVAL, f"the bucket is in another region ({said}); set AWS_REGION", path
         )
     return OSError(errno.EIO, said, path)
+
+
+def _where(path: str) -> str:
+    return _WHERE.get(path.partition("://")[0], "its address")
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:
