@@ -6,7 +6,8 @@ Synopsis:
     print_json(description)
 
 In a pipe a line stays a line: a tab, a line break, a backslash or a control character in a name
-is written as `\t`, `\n`, `\\` or `\x07`.
+is written as `\t`, `\n`, `\\` or `\x07`. So it is in Markdown, escaped once more to be shown so.
+CSV has names as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import csv
 import itertools
 import math
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -28,8 +30,11 @@ from estimator_ckpt.messages import escaped, json_text, plain
 _GAP = 2  # between two columns of a table: a space of padding, and one that the box draws
 _INDENT = "    "
 _ROWS_AT_ONCE = 1000
-# Widths of the first column: with less it can't be read, with this, names of some length can.
-_NARROWEST, _COMFORTABLE = 20, 28
+# Widths of the first column: with less nothing can be broken; with less it can't be read; with
+# this, names of some length can.
+_LEAST, _NARROWEST, _COMFORTABLE = 8, 20, 28
+# What Markdown reads as something else than itself.
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~])")
 
 # Called with the file that is being copied, the bytes copied so far, and the bytes to copy in all.
 Progress = Callable[[str, int, int], None]
@@ -118,9 +123,7 @@ def print_rows(
     if for_people():
         _print_table(columns, rows, section)
     elif _asked.get() == "csv":
-        lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow([column.title for column in columns])
-        lines.writerows([escaped(_text(cell)) for cell in row] for row in rows)
+        _print_csv(columns, rows)
     elif _asked.get() == "md":
         _print_markdown(columns, rows)
     else:
@@ -130,6 +133,17 @@ def print_rows(
             _print_all_tabbed(some)
 
 
+def _print_csv(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+    """Prints cells as they are, so that whoever reads CSV gets just these."""
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    quoting = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    lines.writerow([column.title for column in columns])
+    for row in rows:
+        cells = [_text(cell) for cell in row]
+        # Older versions of Python don't quote a carriage return.
+        (quoting if any("\r" in cell for cell in cells) else lines).writerow(cells)
+
+
 def _print_markdown(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
     def line(cells: Iterable[str]) -> str:
         return f"| {' | '.join(cells)} |"
@@ -137,7 +151,7 @@ def _print_markdown(columns: Sequence[Column], rows: Iterable[Sequence[object]])
     print(line(column.title for column in columns))
     print(line("---:" if column.justify == "right" else "---" for column in columns))
     for row in rows:
-        print(line(escape(_text(cell)).replace("|", "\\|") for cell in row))
+        print(line(_MARKDOWN.sub(r"\\\1", escape(_text(cell))) for cell in row))
 
 
 def print_tabbed(cells: Iterable[object]) -> None:
@@ -326,33 +340,60 @@ def _print_table(
     rows: Iterable[Sequence[object]],
     section: Callable[[Sequence[object]], object] | None,
 ) -> None:
-    from rich import box, cells, console, table, text  # here: `--help` need not wait for it
-
-    terminal = console.Console()
     cells_of = list(rows)
     lines = [[escape(_text(cell)) for cell in row] for row in cells_of]
     ends = _ends([section(row) for row in cells_of]) if section else ()
-    widths = [
-        max(map(cells.cell_len, column)) + _GAP
-        for column in zip([column.title for column in columns], *lines)
-    ]
-    if sum(widths) > terminal.width:
-        folds = _too_wide(columns, widths, terminal.width)
+    room = shutil.get_terminal_size().columns + 2  # the last column needs no gap
+    widths = _widths(columns, lines)
+    if sum(widths) > room:
+        folds = _too_wide(columns, widths, room)
         others = sum(width for at, width in enumerate(widths) if at and at not in folds)
-        room = max(_NARROWEST, terminal.width - others - _GAP)
-        columns, lines = _folded(columns, lines, folds, room)
-    grid = table.Table(
-        box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False
-    )
-    for column in columns:
-        grid.add_column(column.title, justify=column.justify, overflow="fold")
+        columns, lines = _folded(columns, lines, folds, max(_LEAST, room - others - _GAP))
+        widths = _widths(columns, lines)
+    titles = [column.title for column in columns]
+    printed = [_aligned(titles, columns, widths), "─" * (sum(widths) - _GAP)]
+    blank = " " * len(printed[1])
     for at, line in enumerate(lines):
-        # Text, not str: rich would take brackets in a name for its markup.
-        texts = (
-            text.Text(cell, column.colours.get(cell, "")) for column, cell in zip(columns, line)
-        )
-        grid.add_row(*texts, end_section=at in ends)
-    terminal.print(grid)
+        printed.append(_aligned(line, columns, widths))
+        if at in ends:
+            printed.append(blank)
+        if len(printed) >= _ROWS_AT_ONCE:
+            print("\n".join(printed))
+            printed = []
+    if printed:
+        print("\n".join(printed))
+
+
+def _width(text: str) -> int:
+    """Returns how many columns of a terminal a line takes."""
+    if text.isascii():
+        return len(text)
+    from rich import cells  # here, as most names need it not
+
+    return cells.cell_len(text)
+
+
+def _widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> list[int]:
+    """Returns the width of each column, with the gap behind it."""
+    every = zip([column.title for column in columns], *lines)
+    return [max(map(_width, "\n".join(cells).split("\n"))) + _GAP for cells in every]
+
+
+def _aligned(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+    """Returns a row of a table, on as many lines as its cells have."""
+    stacks = [cell.split("\n") for cell in cells]
+    height = max(map(len, stacks))
+    lines = []
+    for at in range(height):
+        parts = []
+        for stack, column, width in zip(stacks, columns, widths):
+            text = stack[at] if at < len(stack) else ""
+            fill = " " * (width - _GAP - _width(text))
+            if colour := column.colours.get(text):
+                text = coloured(text, colour)
+            parts.append(fill + text if column.justify == "right" else text + fill)
+        lines.append((" " * _GAP).join(parts))
+    return "\n".join(lines)
 
 
 def _ends(sections: Sequence[object]) -> set[int]:
@@ -371,6 +412,12 @@ def _too_wide(columns: Sequence[Column], widths: Sequence[int], room: int) -> se
         folds.add(candidates.pop())
         needed = sum(width for at, width in enumerate(widths) if at and at not in folds)
         needed += _COMFORTABLE  # for what is below the first one
+    # Where there is too little room even so, any column may move.
+    others = sorted(set(range(1, len(columns))) - folds, key=lambda at: widths[at])
+    first = _NARROWEST if folds else min(widths[0], _NARROWEST)
+    while others and sum(widths[at] for at in others) + first + _GAP > room:
+        folds.add(others.pop())
+        first = _NARROWEST
     return folds
 
 
@@ -386,24 +433,44 @@ def _folded(
             for number in sorted(folds)
             if line[number] not in ("", line[0], columns[number].quiet)
         )
-        stack = "\n".join(_broken(text, width) for text in (line[0], *_packed(below, width)))
+        stack = "\n".join((_broken(line[0], width), *_packed(below, width)))
         folded.append([stack, *(line[number] for number in kept[1:])])
     return [columns[number] for number in kept], folded
 
 
 def _packed(texts: Iterable[str], width: int) -> list[str]:
-    """Puts texts on indented lines, as many on each as it has room for."""
+    """Puts texts on indented lines, as many on each as it has room for; longer ones on several."""
     packed: list[str] = []
     for text in texts:
-        if packed and len(packed[-1]) + 2 + len(text) <= width:
+        if packed and _width(packed[-1]) + 2 + _width(text) <= width:
             packed[-1] += "  " + text
         else:
             packed.append("  " + text)
-    return packed
+    return ["\n".join(_broken(line, width) for line in _at_words(text, width)) for text in packed]
+
+
+def _at_words(text: str, width: int) -> list[str]:
+    """Breaks a line between words where it has such; what follows is indented."""
+    if _width(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent=_INDENT, break_on_hyphens=False)
 
 
 def _broken(text: str, width: int) -> str:
     """Breaks a line anywhere: names have no better places. What follows is indented."""
-    step = width - len(_INDENT)
-    rest = range(width, len(text), step)
-    return "\n".join([text[:width], *(_INDENT + text[at : at + step] for at in rest)])
+    if _width(text) <= width:
+        return text
+    first, rest = _cut(text, width)
+    lines = [first]
+    while rest:
+        part, rest = _cut(rest, width - len(_INDENT))
+        lines.append(_INDENT + part)
+    return "\n".join(lines)
+
+
+def _cut(text: str, width: int) -> tuple[str, str]:
+    """Returns as much of a text as a width has room for, and the rest."""
+    at = min(width, len(text))
+    while at > 1 and _width(text[:at]) > width:
+        at -= 1
+    return text[:at], text[at:]

@@ -7,11 +7,15 @@ import dataclasses
 import io
 import json
 import math
+import os
+from unittest import mock
 
 import numpy as np
 import pytest
+import screens
 from hypothesis import given
 from hypothesis import strategies as st
+from rich import cells
 
 from estimator_ckpt.cli import output
 
@@ -20,6 +24,13 @@ COLUMNS = (
     output.Column("key", folds=True),
     output.Column("bytes", "right"),
 )
+
+
+@pytest.fixture(scope="module")
+def screens_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("screens")
+    screens.make(folder)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -78,6 +89,54 @@ def test_a_narrow_terminal_gets_keys_below_names(capsys, on_terminal):
     assert max(map(len, out.splitlines())) <= 40
     assert "".join(out.split()).count("k") == 60 + 1  # those, and the one of `key:`
     assert out.count("key:") == 1  # not where it is the name, or nothing
+
+
+SCREENS = st.lists(
+    st.tuples(
+        st.text("ab/_层", min_size=1, max_size=50),
+        st.text("ab/_ 层", max_size=50),
+        st.integers(0, 10**12),
+        st.sampled_from(["float32", "a few words"]),
+    ),
+    max_size=5,
+)
+
+
+@given(SCREENS, st.integers(24, 160))
+def test_no_line_of_a_table_is_wider_than_the_terminal(rows, width):
+    columns = (*COLUMNS, output.Column("a-title-of-27-characters-yes"))
+    printed = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, COLUMNS=str(width)),
+        contextlib.redirect_stdout(printed),
+        output.formatted("table"),
+    ):
+        output.print_rows(columns, rows)
+    lines = printed.getvalue().splitlines()
+    assert max(map(cells.cell_len, lines)) <= width
+    bare = "".join(printed.getvalue().split())
+    for name, _, size, word in rows:  # nothing is cut, and no number or word is broken
+        assert all(bare.count(char) >= name.count(char) for char in "ab层")
+        assert str(size) in printed.getvalue()
+        assert all(each in printed.getvalue() for each in word.split())
+
+
+@pytest.mark.parametrize("width", [36, 48, 60, 80, 100])
+@pytest.mark.parametrize(
+    "line", ["diff job/model.ckpt-10 job/model.ckpt-20 --values", "doctor untidy", "inspect job",
+             "doctor untidy --findings", "inspect job --values", "inspect job both/ckpt"],
+)  # fmt: skip
+def test_words_stay_whole_on_narrow_terminals(command, screens_folder, monkeypatch, width, line):
+    monkeypatch.chdir(screens_folder)
+    line = (*line.split(), "--format=table")
+    monkeypatch.setenv("COLUMNS", "400")
+    wide = command(*line).out
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = command(*line).out
+    assert all(len(each) <= width for each in narrow.splitlines() if "─" in each or "  " in each)
+    table = wide.rpartition("─")[2].replace(":", " ").split()
+    missing = set(table) - {*narrow.replace(":", " ").split(), "0"}  # a 0 need not be said
+    assert not {word for word in missing if len(word) <= 14 and "█" not in word}, narrow
 
 
 def test_json_is_made_from_dataclasses(capsys):

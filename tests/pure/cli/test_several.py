@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import re
 
 import fleets
 import pytest
@@ -107,7 +109,7 @@ def test_the_formats_say_the_same(command, jobs_here, monkeypatch, verb):
     assert command(*line, "--json").out.count("\n") == 2
     titles, rule, *others = command(*line, "--format=md").out.splitlines()
     assert titles.startswith("| model_dir | status |") and set(rule) <= set("|-: ")
-    assert sorted(row.split(" | ")[0][2:] for row in others) == found
+    assert sorted(row.split(" | ")[0][2:].replace("\\", "") for row in others) == found
     table = command(*line, "--format=table").out
     assert all(path in table for path in found) and "\t" not in table
     assert paths(command(*line, "--format=tsv")) == found
@@ -127,15 +129,36 @@ def test_the_formats_of_one(command, jobs_here, verb):
     assert "--format=xml: expected 'table', 'tsv', 'json', 'md' or 'csv'" in wrong.err
 
 
-def test_csv_and_markdown_are_escaped(command, tmp_path):
+NAMES = [
+    'a,"b"', "c|d", "e\nf", "e\\nf", "g\th", "g\\th", " i ", "*j*_k_`l`[m](n)<o>&amp;",
+    "p\u202eq\x1b[31m", "r\rs", "tu\r\nv", "\\", "\\\\", "größe", "=1+1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [(), ("--values",)])
+def test_each_format_has_the_names_as_they_are(command, tmp_path, values):
     prefix = str(tmp_path / "ckpt")
     with BundleWriter(prefix) as writer:
-        for name in ('a,"b"', "c|d", "e\nf"):
+        for name in sorted(NAMES):
             writer.put(name, writer.append(1, (1,), [b"\0" * 4]))
         writer.commit()
-    out = command("inspect", prefix, "--format=csv").out
-    assert [row[0] for row in csv.reader(io.StringIO(out))][1:] == ['a,"b"', "c|d", "e\\nf"]
-    assert "| c\\|d |" in command("inspect", prefix, "--format=md").out
+
+    def shown(how):
+        return command("inspect", prefix, f"--format={how}", *values).out
+
+    rows = csv.reader(io.StringIO(shown("csv"), newline=""))
+    assert [row[0] for row in rows][1:] == sorted(NAMES)
+    assert [row["name"] for row in json.loads(shown("json"))["variables"]] == sorted(NAMES)
+    written = [line.split("\t")[0] for line in shown("tsv").splitlines()[1:]]
+    assert [codecs.decode(each.encode("latin-1"), "unicode_escape") for each in written] == sorted(
+        NAMES
+    )
+    # What Markdown shows, with its own escapes taken away, is what the columns between tabs have.
+    lines = shown("md").split("\n")[2:-1]
+    cells = [re.split(r"(?<!\\)(?:\\\\)*\|", line)[1][1:-1] for line in lines]
+    assert [re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell) for cell in cells] == written
+    bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", "".join(cells))
+    assert bare.isprintable() and not set(bare) & set("*_`[]<>&|~\\")
 
 
 def test_nothing_below_a_folder_is_told(command, jobs_here):
