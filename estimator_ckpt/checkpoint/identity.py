@@ -175,6 +175,7 @@ def _stems(path: str) -> Iterator[str]:
 
 def _steps(path: str) -> Iterator[str]:
     """Yields a path, and each one that symbolic links lead on to."""
+    path = files.without_scheme(path)
     for _ in range(_MOST_LINKS):
         yield path
         if files.is_remote(path) or not os.path.islink(path):

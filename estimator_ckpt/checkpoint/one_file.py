@@ -19,7 +19,7 @@ def require_free_file(path: str, overwrite: bool) -> None:
     Raises:
       CheckpointExistsError: it exists, and may not be replaced; or it is a directory.
     """
-    if files.is_directory(path):
+    if files.is_directory(path) or not os.path.basename(path):
         raise CheckpointExistsError(f"'{path}' is a directory; give the name of a file")
     if files.exists(path) and not overwrite:
         raise CheckpointExistsError(

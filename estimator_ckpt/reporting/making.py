@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 
 from estimator_ckpt import naming
 from estimator_ckpt._version import __version__
+from estimator_ckpt.checkpoint.account import open_account
+from estimator_ckpt.checkpoint.identity import other_file
+from estimator_ckpt.checkpoint.one_file import require_free_file
 from estimator_ckpt.checkpoint.opening import index_path
 from estimator_ckpt.checkpoint.rules_file import load_map
+from estimator_ckpt.checkpoint.variable_rows import variable_rows
 from estimator_ckpt.errors import (
     CheckpointExistsError,
     CheckpointNotFoundError,
@@ -39,10 +43,12 @@ class Report:
       prefix: of the checkpoint that it is about; the directory where none can be opened.
       data: what it shows, as a dict of plain values: `checkpoint`, `model_dir`, `other`,
         `difference` and `map`, those that there are.
+      sources: what was read for it, which no page replaces.
     """
 
     prefix: str
     data: Data = field(repr=False)
+    sources: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def trouble(self) -> str | None:
@@ -59,16 +65,13 @@ class Report:
 
         Args:
           path: of the file.
-          overwrite: whether to replace one that is there.
+          overwrite: whether to replace a page that is there.
 
         Raises:
-          CheckpointExistsError: the file exists.
+          CheckpointArgumentError: it is what was read, or called like a file of a checkpoint.
+          CheckpointExistsError: the file exists, and may not be replaced, or is no page.
         """
-        path = os.fspath(path)
-        if files.exists(path) and not overwrite:
-            raise CheckpointExistsError(
-                f"'{path}' exists; give another name, or overwrite=True (--overwrite) to replace it"
-            )
+        path = _free_page(path, overwrite, *self.sources)
         files.require_writable_directory(os.path.dirname(path))
         files.write_atomically(path, self.html.encode())
 
@@ -99,7 +102,7 @@ def report(
         report is of all checkpoints in it, and shows what is in the latest.
       other: a second checkpoint, to be compared with the first.
       output: a file to write the page to.
-      overwrite: whether to replace that file where it exists.
+      overwrite: whether to replace that file where it exists, and is an HTML page or empty.
       map: a map of variables from the first to the second, or its file, to be shown and edited;
         the comparison is by its names.
       rename: rules that give the variables of the first the names that they have in the second.
@@ -113,15 +116,15 @@ def report(
     Raises:
       CheckpointNotFoundError: there is no such checkpoint.
       DamagedCheckpointError: it is damaged or incomplete. Of a directory, the report says so.
-      CheckpointArgumentError: the map can't be read, or a rule matches nothing.
-      CheckpointExistsError: the file exists.
+      CheckpointArgumentError: the map can't be read or followed, a rule matches nothing, or the
+        output is what is read, or called like a file of a checkpoint.
+      CheckpointExistsError: the file exists, and may not be replaced, or is no page.
     """
-    if output is not None and not overwrite and files.exists(os.fspath(output)):
-        raise CheckpointExistsError(
-            f"'{os.fspath(output)}' exists; give another name, or overwrite=True (--overwrite) to "
-            "replace it"
-        )
     path = os.fspath(checkpoint)
+    read = [each for each in (checkpoint, other, map) if isinstance(each, (str, os.PathLike))]
+    sources: tuple[str, ...] = tuple(os.fspath(each) for each in read)
+    if output is not None:
+        _free_page(output, overwrite, *sources)
     data: Data = {"version": __version__}
     if files.is_directory(path) and not files.exists(index_path(path)):
         data["model_dir"] = model_dir_data(path, values=values, progress=progress)
@@ -134,6 +137,8 @@ def report(
             raise
         data["trouble"] = str(error)
     made = load_map(os.fspath(map)) if isinstance(map, (str, os.PathLike)) else map
+    if made is not None:
+        _require_followed(made, checkpoint, other, names)
     if other is not None:
         data["other"] = checkpoint_data(other, values=values, names=names, progress=progress)
         rules = rename if made is None else made
@@ -142,7 +147,45 @@ def report(
     if made is not None:
         data["map"] = map_data(made, data["checkpoint"], data.get("other"))
     prefix = data["checkpoint"]["prefix"] if "checkpoint" in data else path
-    result = Report(prefix, data)
+    prefixes = [data[key]["prefix"] for key in ("checkpoint", "other") if key in data]
+    result = Report(prefix, data, (*sources, *prefixes))
     if output is not None:
         result.write(output, overwrite=overwrite)
     return result
+
+
+def _free_page(path: str | os.PathLike[str], overwrite: bool, *sources: str) -> str:
+    """Makes sure that a page can be written to a file, and that it replaces at most another page.
+
+    Returns:
+      The path as a string.
+    """
+    path = other_file(path, *sources)
+    require_free_file(path, overwrite)
+    if files.exists(path) and not _is_page(path):
+        raise CheckpointExistsError(
+            f"'{path}' is there and no HTML page: no report replaces it; give another name"
+        )
+    return path
+
+
+def _is_page(path: str) -> bool:
+    local = None if files.is_remote(path) else files.without_scheme(path)
+    if local is not None and not os.path.isfile(local):  # a device, a pipe
+        return False
+    start = files.read(path, 0, 64).lstrip().lower()
+    return not start or start.startswith((b"<!doctype html", b"<html"))
+
+
+def _require_followed(
+    made: VariableMap,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None,
+    names: str,
+) -> None:
+    """Raises CheckpointArgumentError for a map with a line that these checkpoints can't follow."""
+    rows = variable_rows(open_account(source, names))
+    if target is None:
+        made.require_changes(rows)
+    else:
+        made.checked(rows, variable_rows(open_account(target, names)))

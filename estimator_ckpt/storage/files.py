@@ -77,7 +77,7 @@ def _reach(path: str) -> tuple[FileSystem, str]:
     scheme, separator, _ = path.partition("://")
     if not separator:
         return _LOCAL, path
-    return _of_scheme(scheme.lower()), _without_scheme(path)
+    return _of_scheme(scheme.lower()), without_scheme(path)
 
 
 def is_remote(path: str) -> bool:
@@ -145,7 +145,7 @@ def is_same(first: str, second: str) -> bool:
 
 def places(path: str) -> frozenset[object]:
     """Returns what two paths have in common if, and only if, they are the same: see `is_same`."""
-    path = _without_scheme(path)
+    path = without_scheme(path)
     if is_remote(path):
         return frozenset((_plain(path),))
     try:
@@ -159,7 +159,7 @@ def places(path: str) -> frozenset[object]:
     return frozenset((real, (found.st_dev, found.st_ino)))
 
 
-def _without_scheme(path: str) -> str:
+def without_scheme(path: str) -> str:
     """Returns the local path of a `file://` one, and any other as it is."""
     scheme, _, rest = path.partition("://")
     return rest[rest.find("/") :] if scheme == "file" and "/" in rest else path
@@ -336,7 +336,7 @@ def append(path: str, data: bytes, *, sync: bool = False) -> None:
       data: what is added.
       sync: whether it is flushed to the disk.
     """
-    with open(_without_scheme(path), "r+b") as file:
+    with open(without_scheme(path), "r+b") as file:
         file.seek(0, os.SEEK_END)
         file.write(data)
         file.flush()

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from estimator_ckpt import VariableMap, describe, diff, doctor, report
 from estimator_ckpt.cli import main
+from estimator_ckpt.messages import escaped
 from estimator_ckpt.reporting.making import Report
 
 pytestmark = pytest.mark.slow
@@ -85,7 +86,7 @@ def test_variables_are_those_of_describe(open_page, pages, evil_job):
     go(page, "Variables")
     said = describe(evil_job / "model.ckpt-300", values=True).variables
     rows = cells(page, "Variables")
-    assert [row[0] for row in rows] == [variable.name for variable in said]
+    assert [row[0] for row in rows] == [escaped(variable.name) for variable in said]
     assert [row[2] for row in rows] == [str(list(variable.shape)) for variable in said]
     assert [row[4] for row in rows] == [f"{variable.bytes:,}" for variable in said]
     wanted = ("net/dense/kernel", "net/dense/bias", "net/embedding/table", "global_step")
@@ -132,7 +133,7 @@ def test_variables_are_sorted_filtered_and_searched(open_page, pages, evil_job):
         page.wait_for_timeout(50)
         names = {variable.name for variable in said if found in variable.name}
         names = {"net/dense/kernel"} if text.startswith("/") else names
-        assert {row[0] for row in cells(page, "Variables")} == names
+        assert {row[0] for row in cells(page, "Variables")} == set(map(escaped, names))
 
 
 def test_names_are_text_in_every_view(open_page, pages):
@@ -190,7 +191,7 @@ def test_tables_and_tabs_go_by_keyboard(open_page, pages, evil_job):
     for key in ("ArrowDown", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     said = describe(evil_job / "model.ckpt-300").variables
-    assert page.locator("aside.detail h2").text_content() == said[2].name
+    assert page.locator("aside.detail h2").text_content() == escaped(said[2].name)
     page.locator("aside.detail button").first.focus()
     page.keyboard.press("Escape")
     assert page.locator("aside.detail").is_hidden()
@@ -237,7 +238,7 @@ def test_differences_are_those_of_diff(open_page, pages, evil_job):
     by_name = {change.name: change for change in said.changes}
     assert len(texts) == len(by_name)
     for first, kind, second in texts:
-        name = next(name for name in by_name if first.startswith(f"{name} ["))
+        name = next(name for name in by_name if first.startswith(f"{escaped(name)} ["))
         assert kind == "changed"
         largest = second.split("max ")[1].split(",")[0]
         expected = by_name[name].max_difference
@@ -321,12 +322,130 @@ def test_whatever_a_checkpoint_is_it_is_shown(chromium, made):
             go(page, view)
             page.wait_for_timeout(30)
         shown = page.locator(".variables .vbody [role=row] > :first-child")
-        assert shown.all_text_contents() == [row.name for row in rows][: shown.count()]
+        names = [escaped(row.name) for row in rows]
+        assert shown.all_text_contents() == names[: shown.count()]
         assert shown.count() == len(rows) or shown.count() > 15
         if rows:
             shown.nth(0).click()
-            assert page.locator("aside.detail h2").text_content() == rows[0].name
+            assert page.locator("aside.detail h2").text_content() == names[0]
     assert said == []
+
+
+SEEN = """all => all.map(name => name.dataset.short ?? name.textContent)"""
+FIT = """all => all.every(name => {
+  const { short } = name.dataset;
+  name.removeAttribute("data-short");
+  const [room, whole] = [name, name.firstChild].map(e => e.getBoundingClientRect().width);
+  const each = whole / name.textContent.length;
+  return (short ?? name.textContent).length * each <= room + 0.1;
+})"""
+PAIRS = [
+    ("x1/a/model.ckpt-30", "x2/a/model.ckpt-30"),
+    ("job/model.ckpt-100", "job/model.ckpt-200"),
+    ("jobs/one/with/a/long/way/down/model.ckpt-30", "jobs/two/with/a/long/way/down/model.ckpt-30"),
+    (
+        "one_rather_long_name_of_a_job_1/model.ckpt-5",
+        "one_rather_long_name_of_a_job_2/model.ckpt-5",
+    ),
+]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_two_checkpoints_are_told_apart_wherever_they_are_named(open_page, save, tmp_path, width):
+    values = {"w": np.ones(3, "f"), "global_step": np.int64(1)}
+    for number, pair in enumerate(PAIRS):
+        for side, name in enumerate(pair):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            save(tmp_path / name, {**values, "w": values["w"] * side})
+        first, second = (tmp_path / name for name in pair)
+        report(first, second, output=tmp_path / f"{number}.html")
+        page = open_page(tmp_path / f"{number}.html", width=width)
+        go(page, "Differences")
+        one, other = page.locator(".sides .parts").evaluate_all(SEEN)
+        assert one != other
+        titles = page.locator(".sides .parts").evaluate_all("all => all.map(e => e.title)")
+        assert titles == [str(first), str(second)]
+        if width == 1280:
+            assert (one, other) == tuple(pair) or len(pair[0].split("/")) > 3
+        heading, facts = page.locator("h1").text_content(), page.locator(".facts").text_content()
+        assert str(first).endswith(heading) and f"compared with {heading}:" not in facts
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_bars_are_of_what_the_terminal_has_bars_of(open_page, save, tmp_path):
+    def values(scale, step):
+        found = {name: np.array([scale * by, 0], "f") for name, by in WEIGHTS.items()}
+        return {**found, "nan": np.array([scale / 0 if scale else 0], "f"),
+                "global_step": np.int64(step), "count": np.int32(step)}  # fmt: skip
+
+    WEIGHTS = {"dense/kernel": 1.0, "dense/bias": 0.25}
+    with np.errstate(all="ignore"):
+        save(tmp_path / "m-0", values(np.float64(0), 0))
+        save(tmp_path / "m-20", values(np.float64(2), 20))
+    report(tmp_path / "m-0", tmp_path / "m-20", values=True, output=tmp_path / "r.html")
+    page = open_page(tmp_path / "r.html")
+    go(page, "Differences")
+    rows = page.locator(".difference .vrow:not(.scope)")
+    bars = "all => Object.fromEntries(all.map(r => [r.querySelector('.parts').textContent, "
+    bars += "r.querySelector('.bar.none') ? '' : r.querySelector('.bar i').style.width]))"
+    expected = {"kernel": "100%", "bias": "25%", "nan": "", "global_step": "", "count": ""}
+    assert rows.evaluate_all(bars) == expected
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.wait_for_timeout(100)
+    assert page.locator(".difference .parts").evaluate_all(FIT)
+
+
+def deep(kinds):
+    scopes = [f"bert/encoder/layer_{at}/attention/output" for at in range(12)] + ["head/dense"]
+    names = [f"{scope}/{part}" for scope in scopes for part in ("kernel", "bias")]
+    return [name + kind for name in names for kind in kinds]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("kinds", [("", "/ExponentialMovingAverage"), ("", "/Adam", "/Adam_1")])
+def test_what_is_elided_of_names_leaves_them_distinct(open_page, save, tmp_path, kinds, width):
+    names = deep(kinds)
+    save(tmp_path / "m", {name: np.ones(2, "f") for name in names})
+    report(tmp_path / "m", values=True, output=tmp_path / "r.html")
+    page = open_page(tmp_path / "r.html", width=width, height=2600)
+    go(page, "Variables")
+    parts = page.locator(".variables .vbody [role=row] > :first-child .parts")
+    seen = parts.evaluate_all(SEEN)
+    assert parts.all_text_contents() == parts.evaluate_all("all => all.map(e => e.title)")
+    assert set(parts.all_text_contents()) <= set(names) and len(seen) > 30
+    assert len(set(seen)) == len(seen)
+    assert width > 360 or any("…" in name for name in seen)
+    assert parts.evaluate_all(FIT)
+
+
+def test_names_are_on_one_line_with_nothing_that_is_not_seen(open_page, save, tmp_path):
+    names = ["line\nbreak/w", "esc\x1b[31m/w", "bidi\u202eeman/w", "tab\tw", "nbsp\xa0w"]
+    for step in (1, 2):
+        save(tmp_path / f"m-{step}", {name: np.full(2, step, "f") for name in names})
+    first, second = tmp_path / "m-1", tmp_path / "m-2"
+    text = "accept: certain\n[certain]\n" + "".join(f"{n} -> {n}\n" for n in names[1:3])
+    data = report(first, second, values=True).data
+    data = {**data, "map": report(first, second, map=VariableMap.parse(text)).data["map"]}
+    Report("r", data).write(tmp_path / "r.html")
+    page = open_page(tmp_path / "r.html")
+    raw = "() => /[\\n\\t\\x1b\\u202e\\xa0]/.test(document.title "
+    raw += "+ document.querySelector('#app').textContent "
+    raw += "+ [...document.querySelectorAll('#app [title]')].map(e => e.title).join(''))"
+    for view in ("Bytes", "Variables", "Differences", "Map"):
+        go(page, view)
+        assert not page.evaluate(raw), view
+    go(page, "Variables")
+    shown = page.locator(".variables .vbody [role=row] > :first-child").all_text_contents()
+    assert set(shown) == set(map(escaped, names))
+    assert all(row["height"] <= 28 for row in page.locator(".variables .parts").evaluate_all(
+        "all => all.map(e => ({height: e.getBoundingClientRect().height}))"))  # fmt: skip
+    page.evaluate("navigator.clipboard.writeText = text => { window.copied = text; }")
+    for row in range(len(names)):
+        page.locator(".variables .vbody [role=row]").nth(row).click()
+        page.get_by_role("button", name="Copy name").click()
+        assert escaped(page.evaluate("window.copied")) == shown[row]
+        assert page.evaluate("window.copied") in names
+        page.get_by_role("button", name="Close").click()
 
 
 def test_a_checkpoint_without_variables_is_shown(open_page, tmp_path):

@@ -44,7 +44,9 @@ def _define_flags(values: flags.FlagValues) -> None:
         short_name="o",
         flag_values=values,
     )
-    flags.DEFINE_boolean("overwrite", False, "Replace a file that is there.", flag_values=values)
+    flags.DEFINE_boolean(
+        "overwrite", False, "Replace an HTML page that is there.", flag_values=values
+    )
     flags.DEFINE_boolean(
         "values",
         False,
@@ -62,6 +64,8 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     if values.output is None and not values.json:
         raise UsageError("flag --output is required; give the file to write, -o report.html")
+    if values.output == "-":
+        raise UsageError("--output=-: a report is a file; give its name, -o report.html")
     other = operands[1] if len(operands) > 1 else None
     if values.map is not None and values.rename:
         raise UsageError("--map and --rename don't go together; edit the map instead")

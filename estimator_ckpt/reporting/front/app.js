@@ -1,5 +1,5 @@
 // The page around the views: what it is about, the search, the tabs and the panel at the side.
-import { announce, baseName, bytes, count, counted, h, matcher } from "./dom.js";
+import { announce, baseName, baseNames, bytes, count, counted, escaped, h, matcher } from "./dom.js";
 import { DifferenceView, summaryOf } from "./difference.js";
 import { MapView } from "./map.js";
 import { modelOf } from "./scopes.js";
@@ -98,9 +98,9 @@ export class App {
   #head() {
     const { checkpoint, model_dir: modelDir, difference, other } = this.data;
     const title = checkpoint?.prefix ?? modelDir.directory;
-    this.heading.replaceChildren(baseName(title));
-    this.heading.title = title;
-    document.title = `${baseName(title)} - checkpoint report`;
+    const [name, otherName] = other ? baseNames(title, other.prefix) : [baseName(title)];
+    this.heading.replaceChildren(h("span", { title }, name));
+    document.title = `${escaped(otherName ? `${name} and ${otherName}` : name)} - checkpoint report`;
     if (!checkpoint) {
       this.facts.replaceChildren(h("span", {}, counted(modelDir.checkpoints.length, "checkpoint")));
       return;
@@ -115,7 +115,7 @@ export class App {
         counted(checkpoint.shards, "shard"),
         model.unused ? `${bytes(model.unused)} unused` : null,
         checkpoint.files.some((file) => file.links > 1) ? "data files have further hard links" : null,
-        difference && other ? `compared with ${baseName(other.prefix)}: ${summaryOf(difference)}` : null,
+        difference && other ? h("span", { title: other.prefix }, `compared with ${otherName}: ${summaryOf(difference)}`) : null,
       ]
         .filter(Boolean)
         .map((fact) => (typeof fact === "string" ? h("span", {}, fact) : fact)),

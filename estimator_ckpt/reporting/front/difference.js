@@ -1,5 +1,5 @@
 // What differs between two checkpoints, as a tree with a side for each.
-import { baseName, counted, count, h, nameParts, onceAFrame, real, shapeText, styled } from "./dom.js";
+import { baseNames, counted, count, fitNames, h, nameParts, onceAFrame, partsOf, real, shapeText, styled } from "./dom.js";
 import { ROW_HEIGHT } from "./virtual.js";
 
 export const KIND_WORDS = {
@@ -34,9 +34,13 @@ export class DifferenceView {
     this.difference = difference;
     const kinds = {};
     for (const change of difference.changes) kinds[change.kind] = (kinds[change.kind] ?? 0) + 1;
-    const side = (letter, prefix, format) =>
-      h("div", { class: "side" }, h("b", {}, letter), nameParts(baseName(prefix)), h("span", { class: `badge format-${format}` }, format));
-    this.sides.replaceChildren(side("A", difference.first, difference.formats[0]), side("B", difference.second, difference.formats[1]));
+    const paths = [difference.first, difference.second];
+    const names = baseNames(...paths);
+    const side = (letter, at, format) =>
+      h("div", { class: "side" }, h("b", {}, letter), nameParts(paths[at], names[at]), h("span", { class: `badge format-${format}` }, format));
+    this.sides.replaceChildren(side("A", 0, difference.formats[0]), side("B", 1, difference.formats[1]));
+    this.sideParts = partsOf(names);
+    this.parts = null;
     const within = difference.within_tolerance ? `, ${count(difference.within_tolerance)} of them within the tolerance` : "";
     this.chips.replaceChildren(
       h("span", { class: "chip equal" }, `${count(difference.equal)} equal${within}`),
@@ -63,9 +67,7 @@ export class DifferenceView {
     const changes = this.difference.changes.filter(
       (change) => !this.hidden.has(change.kind) && (!wanted || wanted(change.name) || (change.new_name !== null && wanted(change.new_name))),
     );
-    // Not beside steps and counters, which count up to any number.
-    const weights = changes.filter((change) => !change.dtype?.includes("int"));
-    this.most = weights.reduce((most, change) => Math.max(most, sizeOf(change)), 0);
+    this.most = this.difference.changes.map(barOf).reduce((most, size) => Math.max(most, size), 0);
     this.flat = this.order.value === "most";
     this.root = { label: "", children: new Map(), changes: [], path: "" };
     if (this.flat) this.root.changes = [...changes].sort((one, other) => sizeOf(other) - sizeOf(one));
@@ -111,6 +113,7 @@ export class DifferenceView {
 
   #draw() {
     if (!this.lines) return;
+    fitNames(this.sides, () => this.sideParts);
     if (!this.lines.length) {
       const text = this.difference.changes.length ? "No change matches the search." : "All variables are equal.";
       this.body.replaceChildren(h("div", { role: "row", class: "vrow empty" }, h("div", { role: "gridcell" }, text)));
@@ -122,6 +125,7 @@ export class DifferenceView {
     const rows = [];
     for (let at = first; at < last; at += 1) rows.push(this.#row(at));
     this.body.replaceChildren(...rows);
+    fitNames(this.body, () => (this.parts ??= partsOf(this.difference.changes.flatMap((change) => [change.name, change.new_name ?? change.name]))));
   }
 
   #row(at) {
@@ -152,7 +156,7 @@ export class DifferenceView {
     };
     add(scope);
     return [
-      h("div", { role: "gridcell", class: "indent mono" }, h("i", { class: "caret", "aria-hidden": "true" }, open ? "▾" : "▸"), `${label}/`),
+      h("div", { role: "gridcell", class: "indent mono" }, h("i", { class: "caret", "aria-hidden": "true" }, open ? "▾" : "▸"), nameParts(`${label}/`)),
       h("div", { role: "gridcell", class: "muted" }, Object.entries(counts).map(([kind, number]) => `${number} ${KIND_WORDS[kind]}`).join(", ")),
     ];
   }
@@ -161,12 +165,11 @@ export class DifferenceView {
     const last = (name) => (this.flat ? name : name.split("/").pop());
     const side = (name, shape, dtype, full) => {
       if (shape === null) return h("span", { class: "muted" }, "–");
-      return h("span", { title: `${name} ${shapeText(shape)} ${dtype}` }, h("span", { class: "mono" }, full ? name : last(name)), " ", h("span", { class: "muted" }, `${shapeText(shape)} ${dtype}`));
+      return h("span", { class: "of", title: `${name} ${shapeText(shape)} ${dtype}` }, nameParts(name, full ? name : last(name)), " ", h("span", { class: "muted" }, `${shapeText(shape)} ${dtype}`));
     };
     const moved = change.new_name !== null;
     const apart = change.max_difference;
-    const size = sizeOf(change);
-    const width = this.most ? 100 * Math.min(1, size / this.most) : 0;
+    const width = this.most ? (100 * barOf(change)) / this.most : 0;
     return [
       h("div", { role: "gridcell", class: "indent" }, side(change.name, change.shape, change.dtype, moved)),
       h("div", { role: "gridcell" }, h("span", { class: `badge kind-${change.kind}` }, KIND_WORDS[change.kind])),
@@ -179,7 +182,7 @@ export class DifferenceView {
           : h(
               "span",
               { class: "apart", title: `greatest difference ${apart}, mean ${change.mean_difference}` },
-              h("span", { class: "bar", "aria-hidden": "true" }, styled(h("i", { class: "kind-values" }), { width: `${width}%` })),
+              h("span", { class: width ? "bar" : "bar none", "aria-hidden": "true" }, styled(h("i", { class: "kind-values" }), { width: `${width}%` })),
               h("span", {}, `max ${real(apart)}`, h("span", { class: "mean" }, `, mean ${real(change.mean_difference)}`)),
             ),
       ),
@@ -222,6 +225,12 @@ export class DifferenceView {
 function sizeOf(change) {
   if (typeof change.max_difference === "number") return change.max_difference;
   return change.max_difference === null ? 0 : Number.MAX_VALUE; // NaN on one side
+}
+
+// What a bar shows: no step or counter, which counts up to any number; nothing that isn't finite.
+function barOf(change) {
+  const size = change.max_difference;
+  return typeof size === "number" && !change.dtype?.includes("int") ? size : 0;
 }
 
 export function summaryOf(difference) {

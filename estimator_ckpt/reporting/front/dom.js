@@ -1,14 +1,29 @@
-// Elements, numbers and small helpers. What a checkpoint says becomes text, never markup.
+// Elements, numbers and small helpers. What a checkpoint says becomes text, never markup, on one
+// line and with nothing in it that can't be seen.
 
 const SVG = "http://www.w3.org/2000/svg";
+
+const SHOWN = new Set(["title", "aria-label"]);
+const ESCAPES = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+
+// A text as messages.escaped has it: control characters and bidirectional marks as their escapes.
+export function escaped(text) {
+  return text.replace(/(?! )[\p{C}\p{Z}]/gu, (char) => {
+    if (ESCAPES[char]) return ESCAPES[char];
+    const code = char.codePointAt(0).toString(16);
+    const [letter, digits] = code.length < 3 ? ["x", 2] : code.length < 5 ? ["u", 4] : ["U", 8];
+    return `\\${letter}${code.padStart(digits, "0")}`;
+  });
+}
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value === true ? "" : SHOWN.has(name) ? escaped(value) : value);
   }
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  const there = children.flat(3).filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(...there.map((child) => (typeof child === "string" ? escaped(child) : child)));
   return element;
 }
 
@@ -65,14 +80,71 @@ export function shapeText(shape) {
   return shape === null || shape === undefined ? "" : `[${shape.join(", ")}]`;
 }
 
-// A name whose last part stays in sight where the scopes before it don't all fit.
-export function nameParts(name) {
-  const cut = name.lastIndexOf("/") + 1;
-  return h("span", { class: "parts mono", title: name }, cut ? h("span", { class: "scopes" }, name.slice(0, cut)) : null, h("span", { class: "leaf" }, name.slice(cut)));
+// How many of the names have a part: what all have tells none apart.
+export function partsOf(names) {
+  const numbers = new Map();
+  for (const name of names) {
+    for (const part of new Set(escaped(name).split("/"))) numbers.set(part, (numbers.get(part) ?? 0) + 1);
+  }
+  return { all: names.length, numbers };
+}
+
+// A text of at most so many characters, in whose middle the others are left out.
+export function middle(text, most) {
+  if (text.length <= most) return text;
+  const kept = Math.max(0, most - 1);
+  return `${text.slice(0, Math.ceil(kept / 2))}…${text.slice(text.length - Math.floor(kept / 2))}`;
+}
+
+// A name in so much room: the parts that most names have are cut first, so that those stay which
+// tell it from the others.
+export function elided(name, most, { all, numbers }) {
+  const parts = name.split("/");
+  const text = () => parts.join("/").replace(/…(\/…)+/g, "…");
+  const often = (at) => numbers.get(whole[at]) ?? 0;
+  const whole = [...parts];
+  const order = [...parts.keys()].sort((one, other) => often(other) - often(one) || whole[other].length - whole[one].length);
+  const last = parts.length - 1;
+  const cut = (at, least) => {
+    const over = text().length - most;
+    if (over > 0 && parts[at].length > least) parts[at] = least > 1 ? middle(whole[at], Math.max(least, parts[at].length - over)) : "…";
+  };
+  for (const at of order) if (all > 1 && at < last && often(at) >= all) cut(at, 1);
+  for (const at of order) cut(at, 7);
+  for (const at of order) if (at < last) cut(at, 1);
+  return middle(text(), most);
+}
+
+// A name that is shown whole where there is room, else elided by `fitNames`; it is copied whole.
+export function nameParts(name, shown) {
+  return h("span", { class: "parts mono", title: name }, h("span", {}, shown ?? name));
+}
+
+// Elides the names in a place that are longer than their room. parts: what `partsOf` told.
+export function fitNames(place, parts) {
+  const names = [...place.querySelectorAll(".parts")];
+  for (const name of names) name.removeAttribute("data-short");
+  const widthOf = (element) => element.getBoundingClientRect().width;
+  const sizes = names.map((name) => [widthOf(name), widthOf(name.firstChild)]); // before any is changed
+  names.forEach((name, at) => {
+    const [room, width] = sizes[at];
+    const text = name.textContent;
+    if (!room || width <= room + 0.1) return;
+    name.setAttribute("data-short", elided(text, Math.max(1, Math.floor((text.length * (room - 0.5)) / width)), parts()));
+  });
 }
 
 export function baseName(path) {
   return path.split("/").filter(Boolean).slice(-2).join("/") || path;
+}
+
+// The ends of two paths, long enough to tell them apart.
+export function baseNames(first, second) {
+  const [one, other] = [first, second].map((path) => path.split("/").filter(Boolean));
+  if (one.join("/") === other.join("/")) return first === second ? [baseName(first), baseName(second)] : [first, second];
+  let count = 2;
+  while (one.slice(-count).join("/") === other.slice(-count).join("/")) count += 1;
+  return [one, other].map((parts, at) => (count >= parts.length ? [first, second][at] : parts.slice(-count).join("/")));
 }
 
 export function time(seconds) {
@@ -86,7 +158,7 @@ export function time(seconds) {
 // Says something to those who listen to the page instead of looking at it.
 export function announce(text) {
   const place = document.getElementById("announcements");
-  if (place) place.textContent = text;
+  if (place) place.textContent = escaped(text);
 }
 
 export async function copyText(text, button) {

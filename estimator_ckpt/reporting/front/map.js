@@ -1,5 +1,5 @@
 // A map of variables: both sides with lines between them, questions to answer, a file to save.
-import { copyButton, copyText, count, counted, h, onceAFrame, saveFile, shapeText, styled, svg } from "./dom.js";
+import { copyButton, copyText, count, counted, fitNames, h, nameParts, onceAFrame, partsOf, saveFile, shapeText, styled, svg } from "./dom.js";
 
 const NAME_HEIGHT = 26;
 const CLASSES = ["pinned", "certain", "likely", "asked", "refused", "left out", "unmapped"];
@@ -237,6 +237,7 @@ export class MapView {
     this.board.style.height = `${height}px`;
     this.at = [new Map(this.rows[0].map((row) => [row.name, row.at])), new Map(this.rows[1].map((row) => [row.name, row.at]))];
     this.shownLinks = links;
+    this.parts = null;
     this.draw();
   }
 
@@ -249,6 +250,7 @@ export class MapView {
     [this.left, this.right].forEach((list, side) => {
       list.replaceChildren(...this.rows[side].slice(Math.max(0, first), Math.max(0, last)).map((row) => this.#name(row, side)));
     });
+    fitNames(this.board, () => (this.parts ??= partsOf(this.rows.flat().map((row) => row.name))));
     if (held?.startsWith("name-")) document.getElementById(held)?.focus({ preventScroll: true });
     const width = this.wires.clientWidth;
     const bend = width / 2;
@@ -283,7 +285,7 @@ export class MapView {
         title: row.name,
         onclick: () => this.#pick(row, side),
       },
-      h("span", { class: "mono" }, row.name),
+      nameParts(row.name),
       shape && h("span", { class: "muted" }, shapeText(shape)),
     );
     return styled(h("li", {}, button), { top: `${row.at * NAME_HEIGHT}px` });

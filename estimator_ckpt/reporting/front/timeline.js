@@ -1,6 +1,6 @@
 // The checkpoints of a model_dir in order, who can read them, and what is wrong there.
 import { bar, sparkline } from "./charts.js";
-import { bytes, copyButton, count, counted, h, nameParts, real, svg, time } from "./dom.js";
+import { bytes, copyButton, count, counted, h, nameParts, partsOf, real, svg, time } from "./dom.js";
 import { VirtualTable } from "./virtual.js";
 
 const STRIP = 76;
@@ -85,7 +85,7 @@ export class TimelineView {
         last("update / weight", ratio),
         sparks("ratios", ratio),
       ],
-      { id: "step", label: "Norms and updates over the steps" },
+      { id: "step", label: "Norms and updates over the steps", parts: () => partsOf(name) },
     );
     table.show(name.map((_, row) => row));
     return h(

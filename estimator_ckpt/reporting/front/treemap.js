@@ -1,6 +1,6 @@
 // The bytes of a checkpoint by scope: rectangles to go into, and the same as a list.
 import { bar } from "./charts.js";
-import { announce, bytes, count, counted, h, onceAFrame, percent, resolvedColors, shapeText, styled } from "./dom.js";
+import { announce, bytes, count, counted, escaped, fitNames, h, nameParts, onceAFrame, partsOf, percent, resolvedColors, shapeText, styled } from "./dom.js";
 import { nodeAt, only, ROLE_WORDS, squares, treeOf } from "./scopes.js";
 
 const HEADER = 19;
@@ -110,7 +110,7 @@ export class TreemapView {
         h(
           "button",
           { type: "button", onclick: () => this.#open(child) },
-          h("span", { class: "rank-name mono" }, label === "\u00a0" ? "(itself)" : label),
+          h("span", { class: "rank-name" }, nameParts(label === "\u00a0" ? "(itself)" : label)),
           h("span", { class: "rank-size" }, bytes(child.bytes)),
           bar(child.bytes, most, node.role),
           h("span", { class: "rank-note muted" }, node.children ? counted(node.variables, "variable") : this.#facts(node)),
@@ -121,6 +121,7 @@ export class TreemapView {
     if (nodes.length > LISTED) items.push(h("li", { class: "muted more" }, `and ${count(nodes.length - LISTED)} smaller ones`));
     if (!nodes.length) items.push(h("li", { class: "muted more" }, this.matches ? "nothing here matches the search" : "nothing is in it"));
     this.list.replaceChildren(...items);
+    this.labels = nodes.slice(0, LISTED).map((child) => only(child).label);
   }
 
   #facts(node) {
@@ -151,6 +152,7 @@ export class TreemapView {
     const width = this.stage.clientWidth;
     const height = this.stage.clientHeight;
     if (!width || !height || !this.node) return;
+    fitNames(this.list, () => partsOf(this.labels));
     const scale = window.devicePixelRatio || 1;
     this.canvas.width = width * scale;
     this.canvas.height = height * scale;
@@ -205,7 +207,7 @@ export class TreemapView {
       pen.lineWidth = 1;
     }
     if (w < 34 || height < 16) return;
-    const name = label === "\u00a0" ? node.path.split("/").pop() : label;
+    const name = nameOf(node, label);
     this.#text(pen, name, x + 6, y + 10, w - 10, this.colors.ink);
     if (height > 34 && w > 60) this.#text(pen, this.#facts(node), x + 6, y + 26, w - 10, this.colors.ink);
     if (height > 52 && w > 60) this.#text(pen, bytes(node.bytes), x + 6, y + 42, w - 10, this.colors.ink);
@@ -226,7 +228,8 @@ export class TreemapView {
     pen.restore();
   }
 
-  #text(pen, text, x, y, room, color, aside) {
+  #text(pen, raw, x, y, room, color, aside) {
+    const text = escaped(raw);
     const fits = (most) => {
       if (pen.measureText(text).width <= most) return text;
       // What tells names apart is often at their end: so what is left out is in the middle.
@@ -260,7 +263,7 @@ export class TreemapView {
           type: "button",
           class: "tile",
           tabindex: at ? "-1" : "0",
-          "aria-label": `${label}: ${bytes(node.bytes)}, ${percent(node.bytes, this.node.bytes)}, ${what}`,
+          "aria-label": `${nameOf(node, label)}: ${bytes(node.bytes)}, ${percent(node.bytes, this.node.bytes)}, ${what}`,
           onclick: (event) => (event.detail ? this.#click(event) : this.#open(place.node)),
         });
         return styled(tile, {
@@ -342,4 +345,8 @@ export class TreemapView {
     tiles[best].tabIndex = 0;
     tiles[best].focus();
   }
+}
+
+function nameOf(node, label) {
+  return label === "\u00a0" ? node.path.split("/").pop() : label;
 }

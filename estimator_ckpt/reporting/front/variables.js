@@ -1,6 +1,6 @@
 // The variables as a table, and all that is known of one of them.
 import { histogram } from "./charts.js";
-import { bytes, copyButton, count, counted, h, nameParts, percent, real, renameRule, shapeText } from "./dom.js";
+import { bytes, copyButton, count, counted, h, nameParts, partsOf, percent, real, renameRule, shapeText } from "./dom.js";
 import { ROLE_WORDS } from "./scopes.js";
 import { VirtualTable } from "./virtual.js";
 
@@ -43,6 +43,7 @@ export class VariablesView {
     this.table = new VirtualTable(columnsOf(model), {
       id: "variable",
       label: "Variables",
+      parts: () => partsOf(checkpoint.variables.name),
       sort: sorting,
       onopen: (row) => this.app.select(row),
     });

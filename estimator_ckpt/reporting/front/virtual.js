@@ -1,11 +1,11 @@
 // A table of any number of rows, of which only those in sight are elements.
-import { h, onceAFrame, styled } from "./dom.js";
+import { fitNames, h, onceAFrame, styled } from "./dom.js";
 
 export const ROW_HEIGHT = 28;
 
 // columns: [{title, cell(row) -> text or element, sort(row), width, right, from, mono}]; `from` is
 // the least width of the table, in pixels, at which the column is shown.
-// options: id, label, onopen(row), sort: [column, descending]
+// options: id, label, parts() -> what partsOf tells of the names in it, onopen(row), sort: [column, descending]
 export class VirtualTable {
   constructor(columns, options) {
     this.all = columns;
@@ -114,6 +114,7 @@ export class VirtualTable {
     const rows = [];
     for (let at = first; at < last; at += 1) rows.push(this.#row(at));
     this.body.replaceChildren(...rows);
+    if (this.options.parts) fitNames(this.body, () => (this.parts ??= this.options.parts()));
   }
 
   #row(at) {

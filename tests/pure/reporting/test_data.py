@@ -178,12 +178,12 @@ def test_a_map_is_shown_with_its_own_text_and_names(tmp_path):
 
 def test_a_report_replaces_no_file_unasked(tmp_path):
     one = save(tmp_path / "job", "m", {"w": np.ones(3)})
-    (tmp_path / "r.html").write_text("mine")
+    (tmp_path / "r.html").write_text("<html>mine")
     with pytest.raises(CheckpointExistsError, match="overwrite"):
         report(one, output=tmp_path / "r.html")
     with pytest.raises(CheckpointExistsError, match="overwrite"):
         report(one).write(tmp_path / "r.html")
-    assert (tmp_path / "r.html").read_text() == "mine"
+    assert (tmp_path / "r.html").read_text() == "<html>mine"
     report(one, output=tmp_path / "r.html", overwrite=True)
     assert (tmp_path / "r.html").read_text() == report(one).html
 
