@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from absl import flags
 
 from estimator_ckpt.cli import many, output
+from estimator_ckpt.cli.many import UsageError as UsageError
 from estimator_ckpt.hyphens import with_underscores
 from estimator_ckpt.messages import choices, did_you_mean
 
@@ -41,10 +42,6 @@ LOOK, CHANGE, MAP, COMPUTE, FILES = GROUPS
 _NAMED = re.compile(r"<(.+?)>:\s(.*)", re.DOTALL)
 _ILLEGAL = re.compile(r"flag --(?P<name>\w+)=(?P<value>.*?): (?P<why>.*)", re.DOTALL)
 _JSON = re.compile(r"--(json(=true)?|format=json)")
-
-
-class UsageError(Exception):
-    """The command line cannot be understood; the message says what is allowed."""
 
 
 if TYPE_CHECKING:
@@ -133,7 +130,12 @@ class Command:
         if values.help:
             print(self.help_text(values))
             return 0
-        output.use_format(_format(values))
+        try:
+            output.use_format(_format(values))
+            if self.many is not None:
+                many.require_used(operands, values)
+        except UsageError as error:
+            raise self._usage_error(str(error)) from error
         if self.many is not None and many.is_given(values):
             if operands:
                 raise self._usage_error(
@@ -249,6 +251,8 @@ def _format(values: flags.FlagValues) -> str | None:
     """What `--format` asks for; None for verbs whose `--format` is that of a file."""
     if "format" not in values or set(_choices(values["format"])) != set(output.FORMATS):
         return None
+    if values.json and values.format not in (None, "json"):
+        raise UsageError(f"--json and --format={values.format} are two formats; give one of them")
     values.json = values.json or values.format == "json"
     return str(values.format) if values.format else None
 

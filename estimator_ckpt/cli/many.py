@@ -111,9 +111,29 @@ def define_flags(values: flags.FlagValues, operands: Sequence[str]) -> None:
     flags.DEFINE_string(
         "report",
         None,
-        "<FILE>: With --from_file: file for a line of JSON a model_dir, written as each is done.",
+        "<FILE>: For rows, as with --from_file: file for a line of JSON each, as it is done.",
         flag_values=values,
     )
+
+
+class UsageError(Exception):
+    """The command line cannot be understood; the message says what is allowed."""
+
+
+def require_used(operands: Sequence[str], values: flags.FlagValues) -> None:
+    """Raises UsageError for a flag that would change nothing, or has an empty value."""
+    for name in ("from_file", "report", "output_root", "source_root"):
+        if name in values and values[name].value == "":
+            raise UsageError(f"--{name}= is empty; give a path, or leave it out")
+    if is_given(values):
+        if "recursive" in values and values.recursive:
+            raise UsageError("--recursive is about operands; --from_file has a list instead")
+    elif not is_meant(operands, values):
+        for name in ("output_root", "source_root", "workers", "report"):
+            if name in values and values[name].value is not None and operands:
+                raise UsageError(f"--{name} is about a list of model_dirs; give --from_file, too")
+    if "source_root" in values and values.source_root and not values.output_root:
+        raise UsageError("--source_root is about --output_root; give that, too")
 
 
 def is_given(values: flags.FlagValues) -> bool:
@@ -122,10 +142,11 @@ def is_given(values: flags.FlagValues) -> bool:
 
 
 def is_meant(operands: Sequence[str], values: flags.FlagValues) -> bool:
-    """Returns whether operands of a verb that takes one path are several."""
-    return "recursive" in values and bool(
-        operands and (len(operands) > 1 or values.recursive or _all(values))
-    )
+    """Returns whether operands of a verb that takes one path are several, or a row each."""
+    if "recursive" not in values or not operands:
+        return False
+    rows = values.report is not None or values.workers is not None
+    return bool(len(operands) > 1 or values.recursive or _all(values) or rows)
 
 
 def execute(
@@ -196,7 +217,8 @@ def execute(
         _print_for_people(shown, columns)
     elif shown:
         output.print_rows(columns, map(_cells, shown))
-    output.print_summary(_summary(verb, counts))
+    noun = "checkpoint" if operands and "all" in values else "model_dir"
+    output.print_summary(_summary(verb, noun, counts))
     return 2 if counts["failed"] else 1 if counts["no"] else 0
 
 
@@ -281,11 +303,9 @@ def _columns(verb: str) -> tuple[output.Column, ...]:
     return (*_COLUMNS[:-2], *parts, *_COLUMNS[-2:])
 
 
-def _summary(verb: str, counts: Counter[str]) -> str:
+def _summary(verb: str, noun: str, counts: Counter[str]) -> str:
     facts = [
         f"{count:,} {_WORDS.get((verb, status), status)}"
         for status, count in sorted(counts.items())
     ]
-    return ": ".join(
-        filter(None, (output.counted(sum(counts.values()), "model_dir"), ", ".join(facts)))
-    )
+    return ": ".join(filter(None, (output.counted(sum(counts.values()), noun), ", ".join(facts))))

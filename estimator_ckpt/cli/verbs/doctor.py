@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from estimator_ckpt.cli import output
-from estimator_ckpt.cli.command import Command, define_format_flags
+from estimator_ckpt.cli.command import Command, UsageError, define_format_flags
 from estimator_ckpt.cli.filters import define_filter_flags, name_filter
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 def _many(values: flags.FlagValues) -> dict[str, Any]:
+    if values.findings:
+        raise UsageError("--findings shows one folder; give one, or leave it out")
     return {"wanted": name_filter(values)}
 
 
@@ -84,7 +86,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     found = doctor(operands[0]).only(wanted)
     code = 0 if found.healthy else _UNHEALTHY
     if values.json:
-        output.print_json(found)
+        output.print_json(found.findings if values.findings else found)
     elif values.findings:
         output.print_summary(_summary(found))
         output.print_rows(_FINDINGS, map(_finding_cells, found.findings))

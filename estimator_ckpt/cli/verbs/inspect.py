@@ -96,11 +96,36 @@ def _many(values: flags.FlagValues) -> dict[str, Any]:
     for name in ("values", "tree", "show"):
         if values[name].value:
             raise UsageError(f"--{name} shows one checkpoint; give one, or leave it out")
+    _require_tree(values)
     return {"names": values.names, "wanted": name_filter(values)}
 
 
+def _require_tree(values: flags.FlagValues) -> None:
+    if values.depth is not None and not values.tree:
+        raise UsageError("--depth is about a tree; give --tree, too")
+
+
+def _require_one(values: flags.FlagValues) -> None:
+    """Raises UsageError for flags that ask for two things at once."""
+    _require_tree(values)
+    asked = [name for name in ("show", "tree", "values") if values[name].value not in (None, False)]
+    if len(asked) > 1:
+        raise UsageError(f"--{asked[0]} and --{asked[1]} show two things; give one of them")
+    if values.show is not None:
+        if not values.show.strip():
+            raise UsageError("--show= is empty; give the name of a variable")
+        for name in ("include", "exclude"):
+            if values[name].value:
+                raise UsageError(f"--show names one variable; leave --{name} out")
+    if asked and asked != ["values"] and values.format not in (None, "table", "json"):
+        raise UsageError(
+            f"--{asked[0]} prints no rows for --format={values.format}; give table or json"
+        )
+
+
 def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
-    if values.show:
+    _require_one(values)
+    if values.show is not None:
         _print_numbers(operands[0], values)
         return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shlex
 
@@ -63,6 +64,25 @@ MISTAKES = {
     "inspect job --show=dense/kernel[9]": "the shape of 'dense/kernel' is [4, 3]",
     "inspect job both/ckpt --tree": "--tree shows one checkpoint",
     "inspect job --tree --depth=0": "--depth=0: expected a positive integer",
+    "inspect job --tree --format=csv": "--tree prints no rows for --format=csv",
+    "inspect job --tree --format=tsv": "--tree prints no rows for --format=tsv",
+    "inspect job --tree --values": "--tree and --values show two things",
+    "inspect job --tree --show=dense/bias": "--show and --tree show two things",
+    "inspect job --values --show=dense/bias": "--show and --values show two things",
+    "inspect job --show=dense/bias --format=csv": "--show prints no rows for --format=csv",
+    "inspect job --show=dense/bias --format=md": "--show prints no rows for --format=md",
+    "inspect job --show=dense/bias --include=dense": "leave --include out",
+    "inspect job --show=": "--show= is empty; give the name of a variable",
+    "inspect job --depth=1": "--depth is about a tree; give --tree, too",
+    "inspect job both/ckpt --depth=1": "--depth is about a tree; give --tree, too",
+    "doctor job untidy --findings": "--findings shows one folder",
+    "diff job both/ckpt --report=new.jsonl": "--report is about a list of model_dirs",
+    "diff job both/ckpt --workers=2": "--workers is about a list of model_dirs",
+    "convert job new --to=tf2 --report=new.jsonl": "--report is about a list of model_dirs",
+    "convert job new --to=tf2 --output-root=new": "--output_root is about a list of model_dirs",
+    "convert --from-file=x.h5 --to=tf2 --source-root=job": "--source_root is about --output_root",
+    "verify --from-file=x.h5 --recursive": "--recursive is about operands",
+    "verify job --report=": "--report= is empty",
     "convert job new --to=tf2 --keep-going": "give --all, too",
     "convert job/model.ckpt-20 new --to=tf2 --all": "there is no directory 'job/model.ckpt-20'",
     "convert damaged new --to=tf2 --all": "1 of 2 checkpoints can be converted, by --keep",
@@ -105,6 +125,16 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(command, monkeypat
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert result.err.startswith("estimator-ckpt: error: ")
     assert held(folder) == before
+
+
+@pytest.mark.parametrize("how", ["table", "tsv", "md", "csv"])
+@pytest.mark.parametrize("line", ["inspect job", "verify job", "doctor job", "diff job both/ckpt"])
+def test_two_formats_are_an_error_in_json(command, monkeypatch, folder, line, how):
+    monkeypatch.chdir(folder)
+    result = command(*line.split(), "--json", f"--format={how}")
+    told = f"--json and --format={how} are two formats"
+    assert result.code == 2 and told in result.err and told in json.loads(result.out)["error"]
+    assert command(*line.split(), "--json", "--format=json").code in (0, 1)
 
 
 def test_there_are_forty_of_them():

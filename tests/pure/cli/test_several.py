@@ -10,6 +10,7 @@ import re
 
 import fleets
 import pytest
+import screens
 
 from estimator_ckpt.checkpoint import BundleWriter
 from estimator_ckpt.checkpoint.folders import checkpoints_in, with_checkpoints
@@ -127,6 +128,33 @@ def test_the_formats_of_one(command, jobs_here, verb):
     wrong = command(verb, *operands, "--format=xml")
     assert (wrong.code, wrong.out) == (2, "")
     assert "--format=xml: expected 'table', 'tsv', 'json', 'md' or 'csv'" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("line", "summary"),
+    [
+        ("inspect job --all", "2 checkpoints: 2 read"),
+        ("verify job --all", "2 checkpoints: 2 undamaged"),
+        ("inspect job both/ckpt", "2 checkpoints: 2 read"),
+        ("doctor job untidy", "2 model_dirs: "),
+        ("verify --from-file=dirs.txt", "1 model_dir: 1 undamaged"),
+    ],
+)
+def test_rows_are_called_what_they_are(command, tmp_path, monkeypatch, line, summary):
+    screens.make(tmp_path)
+    (tmp_path / "dirs.txt").write_text("job\n")
+    monkeypatch.chdir(tmp_path)
+    assert summary in command(*line.split()).err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("more", [(), ("--workers=1",), ("--format=csv",), ("--json",)])
+def test_a_report_is_written_of_one_operand_too(command, jobs_here, tmp_path, verb, more):
+    written = tmp_path / "rows.jsonl"
+    ran = command(verb, "jobs/job0000", f"--report={written}", *more)
+    (row,) = map(json.loads, written.read_text().splitlines())
+    assert row["verb"] == verb and row["model_dir"].startswith("jobs/job0000")
+    assert row["model_dir"] in ran.out
 
 
 NAMES = [
