@@ -119,7 +119,8 @@ def test_what_another_has_written_meanwhile_is_not_written_over(object_store, ta
         for key, data in others.items():
             object_store.put(key, data)
 
-    object_store.at_write(1, write_all, after=True)  # the answer gets lost, and it is put again
+    # It is carried out and answered by an error, so that it is put again.
+    object_store.at_write(1, lambda: write_all() or 503, after=True)
     with pytest.raises(CheckpointWriteError, match="another process is writing"):
         publish(target, BundleIndex({}), [Shard(data=b"data")], overwrite=overwrite)
     assert object_store.objects() == others
