@@ -16,7 +16,7 @@ import json
 import os
 import posixpath
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ OWNER_FILE = "estimator_ckpt_job.json"
 """In the directory: whose it is."""
 IDENTITY_FILE = "estimator_ckpt_job_id.json"
 """In the model_dir: which job this is."""
+_REMEMBERED = 8  # directories
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,20 @@ def claim(directory: str, model_dir: str, *, take_over: bool = False) -> Claim:
             "give the name-based checkpoints a directory of their own"
         )
     owner = _read_owner(directory)
-    job = _read_identity(model_dir)
+    identity = _read(os.path.join(model_dir, IDENTITY_FILE)) or {}
+    job = _job_in(identity)
     if owner is not None and not take_over:
         _require_own(directory, owner, model_dir, job)
     is_copy = owner is not None and job is not None and _is_copied(directory, owner, model_dir, job)
+    fields = dict(identity)
     if job is None or is_copy:
-        # If it is killed here, the directory is still of what it was before.
         fields = {"job": secrets.token_hex(16), **({"was": job} if job is not None else {})}
+    if elsewhere := _elsewhere(identity, directory, model_dir):
+        fields["directories"] = elsewhere
+    if fields != identity:
+        # If it is killed here, the directory is still of what it was before.
         _write(os.path.join(model_dir, IDENTITY_FILE), fields)
-        job = fields["job"]
+    job = fields["job"]
     made = Claim(directory, model_dir, job, secrets.token_hex(8), owner is not None)
     _write_owner(made)
     if is_copy:
@@ -133,6 +139,25 @@ def renew(claimed: Claim) -> bool:
             "each a directory of its own"
         )
     return True
+
+
+def _elsewhere(identity: Mapping[str, Any], directory: str, model_dir: str) -> list[str]:
+    """Returns the directories of a job that don't lie in its model_dir, this one the last."""
+    known = _directories_in(identity)
+    if files.is_same(os.path.dirname(directory.rstrip("/")) or os.curdir, model_dir):
+        return known
+    place = _absolute(directory)
+    return [*(each for each in known if each != place), place][-_REMEMBERED:]
+
+
+def directories_of(model_dir: str) -> list[str]:
+    """Returns where else than in its model_dir a job has emitted to, as far as it is remembered."""
+    return _directories_in(_read(os.path.join(model_dir, IDENTITY_FILE)) or {})
+
+
+def _directories_in(identity: Mapping[str, Any]) -> list[str]:
+    found = identity.get("directories")
+    return [place for place in found if _is_text(place)] if isinstance(found, list) else []
 
 
 def job_of(directory: str) -> str | None:
@@ -238,8 +263,11 @@ def _is_copied(directory: str, owner: _Owner, model_dir: str, job: str) -> bool:
 
 
 def _read_identity(model_dir: str, field: str = "job") -> str | None:
-    found = _read(os.path.join(model_dir, IDENTITY_FILE))
-    job = found.get(field) if found is not None else None
+    return _job_in(_read(os.path.join(model_dir, IDENTITY_FILE)) or {}, field)
+
+
+def _job_in(identity: Mapping[str, Any], field: str = "job") -> str | None:
+    job = identity.get(field)
     return job if isinstance(job, str) and job else None
 
 
@@ -290,7 +318,7 @@ def _write_owner(claimed: Claim) -> None:
     _write(os.path.join(claimed.directory, OWNER_FILE), fields)
 
 
-def _write(path: str, fields: dict[str, str]) -> None:
+def _write(path: str, fields: Mapping[str, Any]) -> None:
     files.write_atomically(path, json.dumps(fields, indent=2).encode())
 
 

@@ -20,7 +20,12 @@ from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.leftovers import replaced_shards
 from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
-from estimator_ckpt.checkpoint.ownership import OWNER_FILE, job_of
+from estimator_ckpt.checkpoint.ownership import (
+    IDENTITY_FILE,
+    OWNER_FILE,
+    directories_of,
+    job_of,
+)
 from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
@@ -431,13 +436,17 @@ def _compare_copies(directory: str, names: list[str], found: _Findings) -> None:
     job = job_of(directory)
     if job is not None:
         _compare_copy(STATE_FILE, directory, job, found)
-    for name in names:
-        path = os.path.join(directory, name)
-        if _FILE_OF_JOB.search(name) or not files.is_directory(path):
-            continue
+    inside = [
+        os.path.join(directory, name)
+        for name in names
+        if not _FILE_OF_JOB.search(name) and files.is_directory(os.path.join(directory, name))
+    ]
+    elsewhere = directories_of(directory) if IDENTITY_FILE in names else []
+    for path in (*inside, *elsewhere):
         of = job_of(path)
         if of is not None and files.is_same(of, directory):
-            _compare_copy(name, path, directory, found)
+            subject = os.path.basename(path) if path in inside else path
+            _compare_copy(subject, path, directory, found)
 
 
 def _compare_copy(subject: str, copies: str, job: str, found: _Findings) -> None:

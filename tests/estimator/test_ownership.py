@@ -416,3 +416,16 @@ def test_a_second_job_stops_before_it_has_removed_anything(tmp_path):
     with pytest.raises(CheckpointArgumentError, match="give this one a directory of its own"):
         second.train(jobs.input_fn, steps=1, saving_listeners=[listener])
     assert jobs.snapshot(emitted) == before
+
+
+@pytest.mark.parametrize("found", ['"tf1"', "7", "[1, null]", "{}", "null"])
+def test_what_else_an_identity_may_say_is_no_directory(tmp_path, found):
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / IDENTITY_FILE).write_text(f'{{"job": "0123", "directories": {found}}}')
+    assert ownership.directories_of(str(job)) == []
+    claim(str(tmp_path / "tf1"), str(job))
+    claim(str(tmp_path / "other"), str(job))
+    claim(str(job / "tf1"), str(job))
+    here = os.path.realpath(tmp_path)
+    assert ownership.directories_of(str(job)) == [f"{here}/tf1", f"{here}/other"]

@@ -353,8 +353,7 @@ def test_name_based_checkpoints_that_are_behind_are_told(tmp_path, place, steps)
         raw.train(jobs.input_fn, steps=steps)
     behind = {0: None, 2: "a checkpoint", 4: "2 checkpoints"}[steps]
     severity = {0: None, 2: "note", 4: "warning"}[steps]
-    sides = [doctor(copies), *([doctor(job)] if place == "job/tf1" else [])]
-    for side in sides:
+    for side in (doctor(copies), doctor(job)):
         found = [each for each in side.findings if "behind the job" in each.problem]
         assert [each.severity for each in found] == ([severity] if behind else [])
         assert all(
