@@ -213,6 +213,6 @@ def test_the_commands_say_what_room_there_is(command, make_checkpoint, tmp_path,
     on_terminal(80)
     assert (
         "of the data files are not used (--compact leaves them out)"
-        in command(*arguments, "--dry-run").out
+        in command(*arguments, "--dry-run", "--overwrite").out
     )
     assert "->" in command("compact", tmp_path / "small", tmp_path / "packed2").out
