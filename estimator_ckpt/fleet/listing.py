@@ -217,7 +217,10 @@ def real(path: str) -> str:
     if files.is_remote(path):
         scheme, _, rest = path.partition("://")
         return f"{scheme}://{posixpath.normpath(rest.strip('/'))}"
-    return os.path.normcase(os.path.realpath(path))
+    try:
+        return os.path.normcase(os.path.realpath(path))
+    except ValueError:  # a null character: there is no such path, as whoever opens it says
+        return path
 
 
 def _local(path: str) -> str:

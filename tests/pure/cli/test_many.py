@@ -177,6 +177,8 @@ def test_ctrl_c_ends_all_and_what_is_left_is_done_by_the_next_run(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # so that all of it gets the signal, as from a terminal
+        # Where the tests run in the background of a shell, they ignore it, and so would this one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for _ in range(4):

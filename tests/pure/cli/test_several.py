@@ -14,6 +14,7 @@ import screens
 
 from estimator_ckpt.checkpoint import BundleWriter
 from estimator_ckpt.checkpoint.folders import checkpoints_in, with_checkpoints
+from estimator_ckpt.cli import main
 from estimator_ckpt.fleet import workers
 from estimator_ckpt.fleet.work import work
 
@@ -213,3 +214,8 @@ def test_folders_of_others(jobs_here):
     for step in (100, 20):
         (saved / f"model.ckpt-{step}.index").touch()
     assert checkpoints_in("model") == ["model/model.ckpt-20", "model/model.ckpt-100"]
+
+
+def test_a_name_that_no_file_can_have_is_a_row_with_its_problem(tmp_path, capsys):
+    assert main.main(["verify", str(tmp_path / "a\0b"), str(tmp_path / "c"), "--json"]) == 2
+    assert capsys.readouterr().out.count('"failed"') == 2
