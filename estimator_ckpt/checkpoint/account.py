@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from collections.abc import Mapping
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry, checksums
 from estimator_ckpt.bundle.strings import decode_strings
-from estimator_ckpt.checkpoint.opening import Checkpoint, open_checkpoint
+from estimator_ckpt.checkpoint.opening import Checkpoint, open_checkpoint, step_in_name
 from estimator_ckpt.errors import CheckpointArgumentError, DamagedCheckpointError
 from estimator_ckpt.naming.layout import reason_without_name
 from estimator_ckpt.naming.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
@@ -243,7 +242,7 @@ class Account:
         if entry.parts or entry.shape or entry.dtype_name not in ("int64", "int32"):
             return None
         value = checksums.integer_of(entry.crc32c, entry.size)
-        if value is not None and (entry.size == 4 or value == _number_in(self.checkpoint.prefix)):
+        if value is not None and (entry.size == 4 or value == step_in_name(self.checkpoint.prefix)):
             return value
         data = self.checkpoint.read_bytes(entry)
         if checksums.masked_crc32c(data) != entry.crc32c:
@@ -412,12 +411,6 @@ def read_object_graph(checkpoint: Checkpoint) -> ObjectGraph:
             f"'{checkpoint.shard_paths[entry.shard_id]}', is damaged: {error}; "
             "restore the checkpoint from a copy, or use another one"
         ) from error
-
-
-def _number_in(prefix: str) -> int | None:
-    """Returns the number that a checkpoint's name ends with, as that of a step does."""
-    found = re.search(r"-(\d+)$", prefix)
-    return int(found[1]) if found else None
 
 
 def _role_of_other(key: str) -> Role:

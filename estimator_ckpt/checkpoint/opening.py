@@ -184,6 +184,12 @@ def _remove(folder: str, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def step_in_name(prefix: str) -> int:
+    """Returns the number behind the last dash, as CheckpointSaverHook names them; -1 for none."""
+    number = prefix.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
+
+
 def index_path(prefix: str) -> str:
     """Returns the path of a checkpoint's index."""
     return prefix + INDEX_SUFFIX

@@ -49,6 +49,33 @@ def define_writing_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("json", False, "Print the report as JSON.", flag_values=values)
 
 
+def define_format_flags(values: flags.FlagValues) -> None:
+    """Defines `--to`, which is required, and what the objects of the new checkpoint are called."""
+    flags.DEFINE_enum(
+        "to",
+        None,
+        ["tf1", "tf2", "dual"],
+        "Format to write: names (tf1), objects (tf2), or both on the same bytes (dual). Required.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "container",
+        None,
+        "<NAME>: "
+        "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
+        "(default: var_list, as a wrapped Estimator has it)",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "step",
+        "step",
+        "<NAME>: "
+        "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
+        "container.",
+        flag_values=values,
+    )
+
+
 def define_rename_flag(values: flags.FlagValues) -> None:
     """Defines `--rename=FROM=TO`, which may be repeated, and `--map=FILE`."""
     flags.DEFINE_multi_string(

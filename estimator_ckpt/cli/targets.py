@@ -11,7 +11,6 @@ Nothing is written as the hidden file `new/.index`.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,7 +25,6 @@ TARGET is the prefix of the new checkpoint; or a folder, one that is there or wh
 FROM_TO = f"""\
 SOURCE is a checkpoint of any format: {CHECKPOINT}. It is never changed. {TARGET}"""
 _Report = TypeVar("_Report")
-_STEP = re.compile(r"-(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,10 @@ class Place:
         """Has the state file list it: as the latest, unless one of a later step is there."""
         if self.folder is None:
             return
-        from estimator_ckpt.checkpoint.opening import write_state
+        from estimator_ckpt.checkpoint.opening import step_in_name, write_state
 
         others = [each for each in self.listed if not files.is_same(each, self.prefix)]
-        stays = self.latest is not None and _step(self.latest) > _step(self.prefix)
+        stays = self.latest is not None and step_in_name(self.latest) > step_in_name(self.prefix)
         listed = [self.prefix, *others] if stays else [*others, self.prefix]
         latest = self.latest if stays and self.latest is not None else self.prefix
         write_state(self.folder, latest, listed)
@@ -142,8 +140,3 @@ def step_of(*checkpoints: str) -> int | None:
 
     steps = [open_account(checkpoint).global_step for checkpoint in checkpoints]
     return max((step for step in steps if step is not None), default=None)
-
-
-def _step(prefix: str) -> int:
-    found = _STEP.search(prefix)
-    return int(found[1]) if found else -1

@@ -94,7 +94,11 @@ def apply(
     existed = resume and is_there(prefix, checkpoint, conversion)
     if existed:
         index, _ = rebuild(checkpoint, conversion)
-    elif compact and not dry_run:
+    elif dry_run:
+        _require_writable(prefix, overwrite, siblings)
+        index, shards = rebuild(checkpoint, conversion)
+        unused = _unused(index, shards)
+    elif compact:
         index, _ = rebuild(checkpoint, conversion)
         written = rewrite(
             checkpoint,
@@ -105,30 +109,16 @@ def apply(
             siblings=siblings,
         )
         cost = PublishCost(written=written)
-    elif dry_run:
-        if not overwrite:
-            directory = os.path.dirname(prefix)
-            require_free(prefix, siblings or Siblings(directory, dry_run=True))
-        files.require_place(os.path.dirname(prefix))
-        index, shards = rebuild(checkpoint, conversion)
-        unused = _unused(index, shards)
     else:
-        if checkpoint.made and not overwrite:
-            require_free(prefix, siblings)
-        with written_anew(checkpoint, conversion, prefix, progress) as found:
-            index, shards = rebuild(found, conversion)
-            unused = _unused(index, shards)
-            made = sum(files.size(shard.path) for shard in shards if shard.path and shard.move)
-            cost = publish(
-                prefix,
-                index,
-                shards,
-                overwrite=overwrite,
-                copy=copy,
-                progress=progress,
-                siblings=siblings,
-            )
-            cost = replace(cost, linked=cost.linked - made, written=cost.written + made)
+        index, cost, unused = _link(
+            checkpoint,
+            conversion,
+            prefix,
+            overwrite=overwrite,
+            copy=copy,
+            progress=progress,
+            siblings=siblings,
+        )
     with many_objects():
         targets = sorted(conversion.sources)
         return ConversionReport(
@@ -145,6 +135,47 @@ def apply(
             dry_run,
             existed,
         )
+
+
+def _require_writable(prefix: str, overwrite: bool, siblings: Siblings | None) -> None:
+    """Makes sure, and makes nothing, that a checkpoint can be written."""
+    directory = os.path.dirname(prefix)
+    if not overwrite:
+        require_free(prefix, siblings or Siblings(directory, dry_run=True))
+    files.require_place(directory)
+
+
+def _link(
+    checkpoint: Checkpoint,
+    conversion: Conversion,
+    prefix: str,
+    *,
+    overwrite: bool,
+    copy: bool,
+    progress: Progress | None,
+    siblings: Siblings | None,
+) -> tuple[BundleIndex, PublishCost, int]:
+    """Writes an index, and links or copies the data files of the source as they are.
+
+    Returns:
+      The index, what it took, and how many bytes of the data files it does not use.
+    """
+    if checkpoint.made and not overwrite:
+        require_free(prefix, siblings)
+    with written_anew(checkpoint, conversion, prefix, progress) as found:
+        index, shards = rebuild(found, conversion)
+        unused = _unused(index, shards)
+        made = sum(files.size(shard.path) for shard in shards if shard.path and shard.move)
+        cost = publish(
+            prefix,
+            index,
+            shards,
+            overwrite=overwrite,
+            copy=copy,
+            progress=progress,
+            siblings=siblings,
+        )
+    return index, replace(cost, linked=cost.linked - made, written=cost.written + made), unused
 
 
 def is_there(prefix: str, checkpoint: Checkpoint, conversion: Conversion) -> bool:

@@ -22,7 +22,6 @@ from estimator_ckpt.errors import CheckpointArgumentError, CheckpointNotFoundErr
 from estimator_ckpt.storage import files
 
 _SCHEME = re.compile(r"^\w+:/+")
-_FILE = re.compile(r"^file://[^/]*", re.IGNORECASE)
 _DRIVE = re.compile(r"^([A-Za-z]):")
 
 
@@ -40,7 +39,7 @@ class ModelDir(NamedTuple):
     @property
     def is_remote(self) -> bool:
         """Whether a side of it lies on a store."""
-        return any(files.is_remote(_local(path)) for path in self if path)
+        return any(files.is_remote(files.without_scheme(path)) for path in self if path)
 
 
 Path = Union[str, "os.PathLike[str]"]
@@ -213,16 +212,10 @@ def why_not(each: ModelDir, read: str | None, sources: Sequence[str]) -> str | N
 
 def real(path: str) -> str:
     """Returns the same text for all paths that lead to the same place."""
-    path = _local(path)
+    path = files.without_scheme(path)
     if files.is_remote(path):
-        scheme, _, rest = path.partition("://")
-        return f"{scheme}://{posixpath.normpath(rest.strip('/'))}"
+        return files.plain(path)
     try:
         return os.path.normcase(os.path.realpath(path))
     except ValueError:  # a null character: there is no such path, as whoever opens it says
         return path
-
-
-def _local(path: str) -> str:
-    """Returns the path that a `file://` one means, and any other as it is."""
-    return _FILE.sub("", path)

@@ -19,7 +19,13 @@ from dataclasses import dataclass, replace
 from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.leftovers import replaced_shards
-from estimator_ckpt.checkpoint.opening import STATE_FILE, find_prefix, index_path, read_state
+from estimator_ckpt.checkpoint.opening import (
+    STATE_FILE,
+    find_prefix,
+    index_path,
+    read_state,
+    step_in_name,
+)
 from estimator_ckpt.checkpoint.ownership import (
     IDENTITY_FILE,
     OWNER_FILE,
@@ -454,8 +460,8 @@ def _compare_copy(subject: str, copies: str, job: str, found: _Findings) -> None
         (_, has), (_, wanted) = read_state(copies), read_state(job)
     except DamagedCheckpointError:  # which is told of the directory itself
         return
-    newest = max(map(_number, has), default=-1)
-    behind = [os.path.basename(prefix) for prefix in wanted if _number(prefix) > newest]
+    newest = max(map(step_in_name, has), default=-1)
+    behind = [os.path.basename(prefix) for prefix in wanted if step_in_name(prefix) > newest]
     if not behind:
         return
     count = "a checkpoint" if len(behind) == 1 else f"{len(behind)} checkpoints"
@@ -468,12 +474,6 @@ def _compare_copy(subject: str, copies: str, job: str, found: _Findings) -> None
         f"estimator-ckpt convert {os.path.join(job, behind[-1])} "
         f"{os.path.join(copies, behind[-1])} --to=tf1",
     )
-
-
-def _number(prefix: str) -> int:
-    """Returns the step in a checkpoint's name; -1 if there is none."""
-    number = prefix.rpartition("-")[2]
-    return int(number) if number.isdecimal() else -1
 
 
 def _look_at_formats(rows: list[CheckpointRow], found: _Findings) -> None:

@@ -24,7 +24,7 @@ from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import connecting
 from estimator_ckpt.storage.local import Local
 from estimator_ckpt.storage.looking import looking_once as looking_once
-from estimator_ckpt.storage.protocol import CHUNK, FileSystem, Range
+from estimator_ckpt.storage.protocol import CHUNK, FileSystem, Range, pour
 from estimator_ckpt.storage.protocol import Bytes as Bytes
 from estimator_ckpt.storage.protocol import Progress as Progress
 from estimator_ckpt.storage.protocol import WritableFile as WritableFile
@@ -147,7 +147,7 @@ def places(path: str) -> frozenset[object]:
     """Returns what two paths have in common if, and only if, they are the same: see `is_same`."""
     path = without_scheme(path)
     if is_remote(path):
-        return frozenset((_plain(path),))
+        return frozenset((plain(path),))
     try:
         real = os.path.realpath(path)
     except (OSError, ValueError):  # there is no such name, so it is not another one's
@@ -162,13 +162,12 @@ def places(path: str) -> frozenset[object]:
 def without_scheme(path: str) -> str:
     """Returns the local path of a `file://` one, and any other as it is."""
     scheme, _, rest = path.partition("://")
-    return rest[rest.find("/") :] if scheme == "file" and "/" in rest else path
+    return rest[rest.find("/") :] if scheme.lower() == "file" and "/" in rest else path
 
 
-def _plain(path: str) -> str:
-    scheme, separator, rest = path.partition("://")
-    if not separator:
-        return os.path.realpath(path)
+def plain(path: str) -> str:
+    """Returns a remote path without needless slashes and dots."""
+    scheme, _, rest = path.partition("://")
     return f"{scheme}://{posixpath.normpath(rest.strip('/'))}"
 
 
@@ -509,7 +508,7 @@ def is_same_store(first: str, second: str) -> bool:
     """Returns whether two paths are of one bucket of a store, which copies by itself."""
     if renames(first) or renames(second):
         return False
-    return _plain(first).split("/")[:3] == _plain(second).split("/")[:3]
+    return plain(first).split("/")[:3] == plain(second).split("/")[:3]
 
 
 def sync(path: str) -> None:
@@ -538,13 +537,8 @@ def copy(source: str, target: str, progress: Progress | None = None) -> None:
         return
     if new_system is not _LOCAL and new_system.exists(new):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    done = 0
     with new_system.new_file(new) as file:
-        for chunk, total in old_system.chunks(old):
-            file.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(target, done, total)
+        pour(old_system.chunks(old), file, target, progress)
 
 
 @contextlib.contextmanager
@@ -553,8 +547,9 @@ def local_copy(path: str) -> Iterator[str]:
 
     It is for what is read here and there, by readers that need a file.
     """
-    if not is_remote(path):
-        yield path
+    system, plain = _reach(path)
+    if system is _LOCAL:
+        yield plain
         return
     local = scratch_path(path)
     try:
@@ -570,9 +565,9 @@ def require_place(directory: str) -> None:
     Raises:
       CheckpointWriteError: it, or what it would be made in, is none, or takes no files.
     """
-    if is_remote(directory):
+    system, wanted = _reach(directory)
+    if system is not _LOCAL:
         return
-    _, wanted = _reach(directory)
     found = wanted
     while found and not os.path.lexists(found):
         found = os.path.dirname(found)

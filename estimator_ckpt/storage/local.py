@@ -73,15 +73,9 @@ class Local(FileSystem):
 
     def copy(self, source: str, target: str, progress: Progress | None = None) -> None:
         total = os.path.getsize(source)
-        done = 0
-        with open(source, "rb") as reader, open(target, "xb") as writer:
-            while chunk := reader.read(protocol.CHUNK):
-                writer.write(chunk)
-                done += len(chunk)
-                if progress:
-                    progress(target, done, total)
-            writer.flush()
-            os.fsync(writer.fileno())
+        with open(source, "rb") as reader, self.new_file(target) as writer:
+            chunks = iter(lambda: reader.read(protocol.CHUNK), b"")
+            protocol.pour(((chunk, total) for chunk in chunks), writer, target, progress)
 
     def try_link(self, source: str, target: str) -> bool:
         try:

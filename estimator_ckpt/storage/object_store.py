@@ -29,6 +29,7 @@ from estimator_ckpt.storage.protocol import (
     Range,
     Status,
     WritableFile,
+    pour,
 )
 from estimator_ckpt.storage.reading import Reading
 from estimator_ckpt.storage.refusing import (
@@ -294,13 +295,8 @@ class ObjectStore(FileSystem):
 
     def _carry(self, source: str, target: str, progress: Progress | None) -> None:
         """Copies through this machine."""
-        done = 0
         with self.new_file(target) as file:
-            for chunk, size in self.chunks(source):
-                file.write(chunk)
-                done += len(chunk)
-                if progress:
-                    progress(target, done, size)
+            pour(self.chunks(source), file, target, progress)
 
     def _get(self, path: str, offset: int, length: int) -> bytes:
         import obstore

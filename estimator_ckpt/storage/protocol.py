@@ -10,7 +10,7 @@ What it raises are OSErrors. Paths are given as they are, with their scheme.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, NamedTuple, Protocol, Union
 
@@ -37,6 +37,21 @@ class WritableFile(Protocol):
 
     def flush(self) -> None:
         """Hands what was written to the system."""
+
+
+def pour(
+    chunks: Iterable[tuple[bytes, int]],
+    file: WritableFile,
+    target: str,
+    progress: Progress | None = None,
+) -> None:
+    """Writes pieces to a file, each of which comes with the size of the whole, and tells of it."""
+    done = 0
+    for chunk, total in chunks:
+        file.write(chunk)
+        done += len(chunk)
+        if progress:
+            progress(target, done, total)
 
 
 class Status(NamedTuple):

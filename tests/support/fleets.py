@@ -12,6 +12,8 @@ import struct
 
 from estimator_ckpt.checkpoint import BundleWriter
 from estimator_ckpt.checkpoint.opening import write_state
+from estimator_ckpt.fleet import workers
+from estimator_ckpt.fleet.work import work
 from estimator_ckpt.storage import files
 
 
@@ -35,6 +37,13 @@ def job(folder, steps=(10,), variables=3, bytes=8):
 def make(root, count, **settings):
     """So many model_dirs below a folder."""
     return [job(f"{root}/job{number:04d}", **settings) for number in range(count)]
+
+
+def in_threads(monkeypatch):
+    """Has the commands do local work in threads, without the time that processes take."""
+    monkeypatch.setattr(
+        workers._Processes, "work", lambda self, each: work(self._verb, each, self._options)
+    )
 
 
 def damage(folder):

@@ -27,6 +27,7 @@ from estimator_ckpt.cli.command import (
 from estimator_ckpt.cli.filters import TAKEN, define_filter_flags, filters
 from estimator_ckpt.cli.like import like_objects
 from estimator_ckpt.cli.report import (
+    define_format_flags,
     define_rename_flag,
     define_writing_flags,
     print_report,
@@ -46,29 +47,7 @@ listed, with the reason.
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_enum(
-        "to",
-        None,
-        ["tf1", "tf2", "dual"],
-        "Format to write: names (tf1), objects (tf2), or both on the same bytes (dual). Required.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "container",
-        None,
-        "<NAME>: "
-        "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
-        "(default: var_list, as a wrapped Estimator has it)",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "step",
-        "step",
-        "<NAME>: "
-        "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
-        "container.",
-        flag_values=values,
-    )
+    define_format_flags(values)
     flags.DEFINE_string(
         "like",
         None,

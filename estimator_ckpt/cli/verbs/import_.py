@@ -17,7 +17,7 @@ from absl import flags
 from estimator_ckpt.cli import output
 from estimator_ckpt.cli.command import FILES, Command, require_choice
 from estimator_ckpt.cli.filters import define_filter_flags, filters
-from estimator_ckpt.cli.report import define_rename_flag, rename_rules
+from estimator_ckpt.cli.report import define_format_flags, define_rename_flag, rename_rules
 from estimator_ckpt.cli.targets import TARGET, into
 from estimator_ckpt.cli.tensor_report import (
     IMPORTED,
@@ -41,29 +41,7 @@ always said, with the reason. Arrays are read in pieces: memory doesn't limit th
 
 
 def _define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_enum(
-        "to",
-        None,
-        ["tf1", "tf2", "dual"],
-        "Format to write: names (tf1), objects (tf2), or both on the same bytes (dual). Required.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "container",
-        None,
-        "<NAME>: "
-        "For tf2 and dual: attribute of the tf.train.Checkpoint that is to hold the variables. "
-        "(default: var_list, as a wrapped Estimator has it)",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "step",
-        "step",
-        "<NAME>: "
-        "For tf2 and dual: attribute that is to hold the global step; empty to leave it in the "
-        "container.",
-        flag_values=values,
-    )
+    define_format_flags(values)
     define_file_flags(values, IMPORTED)
     define_rename_flag(values)
     define_filter_flags(values, "array")

@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from estimator_ckpt.checkpoint.opening import index_path, read_state
+from estimator_ckpt.checkpoint.opening import index_path, read_state, step_in_name
 from estimator_ckpt.checkpoint.ownership import Claim
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
-from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, step_of
+from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
@@ -58,12 +58,13 @@ def catch_up(
         have each of the job's.
     """
     found = [name for name in directory.unlisted() if name != coming]
-    newest = max(map(step_of, directory.names), default=-1)
+    newest = max(map(step_in_name, directory.names), default=-1)
     # What was there before the job was may be anybody's, and is never removed for being old.
     ours = [
         name
         for name in found
-        if claimed.is_known and (name in saved or newest < step_of(name) <= step_of(coming))
+        if claimed.is_known
+        and (name in saved or newest < step_in_name(name) <= step_in_name(coming))
     ]
     directory.adopt(ours)
     missing = []

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from estimator_ckpt.checkpoint import PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.opening import META_SUFFIX, index_path
+from estimator_ckpt.checkpoint.opening import META_SUFFIX, index_path, step_in_name
 from estimator_ckpt.checkpoint.ownership import Claim, claim, renew
 from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.conversion.committing import rebuild
@@ -35,7 +35,7 @@ from estimator_ckpt.estimator.options import ON_ERROR, require_choice
 from estimator_ckpt.estimator.saver import CheckpointSaver
 from estimator_ckpt.estimator.tf1_copies.catching_up import catch_up, saved_by
 from estimator_ckpt.estimator.tf1_copies.finding import saver_of
-from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, Retention, step_of
+from estimator_ckpt.estimator.tf1_copies.retention import CheckpointDirectory, Retention
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import files
 
@@ -169,7 +169,7 @@ class Emitter:
         self.start(session)
         self._settle()
         newest = self._newest()
-        if newest is not None and step_of(newest) == step and files.exists(index_path(newest)):
+        if newest is not None and step_in_name(newest) == step and files.exists(index_path(newest)):
             self._seen = newest
             self._link(newest)
         else:
@@ -285,7 +285,7 @@ class Emitter:
     def _publish(self, source: str, directory: CheckpointDirectory, move: bool) -> None:
         base = os.path.basename(source)
         self._place(source, base, move=move)
-        self.emitted = step_of(base)
+        self.emitted = step_in_name(base)
         directory.add(os.path.join(self._output_dir, base))
 
     def _place(self, source: str, base: str, move: bool = False) -> None:

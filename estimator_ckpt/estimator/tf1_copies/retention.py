@@ -22,6 +22,7 @@ from estimator_ckpt.checkpoint.opening import (
     index_path,
     open_checkpoint,
     read_state,
+    step_in_name,
     write_state,
 )
 from estimator_ckpt.checkpoint.publishing import remove_checkpoint
@@ -142,7 +143,7 @@ class CheckpointDirectory:
           coming: the one that is added next.
         """
         known = {*self.names, coming}
-        all_names = sorted({*names, *known}, key=step_of)
+        all_names = sorted({*names, *known}, key=step_in_name)
         within = all_names[-(self._retention.keep_max or len(all_names)) :]
         return [name for name in within if name in names and name not in known]
 
@@ -151,7 +152,7 @@ class CheckpointDirectory:
         paths = files.glob(self.path, "*" + INDEX_SUFFIX)
         known = {*self.names, *map(os.path.basename, self._removed)}
         found = [os.path.basename(path)[: -len(INDEX_SUFFIX)] for path in paths]
-        return sorted({name for name in found if name} - known, key=step_of)
+        return sorted({name for name in found if name} - known, key=step_in_name)
 
     def adopt(self, names: Iterable[str]) -> None:
         """Lists, in the order of their steps, complete checkpoints that are there; others not."""
@@ -163,7 +164,7 @@ class CheckpointDirectory:
                 _log.warning("'%s' is not listed: %s", prefix, error)
                 continue
             new = Kept(prefix, files.modified(index_path(prefix)))
-            place = sum(step_of(each) <= step_of(name) for each in self.names)
+            place = sum(step_in_name(each) <= step_in_name(name) for each in self.names)
             self._kept.insert(place, new)
 
     def _here(self, prefix: str) -> str | None:
@@ -218,12 +219,6 @@ def _is_name(name: object) -> bool:
 
 def _base(name: str) -> str:
     return os.path.basename(name.replace("\\", "/"))
-
-
-def step_of(prefix: str) -> int:
-    """Returns the number behind the last dash, as CheckpointSaverHook names them; -1 for none."""
-    number = prefix.rpartition("-")[2]
-    return int(number) if number.isdecimal() else -1
 
 
 def _try_to_remove(prefix: str) -> bool:

@@ -14,8 +14,7 @@ import fleets
 import pytest
 
 from estimator_ckpt.cli.verbs import VERBS as VERBS_OF_COMMAND
-from estimator_ckpt.fleet import workers
-from estimator_ckpt.fleet.work import VERBS, work
+from estimator_ckpt.fleet.work import VERBS
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 LINES = {
@@ -29,9 +28,7 @@ LINES = {
 
 @pytest.fixture(autouse=True)
 def in_threads(monkeypatch):
-    monkeypatch.setattr(
-        workers._Processes, "work", lambda self, each: work(self._verb, each, self._options)
-    )
+    fleets.in_threads(monkeypatch)
 
 
 @pytest.fixture

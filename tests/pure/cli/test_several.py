@@ -15,17 +15,13 @@ import screens
 from estimator_ckpt.checkpoint import BundleWriter
 from estimator_ckpt.checkpoint.folders import checkpoints_in, with_checkpoints
 from estimator_ckpt.cli import main
-from estimator_ckpt.fleet import workers
-from estimator_ckpt.fleet.work import work
 
 VERBS = ["inspect", "verify", "doctor"]
 
 
 @pytest.fixture(autouse=True)
 def in_threads(monkeypatch):
-    monkeypatch.setattr(
-        workers._Processes, "work", lambda self, each: work(self._verb, each, self._options)
-    )
+    fleets.in_threads(monkeypatch)
 
 
 @pytest.fixture

@@ -60,9 +60,7 @@ def processes():
 @pytest.fixture(autouse=True)
 def in_threads(request, monkeypatch):
     if "processes" not in request.fixturenames:
-        monkeypatch.setattr(
-            workers._Processes, "work", lambda self, each: work(self._verb, each, self._options)
-        )
+        fleets.in_threads(monkeypatch)
 
 
 @pytest.fixture
