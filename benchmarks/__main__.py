@@ -5,9 +5,10 @@
     python -m benchmarks --only=convert,saving --json=results.json
     python -m benchmarks --json=results.json --page=docs/benchmarks.md   # puts the tables there
     python -m benchmarks --from=results.json --page=docs/benchmarks.md   # those of an earlier run
+    python -m benchmarks --compare before.json after.json  # two runs, number by number
 
 Each suite is a module here with a function `tables(quick)`; what it measures are functions of the
-same module, run in processes of their own.
+same module, run in processes of their own. Its tables have measures, which are the first table.
 """
 
 from __future__ import annotations
@@ -17,66 +18,50 @@ import dataclasses
 import importlib
 import json
 import pathlib
-import re
 import sys
 import time
 from typing import Any
 
-from benchmarks import measure
+from benchmarks import measure, pages
 
 SUITES = (
-    "convert",
     "saving",
     "async_save",
     "restoring",
     "warm_start",
-    "training",
-    "tools",
-    "checksums",
-    "imports",
+    "convert",
     "many",
+    "tools",
+    "imports",
+    "checksums",
+    "training",
     "matching",
 )
 OTHERS = ("fleet", "fleet_costs")
 """Those that run when they are asked for: their tables are in pages of their own."""
-_BEGIN, _END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
-_BLOCK = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
 
 
-def run(suites: list[str], quick: bool) -> dict[str, Any]:
-    """Runs suites, prints their tables as they come, and returns all that was measured."""
+def run(suites: list[str], quick: bool, target: pathlib.Path | None = None) -> dict[str, Any]:
+    """Runs suites, says when each is done, and returns all that was measured.
+
+    What was measured so far is written to `target` after each suite.
+    """
     started = time.perf_counter()
     results: dict[str, Any] = {"machine": measure.machine(), "quick": quick, "tables": []}
+    results["suites"] = {}
     for name in suites:
+        begun = time.perf_counter(), measure.processor_time()
         for table in importlib.import_module(f"benchmarks.{name}").tables(quick):
-            print(table.markdown(), flush=True)
             results["tables"].append(
                 {"suite": name, "text": table.markdown(), **dataclasses.asdict(table)}
             )
-    results["seconds"] = time.perf_counter() - started
+        results["seconds"] = time.perf_counter() - started
+        seconds, busy = time.perf_counter() - begun[0], measure.processor_time() - begun[1]
+        results["suites"][name] = {"seconds": seconds, "processor": busy}
+        print(f"{name}: {seconds:.0f} s, {busy:.0f} s of processors", file=sys.stderr, flush=True)
+        if target:
+            target.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return results
-
-
-def described(results: dict[str, Any]) -> str:
-    """Says what machine the numbers are of."""
-    machine = results["machine"]
-    memory = measure.size(machine["memory"])
-    command = "python -m benchmarks" + (" --quick" if results["quick"] else "")
-    return (
-        f"From `{command}`, {results['seconds'] / 60:.0f} minutes on {machine['cores']} cores "
-        f"({machine['cpu']}), {memory}, {machine['system']}, Python {machine['python']}, "
-        f"TensorFlow {machine['tensorflow']}.\n"
-    )
-
-
-def put_into(page: pathlib.Path, results: dict[str, Any]) -> None:
-    """Puts the tables between the markers of a page."""
-    text = page.read_text(encoding="utf-8")
-    if not _BLOCK.search(text):
-        sys.exit(f"{page} has no lines {_BEGIN.strip()} and {_END.strip()}")
-    tables = [described(results), *(table["text"] for table in results["tables"])]
-    made = _BEGIN + "\n".join(tables) + _END
-    page.write_text(_BLOCK.sub(lambda _: made, text), encoding="utf-8")
 
 
 def main() -> None:
@@ -88,14 +73,23 @@ def main() -> None:
     parser.add_argument("--json", type=pathlib.Path, help="write all measurements to this file")
     parser.add_argument("--page", type=pathlib.Path, help="put the tables into this page")
     parser.add_argument("--from", dest="earlier", type=pathlib.Path, help="take an earlier --json")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=pathlib.Path,
+        metavar=("BEFORE", "AFTER"),
+        help="print the numbers of two --json side by side",
+    )
     parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:
         suite, task, *rest = arguments.task
         found = getattr(importlib.import_module(f"benchmarks.{suite}"), task)(*rest)
         return print("\n" + json.dumps(found))
+    if arguments.compare:
+        return print(pages.compared(*map(_read, arguments.compare)))
     if arguments.earlier:
-        results = json.loads(arguments.earlier.read_text(encoding="utf-8"))
+        results = _read(arguments.earlier)
     else:
         suites = arguments.only.split(",")
         unknown = sorted(set(suites) - {*SUITES, *OTHERS})
@@ -103,12 +97,17 @@ def main() -> None:
             parser.error(
                 f"no suite is called {unknown[0]!r}; there are {', '.join((*SUITES, *OTHERS))}"
             )
-        results = run(suites, arguments.quick)
-        print(described(results))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        results = run(suites, arguments.quick, arguments.json)
+        print(pages.page(results))
+        for each in pages.missed(results):
+            print(f"not reached: {each}", file=sys.stderr)
     if arguments.page:
-        put_into(arguments.page, results)
+        pages.put_into(arguments.page, results)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class Table:
       columns: their names.
       rows: a cell is text, or a Quantity.
       runs: every measurement behind a row, by the row's first cells.
+      measures: what of it stands in the first table of the page.
     """
 
     title: str
@@ -44,12 +45,68 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]] = dataclasses.field(default_factory=list)
     runs: dict[str, list[Run]] = dataclasses.field(default_factory=dict)
+    measures: list[Measure] = dataclasses.field(default_factory=list)
 
     def markdown(self) -> str:
         lines = [f"**{self.title}.** {self.note}", ""]
         lines += [f"| {' | '.join(self.columns)} |", "|---" * len(self.columns) + "|"]
         lines += [f"| {' | '.join(map(str, row))} |" for row in self.rows]
         return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A row of the first table: what somebody waits for, and what that can be compared with.
+
+    Attributes:
+      name: what is measured, and of how much.
+      took: a time or a size.
+      of: what `ratio` is of; "" where the measurement itself is what counts.
+      ratio: how much of that it is, or None.
+      wanted: what the ratio (without one: the measurement) should be at most, or None.
+      limit: the least that the machine needs for it, measured in the same run, or None.
+      limit_of: what that is, such as "a copy in memory".
+    """
+
+    name: str
+    took: Quantity
+    of: str = ""
+    ratio: Quantity | None = None
+    wanted: Quantity | None = None
+    limit: Quantity | None = None
+    limit_of: str = ""
+
+
+def measured(
+    name: str,
+    runs: Sequence[Run],
+    *,
+    of: tuple[str, Sequence[Run]] | None = None,
+    wanted: float | None = None,
+    limit: tuple[str, Sequence[Run]] | None = None,
+    key: str = "seconds",
+) -> Measure:
+    """Makes a measure of runs, and of those that took turns with them.
+
+    Args:
+      name: as in Measure.
+      runs: the measurements.
+      of: what they are compared with, and its runs.
+      wanted: the most that is wanted, of the ratio if there is `of`, else in seconds or bytes.
+      limit: what the limit is, and its runs.
+      key: what of a run counts; "memory" and "written" are bytes, all else are seconds.
+    """
+    unit = size if key in ("memory", "written") else seconds
+    most = None if wanted is None else share(wanted) if of else unit(wanted)
+    return Measure(
+        name,
+        unit(median(runs, key)),
+        of[0] if of else "",
+        share(ratio(runs, of[1], key)) if of else None,
+        most,
+        unit(median(limit[1], key)) if limit else None,
+        limit[0] if limit else "",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +178,12 @@ def load() -> None:
 
     _ = protos.BundleHeaderProto
     checksums.extend(0, b"")
+
+
+def processor_time() -> float:
+    """Returns the seconds that processors have worked for this process and those it waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def peak_memory() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,6 +12,10 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks import limits, measure, pages  # noqa: E402
+from benchmarks.measure import Table  # noqa: E402
+
 BEGIN, END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
 
 
@@ -35,8 +40,10 @@ def test_a_suite_runs_and_its_tables_go_into_a_page(tmp_path, suite):
     found = json.loads(results.read_text(encoding="utf-8"))
     assert found["machine"]["cores"] >= 1
     (table,) = found["tables"]
-    assert len(table["rows"]) == len(table["runs"]) > 3
+    assert len(table["runs"]) >= len(table["rows"]) > 3
     written = page.read_text(encoding="utf-8")
+    for each in table["measures"]:
+        assert f"| {each['name']} | {each['took']['text']} |" in written
     assert written.startswith(f"before\n{BEGIN}From `python -m benchmarks --quick`")
     assert written.endswith(f"{END}after\n") and table["text"] in written and "old" not in written
 
@@ -53,9 +60,69 @@ def test_a_page_without_its_place_is_told(tmp_path):
     assert page.read_text(encoding="utf-8") == "nothing\n"
 
 
+def _results(*measures, seconds=2.0):
+    """As --json writes them."""
+    table = Table("a save", "So it is.", ("data", "by", "time"))
+    table.rows.append(("1 GB", "ours", measure.seconds(seconds)))
+    table.measures.extend(measures)
+    machine = dict.fromkeys(("cpu", "cores", "system", "python", "tensorflow"), "?")
+    return {
+        "machine": {**machine, "memory": 1, "busy": 0.0},
+        "quick": False,
+        "seconds": 60,
+        "tables": [{"suite": "saving", "text": table.markdown(), **dataclasses.asdict(table)}],
+    }
+
+
+def _runs(*seconds):
+    return [{"seconds": each} for each in seconds]
+
+
+def test_what_is_waited_for_is_the_first_table_and_has_the_machines_limit():
+    saved = measure.measured(
+        "a save",
+        _runs(3.0, 1.0, 2.0),
+        of=("plain", _runs(1.0, 1.0, 1.0)),
+        wanted=1.5,
+        limit=("a file written", _runs(0.5, 0.5, 0.5)),
+    )
+    started = measure.measured("a start", _runs(0.1), wanted=0.15)
+    results = _results(saved, started)
+    page = pages.page(results)
+    assert page.index("what a job and a migration wait for") < page.index("**a save.**")
+    row = "| a save | 2.00 s | plain | 2.00 | <= 1.50 | 500 ms, a file written | 4.00 |"
+    assert row in page
+    assert "| a start | 100 ms |  |  | <= 150 ms |  |  |" in page
+    assert list(pages.missed(results)) == ["a save: 2.00, wanted <= 1.50"]
+
+
+def test_two_runs_are_compared_number_by_number():
+    other = measure.measured("a start", _runs(0.1))
+    compared = pages.compared(_results(seconds=2.0), _results(other, seconds=3.0))
+    rows = [line for line in compared.splitlines() if line.startswith("| a")]
+    assert rows == ["| a save: 1 GB, ours | time | 2.00 s | 3.00 s | 1.50 |"]
+
+
+@pytest.mark.parametrize("bytes_,threads", [(10, 1), (3 * 2**20 + 1, 2)])
+def test_the_limits_are_measured_and_leave_no_file(tmp_path, bytes_, threads):
+    read = tmp_path / "read"
+    read.write_bytes(b"1" * bytes_)
+    for limit in (
+        limits.memory_copy(bytes_, threads),
+        limits.file_write(str(tmp_path), bytes_),
+        limits.file_write(str(tmp_path), bytes_, flushed=True),
+        limits.file_read([str(read)]),
+        limits.small_files(str(tmp_path), 3, bytes_, flushed=True),
+        limits.crc32c(bytes_),
+    ):
+        assert limit()["seconds"] > 0
+        assert limit()["seconds"] > 0  # again
+    assert list(tmp_path.iterdir()) == [read]
+
+
 def test_an_unknown_suite_is_told():
     ran = benchmarks("--only=speed")
-    assert ran.returncode == 2 and "there are convert," in ran.stderr
+    assert ran.returncode == 2 and "there are saving," in ran.stderr
 
 
 def test_the_page_has_a_place_for_the_tables():

@@ -1,0 +1,136 @@
+"""What was measured, as pages: the first table, which is made of the measures, and all others.
+
+    pages.put_into(pathlib.Path("docs/benchmarks.md"), results)
+    print(pages.compared(before, after))
+
+`results` are what `python -m benchmarks --json` writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import measure
+from benchmarks.measure import Table
+
+WAITED_FOR = "what a job and a migration wait for"
+_BEGIN, _END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
+_BLOCK = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
+
+
+def page(results: dict[str, Any]) -> str:
+    """Returns all that was measured as Markdown; what is waited for comes first."""
+    tables = [waited_for(results), *(table["text"] for table in results["tables"])]
+    return "\n".join([described(results), *filter(None, tables)])
+
+
+def described(results: dict[str, Any]) -> str:
+    """Says what machine the numbers are of."""
+    machine = results["machine"]
+    memory = measure.size(machine["memory"])
+    command = "python -m benchmarks" + (" --quick" if results["quick"] else "")
+    return (
+        f"From `{command}`, {results['seconds'] / 60:.0f} minutes on {machine['cores']} cores "
+        f"({machine['cpu']}), {memory}, {machine['system']}, Python {machine['python']}, "
+        f"TensorFlow {machine['tensorflow']}.\n"
+    )
+
+
+def waited_for(results: dict[str, Any]) -> str:
+    """Returns the table of the measures, or nothing where none was made."""
+    found = measures(results)
+    table = Table(
+        WAITED_FOR,
+        "`wanted` is what a ratio (where there is none, what was measured) should be at most. The "
+        "limit is what the machine itself needed in the same run for the least that has to be "
+        "done, with nothing of TensorFlow or of this library.",
+        ("what", "measured", "of", "ratio", "wanted", "the machine's limit", "of the limit"),
+    )
+    for each in found:
+        limit = each["limit"]
+        table.rows.append(
+            (
+                each["name"],
+                each["took"]["text"],
+                each["of"],
+                _text(each["ratio"]),
+                f"<= {each['wanted']['text']}" if each["wanted"] else "",
+                f"{limit['text']}, {each['limit_of']}" if limit else "",
+                measure.share(each["took"]["value"] / limit["value"]) if limit else "",
+            )
+        )
+    return table.markdown() if found else ""
+
+
+def measures(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the measures of all tables, in their order."""
+    return [each for table in results["tables"] for each in table.get("measures", ())]
+
+
+def missed(results: dict[str, Any]) -> Iterator[str]:
+    """Says which measures are not what is wanted."""
+    for each in measures(results):
+        found = each["ratio"] or each["took"]
+        if each["wanted"] and found["value"] > each["wanted"]["value"]:
+            yield f"{each['name']}: {found['text']}, wanted <= {each['wanted']['text']}"
+
+
+def put_into(target: pathlib.Path, results: dict[str, Any]) -> None:
+    """Puts the tables between the markers of a page."""
+    text = target.read_text(encoding="utf-8")
+    if not _BLOCK.search(text):
+        sys.exit(f"{target} has no lines {_BEGIN.strip()} and {_END.strip()}")
+    made = _BEGIN + page(results) + _END
+    target.write_text(_BLOCK.sub(lambda _: made, text), encoding="utf-8")
+
+
+def compared(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Returns each number of both results side by side: of the measures, and of the tables' rows.
+
+    What a machine does at another time is another machine's, so what tells most are the ratios.
+    """
+    earlier = _numbers(before)
+    rows = [
+        (*key, then["text"], now["text"], _change(then["value"], now["value"]))
+        for key, now in _numbers(after).items()
+        if (then := earlier.get(key))
+    ]
+    title = "before and after"
+    note = f"Before: {_of(before)}. After: {_of(after)}."
+    return Table(
+        title, note, ("what", "number", "before", "after", "after / before"), rows
+    ).markdown()
+
+
+def _numbers(results: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Returns each number by what it is of: its row, and its column."""
+    found = {}
+    for table in results["tables"]:
+        for row in table["rows"]:
+            names = ", ".join(itertools.takewhile(lambda cell: isinstance(cell, str), row))
+            for column, cell in zip(table["columns"], row):
+                if isinstance(cell, dict):
+                    found[f"{table['title']}: {names}", column] = cell
+    for each in measures(results):
+        for name in ("took", "ratio"):
+            if each[name]:
+                found[f"{WAITED_FOR}: {each['name']}", name] = each[name]
+    return found
+
+
+def _change(before: float, after: float) -> Any:
+    return measure.share(after / before) if before else ""
+
+
+def _of(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    return f"TensorFlow {machine['tensorflow']}, load {machine['busy']:.1f} at the start"
+
+
+def _text(cell: dict[str, Any] | None) -> str:
+    return cell["text"] if cell else ""
