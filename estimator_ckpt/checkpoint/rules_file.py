@@ -92,6 +92,6 @@ def _read(path: str) -> str:
             "there is no such file of rules; it has a line FROM=TO for each, or is a map"
         )
     try:
-        return files.read(path).decode("utf-8-sig")  # some editors begin files with a mark
+        return files.read_input(path).decode("utf-8-sig")  # some editors begin files with a mark
     except UnicodeDecodeError as error:
         raise CheckpointArgumentError(f"it is no text: {error}") from error

@@ -70,7 +70,8 @@ def read_list(path: str) -> list[ModelDir]:
     """Reads a list of model_dirs.
 
     Args:
-      path: of the file, local or not; `-` for standard input.
+      path: of the file, local or not; `-` for standard input. A pipe, as a shell's `<(...)` is one,
+        is read once, until whoever writes it closes it.
 
     Raises:
       CheckpointArgumentError: a line has more than two columns; the message says which.
@@ -83,7 +84,7 @@ def read_list(path: str) -> list[ModelDir]:
         raise CheckpointNotFoundError(f"there is no list of model_dirs '{path}'")
     if files.is_directory(path):
         raise CheckpointArgumentError(f"'{path}' is a directory; give a file with a list of them")
-    return list(parse_lines(files.read(path).split(b"\n"), path))
+    return list(parse_lines(files.read_input(path).split(b"\n"), path))
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[ModelDir]:

@@ -15,6 +15,7 @@ import fnmatch
 import functools
 import os
 import posixpath
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
@@ -213,6 +214,23 @@ def read(path: str, offset: int = 0, length: int = -1) -> bytes:
     """Returns `length` bytes of a file from `offset`, or all that follow it."""
     system, path = _reach(path)
     return system.read(path, offset, length)
+
+
+def read_input(path: str) -> bytes:
+    """Returns all that a user hands over as lines: of a file, or of a local pipe.
+
+    Args:
+      path: of the file; or of a pipe, as a shell's `<(...)` makes one, which is read once, until
+        whoever writes it closes it.
+
+    Raises:
+      OSError: it can't be read; or it is a device.
+    """
+    local = without_scheme(path)
+    if is_remote(local) or not stat.S_ISFIFO(os.stat(local).st_mode):
+        return read(path)
+    with open(local, "rb") as pipe:
+        return pipe.read()
 
 
 def read_ranges(path: str, ranges: Sequence[Range]) -> Iterator[bytes]:

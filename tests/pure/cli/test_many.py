@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import sys
 import fleets
 import pytest
 
+from estimator_ckpt import describe
 from estimator_ckpt.cli.verbs import VERBS as VERBS_OF_COMMAND
 from estimator_ckpt.fleet.work import VERBS
 
@@ -102,6 +104,36 @@ def test_a_list_is_read_from_standard_input(command, listed, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert command("convert", "--from-file=-", "--to=dual").code == 0
     assert sorted(os.listdir("mine/jobs")) == ["job0000", "job0001", "job0002"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "convert --from-file=<(sed s,$,, dirs.txt) --output-root=out --to=tf2",
+        "cat dirs.txt | {} convert --from-file=/dev/stdin --output-root=out --to=tf2",
+        "convert --from-file=/dev/stdin --output-root=out --to=tf2 < dirs.txt",
+        "convert --from-file=- --output-root=out --to=tf2 --rename=@<(echo re:^=m/) < dirs.txt",
+    ],
+)
+def test_what_a_shell_pipes_is_a_list_and_rules(listed, line):
+    ours = f"{sys.executable} -m estimator_ckpt"
+    ran = subprocess.run(
+        ["bash", "-c", line.replace("{}", ours) if "{}" in line else f"{ours} {line}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0 and ran.stderr == "3 model_dirs: 3 converted\n", ran
+    assert sorted(os.listdir("out/jobs")) == ["job0000", "job0001", "job0002"]
+    names = describe("out/jobs/job0001").variables
+    assert any(each.name.startswith("m/") for each in names) == ("--rename" in line)
+
+
+def test_a_device_is_no_list(command, listed):
+    result = command("verify", "--from-file=/dev/zero")
+    assert result.code == 2 and "a device, not a file" in result.err
 
 
 def test_filters_and_rules_reach_each(command, listed):
