@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Literal, cast
 
 from estimator_ckpt.messages import logger
-from estimator_ckpt.storage import connecting, ranges
+from estimator_ckpt.storage import by_boto3, connecting, ranges
 from estimator_ckpt.storage.looking import Known, Listing, known
 from estimator_ckpt.storage.protocol import (
     Bytes,
@@ -34,7 +34,7 @@ from estimator_ckpt.storage.protocol import (
 from estimator_ckpt.storage.reading import Reading
 from estimator_ckpt.storage.refusing import (
     is_beyond,
-    is_of_empty_part,
+    is_of_odd_key,
     is_too_large_to_copy,
     refusals,
 )
@@ -104,7 +104,7 @@ class ObjectStore(FileSystem):
             with refusals(path):
                 page = next(iter(obstore.list(store, key or None, chunk_size=2)), None)
         except OSError as error:
-            if is_of_empty_part(error):
+            if is_of_odd_key(error):
                 return True
             raise
         return bool(page) or not key
@@ -273,25 +273,16 @@ class ObjectStore(FileSystem):
             progress(target, size, size)
 
     def _copy_large(self, source: str, target: str, progress: Progress | None) -> None:
-        """Copies more than S3 copies in one piece; obstore has no copy in parts, boto3 has."""
-        try:
-            import boto3
-        except ModuleNotFoundError:
-            _log.warning(
-                "'%s' is too large for one copy on the server's side, and goes through this "
-                "machine; pip install boto3 to copy it there in parts",
-                source,
-            )
-            self._carry(source, target, progress)
+        """Copies more than S3 copies in one piece."""
+        if by_boto3.is_available():
+            by_boto3.copy_large(self._at(source)[0], source, target)
             return
-        (old, key), (new, name) = (
-            path.partition("://")[2].split("/", 1) for path in (source, target)
+        _log.warning(
+            "'%s' is too large for one copy on the server's side, and goes through this machine; "
+            "pip install boto3 to copy it there in parts",
+            source,
         )
-        config = self._at(source)[0].config
-        client = boto3.client(
-            "s3", endpoint_url=config.get("endpoint"), region_name=config.get("region")
-        )
-        client.copy({"Bucket": old, "Key": key}, new, name)
+        self._carry(source, target, progress)
 
     def _carry(self, source: str, target: str, progress: Progress | None) -> None:
         """Copies through this machine."""
@@ -331,17 +322,26 @@ class ObjectStore(FileSystem):
         if seen and path in seen.listings:
             return seen.listings[path]
         store, key = self._at(path)
-        with refusals(path):
-            found = obstore.list_with_delimiter(store, key or None)
+        try:
+            with refusals(path):
+                answer = obstore.list_with_delimiter(store, key or None)
+                objects: Sequence[Any] = answer["objects"]
+                prefixes = answer["common_prefixes"]
+        except OSError as error:
+            if not (is_of_odd_key(error) and self._scheme == "s3" and by_boto3.is_available()):
+                raise
+            objects, prefixes, odd = by_boto3.list_folder(store, path)
+            for each in odd:
+                _log.warning("'%s/%s' is passed over: no path leads there", _root(path), each)
         listing = Listing(
             # An object of the directory's own name and a slash marks it for other tools.
             {
                 posixpath.basename(each["path"]): _status(each)
-                for each in found["objects"]
+                for each in objects
                 if each["path"] != key
             },
             # A key may begin with a slash; nothing that has a name is below that.
-            {posixpath.basename(each.rstrip("/")) for each in found["common_prefixes"]} - {""},
+            {posixpath.basename(each.rstrip("/")) for each in prefixes} - {""},
         )
         if seen:
             seen.listings[path] = listing

@@ -37,7 +37,7 @@ class _Beyond(OSError):
     """A range begins after the end of a file."""
 
 
-class _EmptyPart(OSError):
+class _OddKey(OSError):
     """Something in a folder has a key that is no path."""
 
 
@@ -74,9 +74,9 @@ def is_beyond(error: BaseException) -> bool:
     return isinstance(error, _Beyond)
 
 
-def is_of_empty_part(error: BaseException) -> bool:
-    """Returns whether the error is that a key in a folder has an empty part, such as `a//b`."""
-    return isinstance(error, _EmptyPart)
+def is_of_odd_key(error: BaseException) -> bool:
+    """Returns whether the error is that a key in a folder is no path, such as `a//b` or `a/./b`."""
+    return isinstance(error, _OddKey)
 
 
 def is_too_large_to_copy(error: BaseException) -> bool:
@@ -105,11 +105,12 @@ def _as_os_error(error: Exception, path: str) -> OSError | None:
             f"there is no bucket '{bucket}' ({_WHERE.get(scheme, '')} say where)",
             path,
         )
-    if "empty path segment" in text:
-        return _EmptyPart(
+    if kind == "InvalidPathError":
+        return _OddKey(
             errno.EINVAL,
-            "an object in there has a key with an empty part ('//'), so that this folder can't be "
-            "listed; rename or remove that object",
+            "an object in there has a key with an empty part ('//') or one that is '.' or '..' "
+            f"({_quoted(text)}), so that this folder can't be listed; rename or remove that object"
+            + (", or pip install boto3 to have it passed over" if scheme == "s3" else ""),
             path,
         )
     if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
@@ -150,6 +151,12 @@ def _said(text: str) -> str:
     """Returns what the store said, without what it says of the request."""
     parts = [_found(_CODE, text), _found(_MESSAGE, text)]
     return ": ".join(filter(None, parts)) or _first_line(text)
+
+
+def _quoted(text: str) -> str:
+    """Returns the path that obstore's text has in quotation marks."""
+    match = re.search(r'Path "([^"]*)"', text)
+    return match[1] if match else _first_line(text)
 
 
 def _first_line(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 pytest.importorskip("obstore")
 
 from estimator_ckpt.cli import main
+from estimator_ckpt.storage import by_boto3, connecting, files
 
 VERBS = [
     "inspect {}",
@@ -67,8 +70,11 @@ def test_a_profile_that_there_is_not(job, monkeypatch, capsys, verb, tmp_path):
     told(capsys, verb.format(job, job), "nosuch", "AWS_PROFILE")
 
 
-@pytest.mark.parametrize("key", ["/x", "job//junk", "//"])
-def test_keys_with_an_empty_part_stop_no_other_folder(s3_store, job, capsys, key, tmp_path):
+@pytest.mark.parametrize("key", ["/x", "job//junk", "job/./junk", "//"])
+def test_keys_that_are_no_paths_stop_no_other_folder(
+    s3_store, job, monkeypatch, capsys, key, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "boto3", None)
     for_others = f"import {tmp_path}/values.npz {s3_store.url}/other/ --to=tf1"
     assert main.main(for_others.split()) == 0
     s3_store.put(key, b"junk")
@@ -78,8 +84,40 @@ def test_keys_with_an_empty_part_stop_no_other_folder(s3_store, job, capsys, key
     shown = capsys.readouterr()
     rows = [line for line in shown.out.splitlines() if "other" in line]
     assert rows and all("done" in row for row in rows), shown  # whatever is in the others
-    if key == "job//junk":
+    if key.startswith("job/"):
         for verb in VERBS[:3]:
-            told(capsys, verb.format(job), "with an empty part ('//')")
+            told(capsys, verb.format(job), "with an empty part ('//')", "pip install boto3")
     else:
         assert code == 0
+
+
+@pytest.mark.parametrize("key", ["job//junk", "job/./junk", "job/../junk", "job//", "job///x"])
+def test_keys_that_are_no_paths_are_passed_over_where_boto3_is(s3_store, job, capsys, caplog, key):
+    pytest.importorskip("boto3")
+    s3_store.put(key, b"junk")
+    before = s3_store.objects()
+    for verb in VERBS[:3]:
+        assert main.main(verb.format(job).split()) == 0, verb
+    said = caplog.text + capsys.readouterr().err
+    assert f"'{s3_store.url}/job/" in said and "is passed over" in said, said
+    assert main.main(f"convert {job} {job}/two --to=tf2 --all".split()) == 0
+    after = s3_store.objects()
+    assert {name: after[name] for name in before} == before
+    with files.looking_once():
+        assert sorted(files.names(job)) == sorted(
+            {name.split("/")[1] for name in after if name != key and name.startswith("job/")}
+        )
+
+
+def test_what_the_store_refuses_boto3_is_an_os_error(s3_store):
+    pytest.importorskip("boto3")
+    with pytest.raises(OSError, match="NoSuchBucket"):
+        by_boto3.list_folder(connecting.connect("s3", "no-such"), "s3://no-such/job")
+
+
+def test_on_other_stores_it_is_said_which_key_is_no_path(gcs_store, capsys, tmp_path):
+    np.savez(tmp_path / "values.npz", w=np.ones(3, np.float32))
+    assert main.main(f"import {tmp_path}/values.npz {gcs_store.url}/job/ --to=tf1".split()) == 0
+    gcs_store.put("job//junk", b"junk")
+    capsys.readouterr()
+    told(capsys, f"inspect {gcs_store.url}/job", "'//'", "job//")
