@@ -38,7 +38,7 @@ def write_whole(path: str, write: Callable[[files.WritableFile], object]) -> Non
     Raises:
       CheckpointWriteError: the file system refused; what existed is unchanged.
     """
-    files.require_writable_directory(os.path.dirname(path))
+    files.require_writable(path)
     try:
         with files.whole_file(path) as file:
             write(file)

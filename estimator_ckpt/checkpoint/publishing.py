@@ -112,7 +112,7 @@ def publish(
     stale = (siblings or Siblings(directory)).shards(prefix)
     if not overwrite:
         _require_free(prefix, stale)
-    files.require_writable_directory(directory)
+    files.require_writable(prefix)
     replaced = count_in_place(prefix) if stale else None
     count = _free_count(prefix, max(1, len(shards)), stale)
     renames = files.renames(prefix)

@@ -15,7 +15,6 @@ Source: `BundleWriter` in TensorFlow's `core/util/tensor_bundle/tensor_bundle.cc
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
@@ -61,7 +60,7 @@ class BundleWriter:
     def __enter__(self) -> BundleWriter:
         if not self._overwrite:
             require_free(self._prefix, self._siblings)
-        files.require_writable_directory(os.path.dirname(self._prefix))
+        files.require_writable(self._prefix)
         self._shard.__enter__()
         return self
 

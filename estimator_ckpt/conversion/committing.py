@@ -139,10 +139,9 @@ def apply(
 
 def _require_writable(prefix: str, overwrite: bool, siblings: Siblings | None) -> None:
     """Makes sure, and makes nothing, that a checkpoint can be written."""
-    directory = os.path.dirname(prefix)
     if not overwrite:
-        require_free(prefix, siblings or Siblings(directory, dry_run=True))
-    files.require_place(directory)
+        require_free(prefix, siblings or Siblings(os.path.dirname(prefix), dry_run=True))
+    files.require_place(prefix)
 
 
 def _link(

@@ -94,7 +94,7 @@ def convert_to_keras(
         )
     written = 0
     if dry_run:
-        files.require_place(os.path.dirname(path))
+        files.require_place(path)
     else:
         values = {place: _bytes_of(checkpoint, old) for place, old in sources.items()}
         values.update({place: functools.partial(iter, (data,)) for place, data in added.items()})

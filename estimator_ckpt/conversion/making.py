@@ -7,7 +7,6 @@ with written_anew(conversion.checkpoint, conversion, "out/ckpt-10", progress) as
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -49,7 +48,7 @@ def written_anew(
         return
     from estimator_ckpt.checkpoint import arrays  # numpy, which takes a while to load
 
-    files.require_writable_directory(os.path.dirname(prefix))
+    files.require_writable(prefix)
     path, number = files.staging_path(prefix + ".data"), index.num_shards
     new: dict[TensorEntry, TensorEntry] = {}
     total = sum(entry.size for entry in needed)

@@ -6,7 +6,6 @@ prove_models("my.model:model_fn@old_job", "my.model:make_model@new_job", inputs=
 from __future__ import annotations
 
 import inspect
-import os
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -136,7 +135,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _require_free(output: str | None, rename: Sequence[str]) -> None:
     if output is None:
         return
-    files.require_writable_directory(os.path.dirname(output))
+    files.require_writable(output)
     maps = [rule[1:] for rule in rename if rule.startswith("@")]
     if files.exists(output) and not any(files.is_same(output, each) for each in maps):
         raise CheckpointArgumentError(f"'{output}' exists; give another name")

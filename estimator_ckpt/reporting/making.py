@@ -72,7 +72,7 @@ class Report:
           CheckpointExistsError: the file exists, and may not be replaced, or is no page.
         """
         path = _free_page(path, overwrite, *self.sources)
-        files.require_writable_directory(os.path.dirname(path))
+        files.require_writable(path)
         files.write_atomically(path, self.html.encode())
 
     def _repr_html_(self) -> str:

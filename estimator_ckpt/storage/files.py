@@ -74,11 +74,25 @@ def _of_scheme(scheme: str) -> FileSystem:
 
 
 def _reach(path: str) -> tuple[FileSystem, str]:
-    """Returns the file system of a path, and the path as that one takes it."""
+    """Returns the file system of a path, and the path as that one takes it.
+
+    Raises:
+      OSError: no file can have this name.
+    """
+    if not _is_possible(path):
+        raise OSError(errno.EINVAL, "no file can have this name", path)
     scheme, separator, _ = path.partition("://")
     if not separator:
         return _LOCAL, path
     return _of_scheme(scheme.lower()), without_scheme(path)
+
+
+def _is_possible(path: str) -> bool:
+    """Returns whether a file can have this name: without a null character, and encodable."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def is_remote(path: str) -> bool:
@@ -101,18 +115,24 @@ def is_refusal(error: BaseException) -> bool:
 
 def is_link(path: str) -> bool:
     """Returns whether a path is a symbolic link, wherever that leads."""
+    if not _is_possible(path):
+        return False
     system, path = _reach(path)
     return system is _LOCAL and os.path.islink(path)
 
 
 def exists(path: str) -> bool:
     """Returns whether there is a file or directory; on a store, a file."""
+    if not _is_possible(path):
+        return False
     system, path = _reach(path)
     return system.exists(path)
 
 
 def is_directory(path: str) -> bool:
     """Returns whether there is a directory."""
+    if not _is_possible(path):
+        return False
     system, path = _reach(path)
     return system.is_directory(path)
 
@@ -200,6 +220,8 @@ def glob(directory: str, pattern: str) -> list[str]:
 
 def names(directory: str) -> list[str]:
     """Returns the sorted names in a directory; none where there is none, or it can't be listed."""
+    if not _is_possible(directory):
+        return []
     system, directory = _reach(directory)
     return sorted(system.names(directory))
 
@@ -577,12 +599,14 @@ def local_copy(path: str) -> Iterator[str]:
         _LOCAL.remove(local)
 
 
-def require_place(directory: str) -> None:
-    """Makes sure, and makes nothing, that a local directory is or can be made where files can be.
+def require_place(path: str) -> None:
+    """Makes sure, and makes nothing, that a local file can be made, with the directories above it.
 
     Raises:
-      CheckpointWriteError: it, or what it would be made in, is none, or takes no files.
+      CheckpointWriteError: no file can have this name; or its directory, or what that would be
+        made in, is none, or takes no files.
     """
+    directory = _directory_of(path)
     system, wanted = _reach(directory)
     if system is not _LOCAL:
         return
@@ -597,12 +621,14 @@ def require_place(directory: str) -> None:
     raise _unwritable(directory, os.strerror(number))
 
 
-def require_writable_directory(directory: str) -> None:
-    """Makes sure, before any work, that files can be made in a directory.
+def require_writable(path: str) -> None:
+    """Makes sure, before any work, that a file can be made, and makes the directories above it.
 
     Raises:
-      CheckpointWriteError: the directory can't be made, or no file can be made in it.
+      CheckpointWriteError: no file can have this name; or its directory can't be made, or no file
+        can be made in it.
     """
+    directory = _directory_of(path)
     try:
         system, path = _reach(directory)
         system.require_writable(path)
@@ -610,6 +636,14 @@ def require_writable_directory(directory: str) -> None:
         if not is_refusal(error):
             raise
         raise _unwritable(directory, getattr(error, "strerror", None) or error) from error
+
+
+def _directory_of(path: str) -> str:
+    if not _is_possible(path):
+        raise CheckpointWriteError(
+            f"can't write '{path}': no file can have this name; give another target"
+        )
+    return os.path.dirname(path)
 
 
 def _unwritable(directory: str, why: object) -> CheckpointWriteError:

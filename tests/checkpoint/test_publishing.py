@@ -296,13 +296,13 @@ def test_an_interrupt_leaves_the_old_checkpoint_and_nothing_else(
 
 @pytest.mark.parametrize("copy", [False, True])
 def test_the_files_of_a_process_that_was_faster_stay(source, target, values, monkeypatch, copy):
-    check = files.require_writable_directory
+    check = files.require_writable
 
-    def overtaken(directory):  # when the target has been found free, and before it is written
-        monkeypatch.setattr(files, "require_writable_directory", check)
+    def overtaken(prefix):  # when the target has been found free, and before it is written
+        monkeypatch.setattr(files, "require_writable", check)
         publish(target, source.index, shards_of(source))
 
-    monkeypatch.setattr(files, "require_writable_directory", overtaken)
+    monkeypatch.setattr(files, "require_writable", overtaken)
     with pytest.raises(CheckpointWriteError, match="File exists"):
         publish(target, source.index, shards_of(source), copy=copy)
     assert values(target) == NEW

@@ -20,6 +20,7 @@ import pytest
 from browser import serious
 
 from estimator_ckpt import describe, diff, doctor
+from estimator_ckpt.messages import escaped
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("tensorboard")
@@ -254,7 +255,7 @@ def test_the_tab_shows_it_and_sees_what_a_job_saves(board, job, save, open_page,
     frame.get_by_role("tab", name="Variables").click()
     rows = frame.locator(".variables .vbody [role=row] > :first-child")
     rows.first.wait_for()
-    assert rows.all_text_contents() == [row.name for row in said.variables]
+    assert rows.all_text_contents() == [escaped(row.name) for row in said.variables]
     rows.nth(0).click()
     frame.get_by_role("button", name="Read its values").click()
     frame.locator("[data-value=norm]").wait_for()

@@ -216,22 +216,22 @@ def test_nothing_remote_is_linked(tmp_path):
 
 def test_a_writable_directory_is_made_and_left_empty(folder):
     path = os.path.join(folder, "new", "directory")
-    files.require_writable_directory(path)
+    files.require_writable(os.path.join(path, "file"))
     assert files.is_directory(path)
     assert names(path) == []
 
 
 def test_a_directory_below_a_file_is_refused_by_name(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    path = str(tmp_path / "file" / "below")
+    path = str(tmp_path / "file" / "below" / "it")
     with pytest.raises(CheckpointWriteError, match=r"can't write to the directory .*give a target"):
-        files.require_writable_directory(path)
+        files.require_writable(path)
 
 
 def test_the_current_directory_is_named_as_a_dot(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse(errno.EACCES))
     with pytest.raises(CheckpointWriteError, match=r"'\.': Permission denied"):
-        files.require_writable_directory("")
+        files.require_writable("file")
 
 
 def test_no_spelling_hides_that_two_paths_are_the_same(tmp_path, monkeypatch):

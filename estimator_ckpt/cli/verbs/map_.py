@@ -9,7 +9,6 @@ Synopsis:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from absl import flags
@@ -82,7 +81,7 @@ def _execute(operands: Sequence[str], values: flags.FlagValues) -> int:
     made = propose_map(operands[0], target, accept=accept, pins=pins)
     text = made.text()
     if values.output is not None:
-        files.require_writable_directory(os.path.dirname(values.output))
+        files.require_writable(values.output)
         files.write_atomically(values.output, text.encode())
     elif not values.json:
         print(text, end="")

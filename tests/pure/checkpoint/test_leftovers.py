@@ -233,13 +233,13 @@ def test_a_killed_command_can_be_run_again_where_it_can_t_be_told_to_be_gone(
 
 
 def test_one_that_was_only_slow_is_not_overwritten(unfinished, untold, again, values, monkeypatch):
-    check = files.require_writable_directory
+    check = files.require_writable
 
-    def overtaken(directory):  # when the target has been found free, and before it is written
-        check(directory)
+    def overtaken(prefix):  # when the target has been found free, and before it is written
+        check(prefix)
         os.rename(untold, unfinished / "ckpt.index")
 
-    monkeypatch.setattr(files, "require_writable_directory", overtaken)
+    monkeypatch.setattr(files, "require_writable", overtaken)
     before = (unfinished / SHARD).stat().st_ino
     with pytest.raises(CheckpointWriteError, match="exists; give another target"):
         again()

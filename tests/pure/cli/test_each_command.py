@@ -91,6 +91,31 @@ def test_each_command_works(folder, capsys):
     assert len(list(folder.glob("*/m.index"))) == 10
 
 
+IMPOSSIBLE = ["{place}\0", "\0", "no\0folder/m", "{place}\ud800", "=\0/"]
+
+
+def files_in(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("impossible", IMPOSSIBLE, ids=ascii)
+def test_a_name_that_no_file_can_have_is_refused_by_each_command(folder, capsys, impossible):
+    for line in LINES:
+        words = [word.format(folder=folder) for word in line.split()]
+        before = files_in(folder)
+        for number, word in enumerate(words):
+            start = word.find(str(folder))
+            if start < 0:
+                continue
+            wrong = word[:start] + impossible.format(place=word[start:])
+            code = main.main([*words[:number], wrong, *words[number + 1 :]])
+            said = capsys.readouterr()
+            assert code == 2, (line, wrong, said)
+            assert said.err and said.err.replace("\n", "").isprintable(), (line, wrong, said)
+            assert files_in(folder) == before, (line, wrong)
+        assert main.main(words) == 0, line
+
+
 def run_without(blocked, folder, target="", environment=None):
     """What each command answers, and prints, where packages are not installed.
 

@@ -33,9 +33,9 @@ def test_it_is_not_copied_to_be_local(url, tmp_path, monkeypatch):
 def test_a_dry_run_says_that_nothing_can_be_put_there(url):
     files.write(url, b"0123")
     with pytest.raises(CheckpointWriteError, match="File exists"):
-        files.require_place(url)
+        files.require_place(url + "/it")
     with pytest.raises(CheckpointWriteError, match="Not a directory"):
-        files.require_place(url + "/below")
+        files.require_place(url + "/below/it")
 
 
 def test_the_commands_take_it(url, tmp_path, capsys):
