@@ -3,20 +3,27 @@
 Each row is a process that trains one model for a fixed time and saves every few seconds: with plain
 TensorFlow's `Scaffold(saver=tf.train.Checkpoint)`, wrapped, and wrapped with async_save. A pause is
 what a step takes in which a save falls, hooks included, less a usual step.
+
+What a pause is beside a copy in memory is measured in one process, in turn: there it is the time
+from the call of the save until the next step may run.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks import measure
+from benchmarks import limits, measure, saving
 from benchmarks.measure import Table
 
 PLAIN, WRAPPED, ASYNC = "plain TF2", "wrapped", "wrapped, async_save"
+BESIDE = "wrapped, TF1 beside"
+COPY, COPY_BY_ALL = "one copy of it in memory", "a copy by a thread for each core"
 _VARIABLES = 64
 _SIDE = 1400  # of the matrices that a step multiplies
 
@@ -30,10 +37,14 @@ def trains(way: str, megabytes: str, seconds: str, every: str) -> measure.Run:
     import tensorflow as tf
 
     model_fn = _model_fn(int(megabytes), with_checkpoint=way == PLAIN)
-    if way != PLAIN:
-        model_fn = estimator_ckpt.wrap_model_fn(model_fn, async_save=way == ASYNC)
     watch = _watch(float(seconds))
     with tempfile.TemporaryDirectory() as folder:
+        if way != PLAIN:
+            model_fn = estimator_ckpt.wrap_model_fn(
+                model_fn,
+                async_save=way == ASYNC,
+                tf1_dir=os.path.join(folder, "tf1") if way == BESIDE else None,
+            )
         config = tf.estimator.RunConfig(
             save_checkpoints_secs=float(every),
             keep_checkpoint_max=2,
@@ -106,18 +117,97 @@ def _watch(seconds: float) -> Any:
     return Watch()
 
 
+def pauses(variables: str, megabytes: str, rounds: str) -> dict[str, list[measure.Run]]:
+    """Saves in a session, in turn with a copy in memory; the first round warms up."""
+    import tensorflow as tf
+
+    import estimator_ckpt
+
+    tf1 = tf.compat.v1
+    size = int(megabytes) * measure.MEGABYTE
+    with tempfile.TemporaryDirectory() as folder, tf.Graph().as_default(), tf1.Session() as session:
+        tf1.train.get_or_create_global_step()
+        for number in range(int(variables)):
+            elements = size // int(variables) // 4
+            tf1.get_variable(f"w_{number}", [elements], initializer=tf1.ones_initializer())
+        plain = saving.plain_saver()
+        saver = estimator_ckpt.CheckpointSaver("dual", sharded=True)
+        saver.async_save = True
+        saver.build()
+        session.run(tf1.global_variables_initializer())
+        numbers = iter(range(10**6))
+
+        def save(call: Callable[..., Any]) -> measure.Run:
+            prefix, number = os.path.join(folder, "saved", "model.ckpt"), next(numbers)
+            os.makedirs(os.path.dirname(prefix))
+            seconds = measure.timed(lambda: call(session, prefix, number, write_meta_graph=False))
+            saver.wait()
+            shutil.rmtree(os.path.dirname(prefix))
+            return {"seconds": seconds}
+
+        ways = {
+            PLAIN: lambda: save(plain.save),
+            ASYNC: lambda: save(saver.save_in_background),
+            COPY: limits.memory_copy(size),
+            COPY_BY_ALL: limits.memory_copy(size, limits.cores()),
+        }
+        found = measure.in_turn(int(rounds) + 1, ways)
+        return {way: runs[1:] for way, runs in found.items()}
+
+
+WANTED = {("1 GB, 64", COPY): 1.5, ("1 GB, 64", PLAIN): 0.05, ("64 MB, 10,000", PLAIN): 0.2}
+
+
+def _pauses(quick: bool) -> Iterator[Table]:
+    table = Table(
+        "a pause beside a copy in memory",
+        "One process, in turn: plain TensorFlow's save, the pause of one with `async_save`, and a "
+        "copy of as many bytes from memory that was touched to memory that was touched.",
+        ("data, variables", "plain TF2", "pause", "of it", COPY, "pause, of it", COPY_BY_ALL),
+    )
+    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 7), (64, 10_000, 7))
+    for megabytes, variables, rounds in sizes:
+        label = f"{measure.megabytes(megabytes)}, {variables:,}"
+        found = measure.in_own_process("async_save", "pauses", variables, megabytes, rounds)
+        plain, ours, copy, by_all = (found[way] for way in (PLAIN, ASYNC, COPY, COPY_BY_ALL))
+        table.rows.append(
+            (
+                label,
+                measure.seconds(measure.median(plain)),
+                measure.seconds(measure.median(ours)),
+                measure.share(measure.ratio(ours, plain)),
+                measure.seconds(measure.median(copy)),
+                measure.share(measure.ratio(ours, copy)),
+                measure.seconds(measure.median(by_all)),
+            )
+        )
+        table.runs.update({f"{label}, {way}": runs for way, runs in found.items()})
+        for name, way in ((f"{COPY}", COPY), ("plain TF2's save", PLAIN)):
+            table.measures.append(
+                measure.measured(
+                    f"the pause of an asynchronous save, {label} variables",
+                    ours,
+                    of=(name, found[way]),
+                    wanted=WANTED.get((label, way)),
+                    limit=(COPY_BY_ALL, by_all),
+                )
+            )
+    yield table
+
+
 def tables(quick: bool) -> Iterator[Table]:
+    yield from _pauses(quick)
     table = Table(
         "saving while training goes on",
         "How long the loop stands still for a save (median and worst), steps per second over all, "
         "and the most memory of the process; ratios are to plain TensorFlow's synchronous save.",
         ("data", "saved by", "pause", "worst", "of plain TF2", "steps/s", "of plain", "memory"),
     )
-    sizes = ((64, 10, 2),) if quick else ((64, 9, 3), (256, 16, 4), (1024, 60, 6))
+    sizes = ((16, 3, 1),) if quick else ((64, 9, 3), (1024, 30, 6))
     for megabytes, seconds, every in sizes:
         found = {
             way: measure.in_own_process("async_save", "trains", way, megabytes, seconds, every)
-            for way in (PLAIN, WRAPPED, ASYNC)
+            for way in (PLAIN, WRAPPED, BESIDE, ASYNC)
         }
         for way, run in found.items():
             table.rows.append(
@@ -127,10 +217,20 @@ def tables(quick: bool) -> Iterator[Table]:
                     measure.seconds(run["median"]),
                     measure.seconds(run["worst"]),
                     measure.share(run["median"] / found[PLAIN]["median"]),
-                    f"{run['steps']:.1f}",
+                    measure.per_second(run["steps"]),
                     measure.share(run["steps"] / found[PLAIN]["steps"]),
                     measure.size(run["memory"]),
                 )
             )
             table.runs[f"{megabytes} MB, {way}"] = [run]
+            if megabytes == sizes[-1][0]:
+                table.measures.append(
+                    measure.measured(
+                        f"memory of a training process, {measure.megabytes(megabytes)}, {way}",
+                        [run],
+                        key="memory",
+                        of=("plain TF2's", [found[PLAIN]]),
+                        limit=("the variables", [{"memory": megabytes * measure.MEGABYTE}]),
+                    )
+                )
     yield table

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from benchmarks import measure
+from benchmarks import limits, measure
 from benchmarks.measure import Table
 
 FORMATS = ("tf1", "tf2", "dual")
@@ -102,21 +102,85 @@ def tables(quick: bool) -> Iterator[Table]:
                 )
                 by_pair.rows.append((f"{old} to {new}", *cells))
                 by_pair.runs[f"{old} to {new}"] = found
+                if (old, new) == ("tf1", "tf2"):
+                    by_pair.measures.append(
+                        measure.measured(
+                            f"`convert`, {variables:,} variables, {old} to {new}",
+                            found,
+                            wanted=None if quick else 0.5,
+                            limit=(LEAST, [{"seconds": each["least"]} for each in found]),
+                        )
+                    )
     yield by_pair
-    by_count = Table(
+    yield _of_folders(quick)
+
+
+LEAST = "the index read and summed up, as many bytes summed up and written"
+SIZES = {"doctor": (2_500, 5_000), "convert --all": (1_000, 2_000)}
+LIMITS = {  # by command: what it is, whether files are written
+    "doctor": ("their indexes, read from the page cache", False),
+    "convert --all": ("as many small files, made and flushed", True),
+}
+MOST, LINEAR = 5.0, 1.2  # seconds for the larger folder; its time, of twice that of the smaller one
+
+
+def _of_folders(quick: bool) -> Table:
+    """The commands, on folders of which one has twice as many checkpoints as the other."""
+    table = Table(
         "many checkpoints in a folder",
         "Small ones, of 10 variables; what is written is flushed to the disk, as it always is.",
-        ("command", "checkpoints", "time", "each"),
+        ("command", "checkpoints", "on", "time", "each"),
     )
-    sizes = {"doctor": (500, 5_000), "convert --all": (200, 2_000)}
-    for command, counts in sizes.items():
-        for count in [number // 5 for number in counts] if quick else counts:
-            with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
-                measure.in_own_process("many", "many", folder, count)
-                run = measure.in_own_process("many", "of_many", command, folder)
-            each = measure.seconds(run["seconds"] / count)
-            by_count.rows.append(
-                (f"`{command}`", f"{count:,}", measure.seconds(run["seconds"]), each)
+    for where, parent in PLACES.items():
+        for command, counts in SIZES.items():
+            half = None
+            for count in [number // 10 for number in counts] if quick else counts:
+                run = _of_folder(command, count, parent)
+                half = _enter(table, where, command, count, run, half)
+    return table
+
+
+PLACES = {"the disk": None}
+if os.path.isdir("/dev/shm"):
+    PLACES["tmpfs"] = "/dev/shm"
+
+
+def _of_folder(command: str, count: int, parent: str | None) -> measure.Run:
+    """Runs a command on a new folder, and then what the machine needs for the least of it."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks_", dir=parent) as folder:
+        measure.in_own_process("many", "many", folder, count)
+        indexes = [os.path.join(folder, f"model.ckpt-{number}.index") for number in range(count)]
+        size = os.path.getsize(indexes[0])
+        run = measure.in_own_process("many", "of_many", command, folder)
+        if LIMITS[command][1]:
+            limit = limits.small_files(folder, count, size, flushed=True)
+        else:
+            limit = limits.file_read(indexes)
+        return {**run, "least": limit()["seconds"]}
+
+
+def _enter(
+    table: Table,
+    where: str,
+    command: str,
+    count: int,
+    run: measure.Run,
+    half: measure.Run | None,
+) -> measure.Run:
+    """Adds the row, and for the larger folder the measures: its time, and if that is linear."""
+    seconds = run["seconds"]
+    cells = measure.seconds(seconds), measure.seconds(seconds / count)
+    table.rows.append((f"`{command}`", f"{count:,}", where, *cells))
+    table.runs[f"{command}, {count}, {where}"] = [run]
+    if half:
+        name = f"`{command}`, {count:,} checkpoints, on {where}"
+        limit = (LIMITS[command][0], [{"seconds": run["least"]}])
+        wanted = MOST if count == SIZES[command][-1] else None
+        table.measures.append(measure.measured(name, [run], wanted=wanted, limit=limit))
+        twice = [{"seconds": 2 * half["seconds"]}]
+        table.measures.append(
+            measure.measured(
+                name, [run], of=("twice the time of half as many", twice), wanted=wanted and LINEAR
             )
-            by_count.runs[f"{command}, {count}"] = [run]
-    yield by_count
+        )
+    return run

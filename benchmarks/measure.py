@@ -141,6 +141,11 @@ def times(value: float) -> Quantity:
     return Quantity(value, f"{_digits(value)} x")
 
 
+def per_second(value: float) -> Quantity:
+    """How often a second."""
+    return Quantity(value, f"{value:.1f}")
+
+
 def share(value: float) -> Quantity:
     """A part of what the other takes."""
     return Quantity(value, f"{value:.2f}")

@@ -87,9 +87,9 @@ def _way(folder: str, way: str) -> list[Callable[[Any, int], Any]]:
         return lambda session, n: saver.save(session, prefix, n, write_meta_graph=False)
 
     plain = {
-        PLAIN: lambda: [call(_by_object())],
+        PLAIN: lambda: [call(plain_saver())],
         "plain TF1": lambda: [call(_by_name())],
-        TWO_SAVERS: lambda: [call(_by_object()), call(_by_name(), "tf1")],
+        TWO_SAVERS: lambda: [call(plain_saver()), call(_by_name(), "tf1")],
     }
     if way in plain:
         return plain[way]()
@@ -109,8 +109,8 @@ def _by_name() -> Any:
     return tf.compat.v1.train.Saver(sharded=True)
 
 
-def _by_object() -> Any:
-    """Returns a Saver as Scaffold.finalize makes it of a Checkpoint."""
+def plain_saver() -> Any:
+    """Returns a Saver of the graph's variables as Scaffold.finalize makes it of a Checkpoint."""
     import tensorflow as tf
     from tensorflow.python.checkpoint.graph_view import ObjectGraphView
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from benchmarks import measure
+from benchmarks import limits, measure
 from benchmarks.measure import Table
 
 
@@ -102,4 +102,15 @@ def tables(quick: bool) -> Iterator[Table]:
             )
             table.rows.append((f"`{task}`", what, *cells))
             table.runs.update({f"{task}, {what}, {who}": runs for who, runs in found.items()})
+            if task == "inspect, printed":
+                read = limits.file_read([prefix + ".index"])
+                table.measures.append(
+                    measure.measured(
+                        f"`estimator-ckpt inspect`, printed, {what}",
+                        fast,
+                        of=("`tf.train.list_variables`, printed", slow),
+                        wanted=None if quick else 0.67,
+                        limit=("its index, read from the page cache", [read(), read()]),
+                    )
+                )
     yield table
