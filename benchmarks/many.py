@@ -47,14 +47,12 @@ def converted(source: str, target: str, to: str) -> measure.Run:
     return {"seconds": seconds, "least": measure.timed(least)}
 
 
-def many(folder: str, count: str) -> None:
-    """Fills a model_dir with small checkpoints."""
+def many(first: str, folder: str, count: str) -> None:
+    """Fills a model_dir with copies of a small checkpoint."""
     from estimator_ckpt.checkpoint.opening import index_path, shard_path, write_state
 
-    first = os.path.join(folder, "model.ckpt-0")
-    measure.make_checkpoint(first, "10")
     prefixes = [os.path.join(folder, f"model.ckpt-{number}") for number in range(int(count))]
-    for prefix in prefixes[1:]:
+    for prefix in prefixes:
         shutil.copy(index_path(first), index_path(prefix))
         shutil.copy(shard_path(first, 0, 1), shard_path(prefix, 0, 1))
     write_state(folder, prefixes[-1], prefixes)
@@ -131,12 +129,15 @@ def _of_folders(quick: bool) -> Table:
         "Small ones, of 10 variables; what is written is flushed to the disk, as it always is.",
         ("command", "checkpoints", "on", "time", "each"),
     )
-    for where, parent in PLACES.items():
-        for command, counts in SIZES.items():
-            half = None
-            for count in [number // 10 for number in counts] if quick else counts:
-                run = _of_folder(command, count, parent)
-                half = _enter(table, where, command, count, run, half)
+    with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
+        first = os.path.join(folder, "model.ckpt-0")
+        measure.in_own_process("measure", "make_checkpoint", first, 10)
+        for where, parent in PLACES.items():
+            for command, counts in SIZES.items():
+                half = None
+                for count in [number // 10 for number in counts] if quick else counts:
+                    run = _of_folder(command, first, count, parent)
+                    half = _enter(table, where, command, count, run, half)
     return table
 
 
@@ -145,10 +146,10 @@ if os.path.isdir("/dev/shm"):
     PLACES["tmpfs"] = "/dev/shm"
 
 
-def _of_folder(command: str, count: int, parent: str | None) -> measure.Run:
+def _of_folder(command: str, first: str, count: int, parent: str | None) -> measure.Run:
     """Runs a command on a new folder, and then what the machine needs for the least of it."""
     with tempfile.TemporaryDirectory(prefix="benchmarks_", dir=parent) as folder:
-        measure.in_own_process("many", "many", folder, count)
+        measure.in_own_process("many", "many", first, folder, count)
         indexes = [os.path.join(folder, f"model.ckpt-{number}.index") for number in range(count)]
         size = os.path.getsize(indexes[0])
         run = measure.in_own_process("many", "of_many", command, folder)

@@ -16,9 +16,12 @@ WAYS = ("raw", "wrapped")
 def train(how: str, count: str) -> measure.Run:
     """Times the graph of a job up to its first step, and the steps after it."""
     import numpy as np
-    import tensorflow as tf
 
     import estimator_ckpt
+    from estimator_ckpt import compat
+
+    compat.install()
+    import tensorflow as tf
 
     tf1 = tf.compat.v1
     times: dict[str, float] = {}
@@ -70,7 +73,7 @@ def tables(quick: bool) -> Iterator[Table]:
     )
     for variables in (10,) if quick else (10, 500):
         found = measure.processes_in_turn(
-            2 if quick or variables > 100 else 5,
+            1 if quick else 2 if variables > 100 else 5,
             {how: ("training", "train", how, variables) for how in WAYS},
         )
         for how, runs in found.items():
