@@ -3,7 +3,8 @@
     python -m benchmarks                                   # all of it, a quarter of an hour
     python -m benchmarks --quick                           # smaller, in two minutes
     python -m benchmarks --only=convert,saving --json=results.json
-    python -m benchmarks --json=results.json --page=docs/benchmarks.md   # puts the tables there
+    python -m benchmarks --json=results.json --page=docs/benchmarks.md   # puts the tables there,
+                                                           # and their numbers into the docs
     python -m benchmarks --from=results.json --page=docs/benchmarks.md   # those of an earlier run
     python -m benchmarks --compare before.json after.json  # two runs, number by number
 
@@ -22,7 +23,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import measure, pages
+from benchmarks import measure, pages, sentences
 
 SUITES = (
     "saving",
@@ -103,6 +104,8 @@ def main() -> None:
             print(f"not reached: {each}", file=sys.stderr)
     if arguments.page:
         pages.put_into(arguments.page, results)
+        if arguments.page.resolve() == sentences.PAGE:
+            sentences.renew()
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

@@ -89,6 +89,11 @@ def put_into(target: pathlib.Path, results: dict[str, Any]) -> None:
     target.write_text(_BLOCK.sub(lambda _: made, text), encoding="utf-8")
 
 
+def without_tables(text: str) -> str:
+    """Returns a page without what is between its markers."""
+    return _BLOCK.sub("", text)
+
+
 def compared(before: dict[str, Any], after: dict[str, Any]) -> str:
     """Returns each number of both results side by side: of the measures, and of the tables' rows.
 

@@ -9,8 +9,10 @@ import pytest
 import estimator_ckpt
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 import reference  # noqa: E402
+
+from benchmarks import sentences  # noqa: E402
 
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -66,16 +68,49 @@ def test_the_readme_is_short_and_names_each_verb():
     assert re.findall(r"^\| `[\w-]+ [^|]*` \| [^|]* \|$", readme, re.MULTILINE) == rows
 
 
-def test_the_numbers_of_the_readme_are_those_of_the_tables():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    numbers = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    took, times = re.search(r"1 GB converts in (\S+ ms), (\S+ x) as fast", readme).groups()
-    assert re.search(
-        rf"^\| 1 GB \| estimator_ckpt \| {took} \|.*\| {times} \|$", numbers, re.MULTILINE
+@pytest.mark.parametrize("sentence", sentences.SENTENCES, ids=lambda each: each.pattern[:30])
+def test_a_number_of_a_sentence_is_that_of_the_tables(sentence):
+    """Renew it by `python -m benchmarks.sentences`."""
+    text = (ROOT / sentence.page).read_text(encoding="utf-8")
+    tables = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert sentences.renewed(sentence, text, tables) == text
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda path: path.name)
+def test_what_reads_like_a_speed_is_compared_with_the_tables(page):
+    """A new one is a new row in benchmarks/sentences.py."""
+    text = page.read_text(encoding="utf-8")
+    assert list(sentences.unknown(page.relative_to(ROOT).as_posix(), text)) == []
+
+
+def test_a_stale_number_and_an_unknown_one_are_found_and_renewed():
+    sentence = sentences.SENTENCES[1]
+    tables = (
+        "**a save.** So it is.\n\n"
+        "| data, variables | saved by | time | of plain TF2 |\n|---|---|---|---|\n"
+        "| 64 MB, 64 | wrapped, dual and TF1 | 1.00 s | 3.00 |\n"
+        "| 1 GB, 64 | wrapped, dual and TF1 | 2.00 s | 0.98 |\n"
     )
-    ratio = re.search(r"takes (\S+) of the time of one plain save of 1 GB", readme)[1]
-    row = rf"^\| 1 GB, 64 \| wrapped, dual and TF1 \| [^|]* \| {ratio} \|"
-    assert re.search(row, numbers, re.MULTILINE)
+    text = (
+        "A `dual` save with a TF1 checkpoint beside it takes 9.99 of the time of one plain save.\n"
+    )
+    assert sentences.renewed(sentence, text, tables) == text.replace("9.99", "0.98")
+    with pytest.raises(ValueError, match="rows"):
+        sentences.renewed(sentence, text, tables.replace("1 GB", "2 GB"))
+    with pytest.raises(ValueError, match="0 times"):
+        sentences.renewed(sentence, "Nothing.", tables)
+    said = "It is 7 x as fast, takes 3 ms, four times as long, 0.5 of the time, and saves 20 %."
+    assert list(sentences.unknown("README.md", text + said)) == [
+        "7 x",
+        "3 ms",
+        "four times as",
+        "0.5 of the time",
+        "20 %",
+    ]
+
+
+def test_the_readme_says_how_many_scenarios_there_are():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
     scenarios = re.findall(r"^\| (?!\*\*|scenario|-).* \|$", table, re.MULTILINE)
     assert f"* {len(scenarios)} scenarios were run raw and wrapped" in readme
