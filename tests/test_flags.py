@@ -278,10 +278,15 @@ def test_what_to_do_about_errors_and_power_cuts_goes_to_the_wrapper(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), (False, "wait", 120)),
+        ((), (False, "wait", "give_back", 120)),
         (
-            ("--async_save", "--async_when_busy=skip", "--async_sigterm_secs=30"),
-            (True, "skip", 30),
+            (
+                "--async_save",
+                "--async_when_busy=skip",
+                "--async_memory=keep",
+                "--async_sigterm_secs=30",
+            ),
+            (True, "skip", "keep", 30),
         ),
     ],
 )
@@ -291,7 +296,7 @@ def test_saving_while_training_goes_on_goes_to_the_wrapper(monkeypatch, argument
         estimator_ckpt, "wrap_model_fn", lambda model_fn, **settings: given.update(settings)
     )
     checkpoint_flags.wrap_from_flags(model_fn, flag_values=parse(*arguments))
-    names = ("async_save", "async_when_busy", "async_sigterm_secs")
+    names = ("async_save", "async_when_busy", "async_memory", "async_sigterm_secs")
     assert tuple(given[name] for name in names) == expected
 
 

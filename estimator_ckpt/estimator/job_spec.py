@@ -87,7 +87,13 @@ def _with_hooks(spec: Any, config: Any, options: JobOptions, *, on_tpu: bool) ->
     if options.async_save and on_tpu:
         _log.warning("async_save has no effect on a TPUEstimator with TPUs, which has its own")
     elif options.async_save and config is not None:
-        spec = add_async_saving(spec, config, options.async_when_busy, options.async_sigterm_secs)
+        spec = add_async_saving(
+            spec,
+            config,
+            when_busy=options.async_when_busy,
+            sigterm_secs=options.async_sigterm_secs,
+            memory=options.async_memory,
+        )
     if options.saving_listeners:
         listeners = options.saving_listeners if is_chief else ()
         spec = add_hooks(spec, SavingListenersHook(listeners))

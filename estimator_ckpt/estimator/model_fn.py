@@ -36,6 +36,7 @@ def wrap_model_fn(
     sync_data: bool = False,
     async_save: bool = False,
     async_when_busy: str = "wait",
+    async_memory: str = "give_back",
     async_sigterm_secs: float = 120.0,
     warm_start_at_once: bool = False,
 ) -> ModelFn:
@@ -69,6 +70,9 @@ def wrap_model_fn(
       async_when_busy: what a save does that comes while the one before is still being written:
         "wait" for it, or "skip" this one, which is logged. The final save always waits, and so
         do workers in step (MultiWorkerMirroredStrategy).
+      async_memory: with async_save, what becomes of the memory for the copies when they are
+        written: "give_back", the system takes it where it needs it, and then the next save stands
+        still until it is there again; or "keep" it for the next save.
       async_sigterm_secs: with async_save, SIGTERM lets the step at hand end and a final checkpoint
         be made; when so many seconds have passed, the process ends in any case.
       warm_start_at_once: have a warm start (Estimator's `warm_start_from`, of any kind) read many
@@ -93,6 +97,7 @@ def wrap_model_fn(
         sync_data=sync_data,
         async_save=async_save,
         async_when_busy=async_when_busy,
+        async_memory=async_memory,
         async_sigterm_secs=async_sigterm_secs,
         warm_start_at_once=warm_start_at_once,
     )

@@ -19,6 +19,7 @@ from estimator_ckpt.errors import CheckpointArgumentError
 
 ON_ERROR = ("continue", "stop")
 WHEN_BUSY = ("wait", "skip")
+MEMORY = ("give_back", "keep")
 _FORMATS = ("dual", "tf2")
 
 
@@ -42,6 +43,7 @@ class JobOptions:
       sync_data: whether tensors are flushed to the disk before a checkpoint appears.
       async_save: whether checkpoints are written while training goes on.
       async_when_busy: what a save does while the one before is being written: "wait" or "skip".
+      async_memory: what becomes of the copies' memory between two saves: "give_back" or "keep".
       async_sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
       warm_start_at_once: whether a warm start reads many tensors at once.
 
@@ -86,7 +88,12 @@ class JobOptions:
         WHEN_BUSY,
         "With async_save: what a save does that comes while the one before is still being written.",
     )
-
+    async_memory: str = _option(
+        "give_back",
+        MEMORY,
+        "With async_save: what becomes of the copies' memory between two saves. Given back, the "
+        "system takes it where it is short of memory, and the next save stands still for longer.",
+    )
     async_sigterm_secs: float = _option(
         120.0,
         flag="With async_save: how long after a SIGTERM the process may take for its final "

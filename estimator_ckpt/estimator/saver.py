@@ -106,6 +106,10 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Whether tensors are flushed to the disk before a checkpoint appears."""
         self.async_save = False
         """Whether `save_in_background` will be called; to be set before the Saver is built."""
+        self.keeps_memory = False
+        """Whether the memory for copies is kept between two saves; to be set before building."""
+        self.prepares_memory = False
+        """Whether that memory is had from the system as soon as the Saver is built."""
         self._snapshot: SnapshotOp | None = None
         self._background = Background("checkpoint writer")
         self.saves_in_background = False
@@ -311,7 +315,10 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if reason is not None:
             _log.warning("Checkpoints are saved while training stands still: %s", reason)
             return None
-        return SnapshotOp(groups)
+        snapshot = SnapshotOp(groups, keeps_memory=self.keeps_memory)
+        if self.prepares_memory:
+            snapshot.prepare()
+        return snapshot
 
     def export_meta_graph(self, filename: Any = None, *args: Any, **options: Any) -> Any:
         """Writes or returns the graph, as `tf1.train.Saver` does; to a store in one request."""

@@ -1,6 +1,7 @@
 import mmap
 import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -143,3 +144,92 @@ def test_the_system_takes_what_was_given_back_when_it_needs_it():
 def test_the_memory_may_be_in_huge_pages():
     (array,) = Arena().arrays([LARGE])
     assert "hg" in facts_of_mapping(array)["VmFlags"]
+
+
+@on_linux
+def test_what_is_kept_is_not_the_systems_to_take():
+    arena = Arena(keeps=True)
+    array = arena.memory(LARGE)
+    array[:] = 1
+    arena.give_back()
+    facts = facts_of_mapping(array)
+    assert facts["Rss"] >= LARGE
+    assert facts["LazyFree"] == 0
+    assert arena.memory(LARGE).ctypes.data == array.ctypes.data
+
+
+@on_linux
+def test_memory_that_was_prepared_is_there_when_it_is_needed():
+    arena = Arena()
+    arena.prepare(LARGE)
+    arena._touching.join(60)
+    before = page_faults()
+    array = arena.memory(LARGE)
+    array[:] = 2
+    assert page_faults() - before < LARGE // mmap.PAGESIZE // 20
+    assert facts_of_mapping(array)["Rss"] >= LARGE
+
+
+def test_whoever_needs_memory_does_not_wait_until_all_of_it_is_prepared(monkeypatch):
+    monkeypatch.setattr(arena_module, "_TOUCHED_AT_ONCE", 4096)
+    arena = Arena()
+    arena.prepare(16 * LARGE)
+    array = arena.memory(LARGE)
+    array[:] = 3
+    assert [each for each in threading.enumerate() if "checkpoint writer" in each.name] == []
+    assert array.min() == 3  # nobody touches it any more
+
+
+def test_a_table_that_has_grown_a_little_has_room_in_what_was_prepared():
+    arena = Arena()
+    arena.prepare(LARGE)
+    arena._touching.join(60)
+    memory = arena._memory
+    arena.memory(LARGE + LARGE // 20)
+    assert arena._memory is memory
+
+
+def test_what_goes_wrong_with_preparing_is_said_and_tried_again(monkeypatch, caplog):
+    new_map, failures = arena_module._map, [OSError(12, "Cannot allocate memory")]
+
+    def scarce(size):
+        if failures:
+            raise failures.pop()
+        return new_map(size)
+
+    monkeypatch.setattr(arena_module, "_map", scarce)
+    arena = Arena()
+    arena.prepare(LARGE)
+    arena._touching.join(60)
+    assert f"The {LARGE} bytes for copies of the variables can't be had" in caplog.text
+    assert "Cannot allocate memory" in caplog.text
+    assert arena.memory(LARGE).size == LARGE
+
+
+@on_linux
+def test_a_child_made_by_fork_has_memory_of_its_own_and_none_of_ours_is_copied():
+    arena = Arena(keeps=True)
+    array = arena.memory(LARGE)
+    array[:] = 4
+    (hears, tells), (receiver, sender) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.read(hears, 1)  # when the parent has counted
+            mine = arena.memory(LARGE)
+            first = int(mine[0])
+            mine[:] = 5
+            os.write(sender, bytes([first, int(mine.max())]))
+        finally:
+            os._exit(0)
+    before = page_faults()
+    array[:] = 6
+    faults = page_faults() - before
+    os.write(tells, b"!")
+    os.close(sender)
+    assert os.read(receiver, 2) == bytes([0, 5])
+    os.waitpid(child, 0)
+    for each in (hears, tells, receiver):
+        os.close(each)
+    assert faults < LARGE // mmap.PAGESIZE // 20
+    assert array.min() == 6

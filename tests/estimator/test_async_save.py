@@ -18,6 +18,8 @@ import tensorflow as tf
 from estimator_ckpt import verify, wrap_model_fn
 from estimator_ckpt.checkpoint import open_checkpoint
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointWriteError
+from estimator_ckpt.estimator.background import arena as arena_module
+from estimator_ckpt.estimator.background.arena import Arena
 from estimator_ckpt.estimator.background.hooks import AsyncCheckpointSaverHook
 from estimator_ckpt.estimator.saver import CheckpointSaver
 
@@ -129,6 +131,30 @@ def test_a_save_is_skipped_if_that_is_wanted_but_never_the_final_one(tmp_path, m
     # Step 6 was due before it could be written, and is the last.
     assert slow.written == ["model.ckpt-0", "model.ckpt-2", "model.ckpt-6"]
     assert "No checkpoint for step 4" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{}, {"async_memory": "give_back"}, {"async_memory": "keep"}])
+def test_memory_is_prepared_once_and_given_back_unless_it_is_to_be_kept(
+    tmp_path, monkeypatch, options
+):
+    made, prepared, advised = [], [], []
+    init, prepare, advise = Arena.__init__, Arena.prepare, Arena._advise
+    monkeypatch.setattr(
+        Arena, "__init__", lambda arena, **given: (made.append(given), init(arena, **given))[0]
+    )
+    monkeypatch.setattr(
+        Arena, "prepare", lambda arena, size: (prepared.append(size), prepare(arena, size))[0]
+    )
+    monkeypatch.setattr(
+        Arena, "_advise", lambda arena, option: advised.append(option) or advise(arena, option)
+    )
+    make(tmp_path, **options).train(jobs.same_batch_input_fn, steps=4)
+    keeps = options.get("async_memory") == "keep"
+    assert made == [{"keeps": keeps}]
+    saved = sum(entry.size for entry in open_checkpoint(tmp_path).index.entries.values()) // 2
+    assert len(prepared) == 1
+    assert saved * 0.9 <= prepared[0]  # without the object graph, of which there is no copy
+    assert advised.count(arena_module._FREE) == (0 if keeps else 3)
 
 
 def test_a_failed_write_stops_training_with_its_error(tmp_path, monkeypatch):

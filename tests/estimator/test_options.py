@@ -45,6 +45,7 @@ def test_options_that_a_command_line_can_give_are_flags_with_the_same_defaults()
         ("checkpoint_format", "'dual' or 'tf2'"),
         ("tf1_on_error", "'continue' or 'stop'"),
         ("async_when_busy", "'wait' or 'skip'"),
+        ("async_memory", "'give_back' or 'keep'"),
     ],
 )
 @pytest.mark.parametrize("make", [JobOptions, wrap_model_fn], ids=["options", "wrap"])

@@ -34,7 +34,9 @@ _ENDS = (
 _IN_SPITE = "This job saves while training stands still, in spite of async_save: %s"
 
 
-def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float = 120.0) -> Any:
+def add_async_saving(
+    spec: Any, config: Any, when_busy: str, sigterm_secs: float = 120.0, memory: str = "give_back"
+) -> Any:
     """Gives a training EstimatorSpec the hooks that save while training goes on.
 
     Where that can't be, it says why, and the job saves as it does without.
@@ -44,6 +46,7 @@ def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float
       config: the RunConfig.
       when_busy: what to do if the save before is still being written: "wait" or "skip".
       sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
+      memory: what becomes of the copies' memory between two saves: "give_back" or "keep".
 
     Returns:
       The spec, changed.
@@ -56,6 +59,7 @@ def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float
         _log.warning(_IN_SPITE, f"its saver, a {type(saver).__name__}, is of its own kind")
         return spec
     saver.async_save = True
+    saver.keeps_memory = memory == "keep"
     others = [hook for hook in hooks if isinstance(hook, tf.compat.v1.train.CheckpointSaverHook)]
     # A chief among workers in step has a saving hook that no model_fn can replace.
     is_driven = bool(config.cluster_spec) and is_multi_worker()
@@ -70,6 +74,7 @@ def add_async_saving(spec: Any, config: Any, when_busy: str, sigterm_secs: float
         )
         # Where Estimator has its own.
         spec = add_chief_hooks(spec, config.is_chief, saving, first=True)
+    saver.prepares_memory = bool(saves) and (is_driven or config.is_chief)
     background = BackgroundSavingHook(all_saves=is_driven, savers=others, sigterm_secs=sigterm_secs)
     return add_hooks(spec, background)
 
@@ -217,6 +222,7 @@ class BackgroundSavingHook(tf.compat.v1.train.SessionRunHook):
         reason = next(filter(None, map(_reason_to_stand_still, self._savers)), None)
         if reason is not None:
             _log.warning(_IN_SPITE, reason)
+            self._saver.prepares_memory = False
         self._saver.saves_in_background = self._is_in_step or bool(self._savers and not reason)
 
     def after_create_session(self, session: Any, coord: Any) -> None:

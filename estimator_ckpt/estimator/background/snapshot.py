@@ -11,7 +11,6 @@ fetching them would copy in one thread. Whoever runs it sees to it that no step 
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -24,10 +23,9 @@ from estimator_ckpt.bundle.slice_spec import parse_slice_spec
 from estimator_ckpt.checkpoint.arrays import numpy_dtype
 from estimator_ckpt.checkpoint.shard_writer import ShardWriter
 from estimator_ckpt.estimator.background.arena import Arena
+from estimator_ckpt.estimator.background.copying import ALIGNMENT, Copier, Copies
 
-_COPIED_AT_ONCE = 8 << 20
 _WRITTEN_AT_ONCE = 1 << 20
-_THREADS = min(8, os.cpu_count() or 1)
 
 
 class Saved(NamedTuple):
@@ -55,56 +53,74 @@ def why_impossible(groups: Sequence[Sequence[Saved]]) -> str | None:
     return None
 
 
+class _Tensor(NamedTuple):
+    """What a data file has of a tensor: its key, the number of its type, its slice."""
+
+    name: str
+    dtype: int
+    slice_spec: str
+
+
 class SnapshotOp:
     """The op that copies the tensors of a graph."""
 
-    def __init__(self, groups: Sequence[Sequence[Saved]]):
+    def __init__(self, groups: Sequence[Sequence[Saved]], *, keeps_memory: bool = False):
         """Adds the op to the default graph.
 
         Args:
           groups: what each data file of a checkpoint has, in the order of its bytes.
+          keeps_memory: whether the memory for the copies is kept between two of them.
         """
-        self._groups = groups
-        self._arena = Arena()
-        self._copies: list[Any] = []
+        self._groups = [
+            [
+                _Tensor(each.name, each.tensor.dtype.base_dtype.as_datatype_enum, each.slice_spec)
+                for each in group
+            ]
+            for group in groups
+        ]
+        self._arena = Arena(keeps=keeps_memory)
+        self._copier = Copier(self._arena)
+        self._copies: Copies | None = None
         tensors = [each.tensor for group in groups for each in group]
+        self._known_bytes = sum(map(_known_bytes, tensors)) + ALIGNMENT * len(tensors)
         with tf.device(_cpu_of(tensors[0].device)):
             outputs = tf.numpy_function(self._copy, tensors, [tf.bool], name="snapshot")
         self._done = outputs[0]
 
+    def prepare(self) -> None:
+        """Gets the memory from the system while others go on; to be called once, before `take`."""
+        self._arena.prepare(self._known_bytes)
+
     def take(self, session: Any) -> Snapshot:
         """Copies all tensors as they are now; the snapshot before must have been written."""
         session.run(self._done)
-        copies, self._copies = self._copies, []
+        copies, self._copies = self._copies, None
         return Snapshot(self._groups, copies, self._arena)
 
     def _copy(self, *arrays: Any) -> Any:
-        plain = [array.dtype != object for array in arrays]
-        memory = iter(
-            self._arena.arrays([a.nbytes for a, is_plain in zip(arrays, plain) if is_plain])
-        )
-        self._copies = [
-            next(memory).view(array.dtype).reshape(array.shape) if is_plain else array.copy()
-            for array, is_plain in zip(arrays, plain)
-        ]
-        pairs = zip(self._copies, arrays, plain)
-        pieces = [piece for *pair, is_plain in pairs if is_plain for piece in _pieces(*pair)]
-        if len(pieces) < 2 or sum(source.nbytes for _, source in pieces) < _COPIED_AT_ONCE:
-            _copy_all(pieces)
-        else:
-            per_thread = [pieces[number :: 4 * _THREADS] for number in range(4 * _THREADS)]
-            with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-                list(threads.map(_copy_all, per_thread))
+        self._copies = self._copier.copy(arrays)
         return np.bool_(True)
 
 
 class Snapshot:
     """The values of one step."""
 
-    def __init__(self, groups: Sequence[Sequence[Saved]], arrays: list[Any], arena: Arena):
+    def __init__(self, groups: Sequence[Sequence[_Tensor]], copies: Copies | None, arena: Arena):
         self._groups = groups
-        self._arrays = arrays[::-1]  # to be taken from the end
+        self._copies = copies
         self._arena = arena
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forgets the values; does nothing the second time."""
+        if self._copies is not None:
+            self._copies = None
+            self._arena.give_back()
 
     def write(self, directory: str, prefix: str) -> tuple[BundleIndex, list[str]]:
         """Writes the data files of a checkpoint, as TensorFlow does, and forgets the values.
@@ -121,50 +137,43 @@ class Snapshot:
         """
         entries: dict[str, TensorEntry] = {}
         paths = []
-        try:
+        with self:
+            arrays = iter(self._copies.arrays() if self._copies else ())
             for number, group in enumerate(self._groups):
                 paths.append(os.path.join(directory, f"data-{number:05d}"))
                 with ShardWriter(paths[-1], prefix, number) as shard:
-                    for saved in group:
-                        self._append(shard, saved, entries)
+                    for tensor in group:
+                        _append(shard, tensor, next(arrays), entries)
                     shard.close()
-        finally:
-            self._arrays.clear()
-            self._arena.give_back()
         return BundleIndex(entries, len(paths)), paths
 
-    def _append(self, shard: ShardWriter, saved: Saved, entries: dict[str, TensorEntry]) -> None:
-        array = self._arrays.pop()
-        number = saved.tensor.dtype.base_dtype.as_datatype_enum
-        if number == dtypes.STRING:
-            entry = shard.append_strings(array.shape, [bytes(each) for each in array.flat])
-        else:
-            entry = shard.append(number, array.shape, _buffers(array))
-        if saved.slice_spec:
-            shape, extents = parse_slice_spec(saved.slice_spec)
-            whole = entries.get(saved.name, TensorEntry(number, shape, shard_id=entry.shard_id))
-            parts = (*whole.parts, TensorPart(extents, entry))
-            entry = whole._replace(parts=parts)
-        entries[saved.name] = entry
 
-
-def _pieces(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields pairs of flat arrays of a few megabytes, to be copied one to the other."""
-    target, source = (array.reshape(-1).view(np.uint8) for array in (target, source))
-    for start in range(0, source.size, _COPIED_AT_ONCE):
-        part = slice(start, start + _COPIED_AT_ONCE)
-        yield target[part], source[part]
-
-
-def _copy_all(pieces: Sequence[tuple[Any, Any]]) -> None:
-    for target, source in pieces:
-        np.copyto(target, source)
+def _append(
+    shard: ShardWriter, tensor: _Tensor, array: Any, entries: dict[str, TensorEntry]
+) -> None:
+    name, dtype, slice_spec = tensor
+    if dtype == dtypes.STRING:
+        entry = shard.append_strings(array.shape, [bytes(each) for each in array.flat])
+    else:
+        entry = shard.append(dtype, array.shape, _buffers(array))
+    if slice_spec:
+        shape, extents = parse_slice_spec(slice_spec)
+        whole = entries.get(name, TensorEntry(dtype, shape, shard_id=entry.shard_id))
+        parts = (*whole.parts, TensorPart(extents, entry))
+        entry = whole._replace(parts=parts)
+    entries[name] = entry
 
 
 def _buffers(array: Any) -> Iterator[memoryview]:
     data = memoryview(array.reshape(-1).view(np.uint8))
     for start in range(0, len(data), _WRITTEN_AT_ONCE):
         yield data[start : start + _WRITTEN_AT_ONCE]
+
+
+def _known_bytes(tensor: Any) -> int:
+    """Returns how many bytes a tensor has, as far as the graph tells."""
+    elements = tensor.shape.num_elements()
+    return 0 if elements is None or tensor.dtype == tf.string else elements * tensor.dtype.size
 
 
 def _cpu_of(device: str) -> str:
