@@ -30,7 +30,7 @@ _kind = operator.attrgetter("dtype", "shape")
 
 
 class _Run(NamedTuple):
-    """Arrays that follow each other, of one type: from `first` to before `last`, and their place."""
+    """Arrays of one type, from number `first` to before `last`, and their place in memory."""
 
     first: int
     last: int
@@ -55,7 +55,7 @@ class _Places:
         self.size = 0
         run = None
         for number, ((dtype, _), size) in enumerate(zip(kinds, sizes)):
-            if dtype == object:
+            if dtype.hasobject:
                 self.starts.append(None)
                 run = None
                 continue
