@@ -6,7 +6,7 @@
     python -m benchmarks --json=results.json --page=docs/benchmarks.md   # puts the tables there,
                                                            # and their numbers into the docs
     python -m benchmarks --from=results.json --page=docs/benchmarks.md   # those of an earlier run
-    python -m benchmarks --compare before.json after.json  # two runs, number by number
+    python -m benchmarks --compare before.json after.json  # two runs, number by number; or pages
 
 Each suite is a module here with a function `tables(quick)`; what it measures are functions of the
 same module, run in processes of their own. Its tables have measures, which are the first table.
@@ -79,7 +79,7 @@ def main() -> None:
         nargs=2,
         type=pathlib.Path,
         metavar=("BEFORE", "AFTER"),
-        help="print the numbers of two --json side by side",
+        help="print the numbers of two --json, or pages, side by side",
     )
     parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -88,9 +88,9 @@ def main() -> None:
         found = getattr(importlib.import_module(f"benchmarks.{suite}"), task)(*rest)
         return print("\n" + json.dumps(found))
     if arguments.compare:
-        return print(pages.compared(*map(_read, arguments.compare)))
+        return print(pages.compared(*map(pages.read, arguments.compare)))
     if arguments.earlier:
-        results = _read(arguments.earlier)
+        results = pages.read(arguments.earlier)
     else:
         suites = arguments.only.split(",")
         unknown = sorted(set(suites) - {*SUITES, *OTHERS})
@@ -106,11 +106,6 @@ def main() -> None:
         pages.put_into(arguments.page, results)
         if arguments.page.resolve() == sentences.PAGE:
             sentences.renew()
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return results
 
 
 if __name__ == "__main__":

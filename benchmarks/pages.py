@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmarks import measure
@@ -46,18 +47,19 @@ def waited_for(results: dict[str, Any]) -> str:
     found = measures(results)
     table = Table(
         WAITED_FOR,
-        "`wanted` is what a ratio (where there is none, what was measured) should be at most. The "
-        "limit is what the machine itself needed in the same run for the least that has to be "
-        "done, with nothing of TensorFlow or of this library.",
-        ("what", "measured", "of", "ratio", "wanted", "the machine's limit", "of the limit"),
+        "`of that` is the ratio to what stands beside it; `wanted` is what it (if nothing stands "
+        "beside it, what was measured) should be at most. The limit is what the machine itself "
+        "needed in the same run for the least that has to be done, with nothing of TensorFlow or "
+        "of this library.",
+        ("what", "beside", "measured", "of that", "wanted", "the machine's limit", "of the limit"),
     )
     for each in found:
         limit = each["limit"]
         table.rows.append(
             (
                 each["name"],
-                each["took"]["text"],
                 each["of"],
+                each["took"]["text"],
                 _text(each["ratio"]),
                 f"<= {each['wanted']['text']}" if each["wanted"] else "",
                 f"{limit['text']}, {each['limit_of']}" if limit else "",
@@ -112,20 +114,55 @@ def compared(before: dict[str, Any], after: dict[str, Any]) -> str:
     ).markdown()
 
 
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the results of a --json, or the tables of a page, such as that of an older commit."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".md":
+        return json.loads(text)  # type: ignore[no-any-return]
+    found = re.search(r"TensorFlow ([\w.]+)\.\n", text)
+    tables = [
+        {
+            "title": title,
+            "columns": lines[0],
+            "rows": [[_cell(cell) for cell in line] for line in lines[2:]],
+        }
+        for title, body in _TABLE.findall(text)
+        for lines in [[line[2:-2].split(" | ") for line in body.splitlines()]]
+    ]
+    return {"machine": {"tensorflow": found[1] if found else "?"}, "tables": tables}
+
+
+_TABLE = re.compile(r"^\*\*(.+?)\.\*\*.*\n\n((?:\|.*\n)+)", re.MULTILINE)
+_QUANTITY = re.compile(r"([\d,]+(?:\.\d+)?) ?(s|ms|µs|GB|MB|kB|B|x|)")
+_UNITS = {"s": 1, "ms": 1e-3, "µs": 1e-6, "GB": 2**30, "MB": 2**20, "kB": 2**10}
+
+
+def _cell(text: str) -> Any:
+    """Returns a cell as --json has it: what reads like a quantity with a unit or a point is one."""
+    found = _QUANTITY.fullmatch(text)
+    if not found or not (found[2] or "." in text) or re.fullmatch(r"\d+ [GM]B", text):
+        return text
+    return {"value": float(found[1].replace(",", "")) * _UNITS.get(found[2], 1), "text": text}
+
+
 def _numbers(results: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     """Returns each number by what it is of: its row, and its column."""
     found = {}
     for table in results["tables"]:
         for row in table["rows"]:
-            names = ", ".join(itertools.takewhile(lambda cell: isinstance(cell, str), row))
+            names = _label(itertools.takewhile(lambda cell: isinstance(cell, str), row))
             for column, cell in zip(table["columns"], row):
                 if isinstance(cell, dict):
                     found[f"{table['title']}: {names}", column] = cell
     for each in measures(results):
-        for name in ("took", "ratio"):
+        for name, column in (("took", "measured"), ("ratio", "of that")):
             if each[name]:
-                found[f"{WAITED_FOR}: {each['name']}", name] = each[name]
+                found[f"{WAITED_FOR}: {_label((each['name'], each['of']))}", column] = each[name]
     return found
+
+
+def _label(cells: Iterable[str]) -> str:
+    return ", ".join(filter(None, cells))
 
 
 def _change(before: float, after: float) -> Any:
@@ -134,7 +171,8 @@ def _change(before: float, after: float) -> Any:
 
 def _of(results: dict[str, Any]) -> str:
     machine = results["machine"]
-    return f"TensorFlow {machine['tensorflow']}, load {machine['busy']:.1f} at the start"
+    load = f", load {machine['busy']:.1f} at the start" if "busy" in machine else ""
+    return f"TensorFlow {machine['tensorflow']}{load}"
 
 
 def _text(cell: dict[str, Any] | None) -> str:

@@ -46,7 +46,7 @@ def test_a_suite_runs_and_its_tables_go_into_a_page(tmp_path, suite):
     for table in found["tables"]:
         assert table["rows"] and table["runs"] and table["text"] in written
         for each in table["measures"]:
-            assert f"| {each['name']} | {each['took']['text']} |" in written
+            assert f"| {each['name']} | {each['of']} | {each['took']['text']} |" in written
     assert any(table["measures"] for table in found["tables"]) == (suite not in COMPARED_ONLY)
     assert written.startswith(f"before\n{BEGIN}From `python -m benchmarks --quick`")
     assert written.endswith(f"{END}after\n") and "what was there" not in written
@@ -94,9 +94,9 @@ def test_what_is_waited_for_is_the_first_table_and_has_the_machines_limit():
     results = _results(saved, started)
     page = pages.page(results)
     assert page.index("what a job and a migration wait for") < page.index("**a save.**")
-    row = "| a save | 2.00 s | plain | 2.00 | <= 1.50 | 500 ms, a file written | 4.00 |"
+    row = "| a save | plain | 2.00 s | 2.00 | <= 1.50 | 500 ms, a file written | 4.00 |"
     assert row in page
-    assert "| a start | 100 ms |  |  | <= 150 ms |  |  |" in page
+    assert "| a start |  | 100 ms |  | <= 150 ms |  |  |" in page
     assert list(pages.missed(results)) == ["a save: 2.00, wanted <= 1.50"]
 
 
@@ -105,6 +105,20 @@ def test_two_runs_are_compared_number_by_number():
     compared = pages.compared(_results(seconds=2.0), _results(other, seconds=3.0))
     rows = [line for line in compared.splitlines() if line.startswith("| a")]
     assert rows == ["| a save: 1 GB, ours | time | 2.00 s | 3.00 s | 1.50 |"]
+
+
+def test_a_page_is_compared_as_the_run_that_it_is_of(tmp_path):
+    of = ("plain", _runs(1.0))
+    results = [_results(measure.measured("all", _runs(n), of=of), seconds=n) for n in (2.0, 3.0)]
+    page = tmp_path / "page.md"
+    page.write_text(pages.page(results[0]), encoding="utf-8")
+    rows = pages.compared(pages.read(page), results[1]).splitlines()[4:]
+    waited_for = "what a job and a migration wait for: all, plain"
+    assert sorted(rows) == [
+        "| a save: 1 GB, ours | time | 2.00 s | 3.00 s | 1.50 |",
+        f"| {waited_for} | measured | 2.00 s | 3.00 s | 1.50 |",
+        f"| {waited_for} | of that | 2.00 | 3.00 | 1.50 |",
+    ]
 
 
 @pytest.mark.parametrize("bytes_,threads", [(10, 1), (3 * 2**20 + 1, 2)])
