@@ -47,6 +47,7 @@ ESTIMATOR = [
     # Keras 2 for TensorFlow 2.16 and later: 2.N.x wants TensorFlow 2.N. 2.15.0 wants none, and is
     # what fits beside an older TensorFlow, which has a Keras 2 and loads its own.
     "tf-keras>=2.15",
+    "xxhash>=3.0",  # hashes of variables, for unchanged="link"
 ]
 EXAMPLES = [*ESTIMATOR, "scikit-learn>=1.0"]
 # For those who read or write such files themselves; this package needs no more than their format.

@@ -71,15 +71,28 @@ def define_wrapping_flags(
         elif isinstance(default, bool):
             flags.DEFINE_bool(name, default, text, flag_values=flag_values)
         elif isinstance(default, float):
-            flags.DEFINE_float(name, default, text, lower_bound=0.001, flag_values=flag_values)
+            least = option.metadata["least"] or 0.001
+            flags.DEFINE_float(name, default, text, lower_bound=least, flag_values=flag_values)
+        elif isinstance(default, int):
+            least = option.metadata["least"]
+            flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=flag_values)
         else:
             flags.DEFINE_string(name, default, text, flag_values=flag_values)
     flags.register_validator(prefix + "tf1_dir", _is_place, flag_values=flag_values)
-    is_async, checkpoint_format = prefix + "async_save", prefix + "checkpoint_format"
+    checkpoint_format = prefix + "checkpoint_format"
+    for name, needs_wrapping in ((prefix + "async_save", True), (prefix + "unchanged", "link")):
+        _require_wrapping(name, needs_wrapping, checkpoint_format, prefix, flag_values)
+
+
+def _require_wrapping(
+    name: str, value: Any, checkpoint_format: str, prefix: str, flag_values: flags.FlagValues
+) -> None:
+    """Has a flag refused if it asks for what only a wrapped model_fn can do, and none is."""
+    shown = f"--{name}" if value is True else f"--{name}={value}"
     flags.register_multi_flags_validator(
-        [is_async, checkpoint_format],
-        lambda values: not values[is_async] or values[checkpoint_format] != "tf1",
-        f"--{is_async} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
+        [name, checkpoint_format],
+        lambda values: values[name] != value or values[checkpoint_format] != "tf1",
+        f"{shown} needs a wrapped model_fn: give --{checkpoint_format}=dual or tf2, "
         f"with --{prefix}tf1_dir if there are to be TF1 checkpoints",
         flag_values=flag_values,
     )

@@ -122,6 +122,7 @@ def _scaffold(scaffold: Any, mode: str, config: Any, options: JobOptions) -> Any
             config=config,
             scaffold=scaffold,
             sync_data=options.sync_data,
+            unchanged=options.bounds,
         )
     else:
         made = restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)

@@ -39,6 +39,9 @@ def wrap_model_fn(
     async_memory: str = "give_back",
     async_sigterm_secs: float = 120.0,
     warm_start_at_once: bool = False,
+    unchanged: str = "write",
+    unchanged_files: int = 8,
+    unchanged_room: float = 2.0,
 ) -> ModelFn:
     """Wraps a model_fn: its job saves object-based checkpoints, and restores whatever lies there.
 
@@ -79,13 +82,20 @@ def wrap_model_fn(
         tensors at once, instead of each by an operation of its own: the same values, much sooner
         where there are many variables. What can't be read so, as a variable with a vocabulary or
         one of MirroredStrategy, is read as ever, which is logged.
+      unchanged: what a save does with variables, and with blocks of large ones, that have not
+        changed since the last one: "write" them again, or "link" the data file that has them: the
+        checkpoint is an ordinary one, of several data files. Needs the package xxhash, and a
+        model_dir on a disk with hard links; else all is written, which is logged.
+      unchanged_files: with "link", the most data files that a checkpoint may have.
+      unchanged_room: with "link", the most bytes that these may have, in multiples of the bytes
+        that the checkpoint needs.
 
     Returns:
       A model_fn for Estimator. Without `model_fn`, a decorator that returns it.
 
     Raises:
-      CheckpointArgumentError: an option is none of its choices, `async_sigterm_secs` is not above
-        0, or the model_fn is wrapped already, with other options.
+      CheckpointArgumentError: an option is none of its choices or too small, the package that
+        "link" needs is not installed, or the model_fn is wrapped already, with other options.
     """
     options = JobOptions(
         checkpoint_format=checkpoint_format,
@@ -100,6 +110,9 @@ def wrap_model_fn(
         async_memory=async_memory,
         async_sigterm_secs=async_sigterm_secs,
         warm_start_at_once=warm_start_at_once,
+        unchanged=unchanged,
+        unchanged_files=unchanged_files,
+        unchanged_room=unchanged_room,
     )
     if model_fn is None:
         return functools.partial(_wrap, options=options)

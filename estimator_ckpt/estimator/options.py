@@ -16,16 +16,23 @@ from typing import Any
 
 from estimator_ckpt import messages
 from estimator_ckpt.errors import CheckpointArgumentError
+from estimator_ckpt.estimator.unchanged.bounds import Bounds
+from estimator_ckpt.estimator.unchanged.hashing import require_hash
 
 ON_ERROR = ("continue", "stop")
 WHEN_BUSY = ("wait", "skip")
 MEMORY = ("give_back", "keep")
+UNCHANGED = ("write", "link")
 _FORMATS = ("dual", "tf2")
 
 
-def _option(default: Any, choices: Sequence[str] = (), flag: str = "") -> Any:
+def _option(
+    default: Any, choices: Sequence[str] = (), flag: str = "", least: float | None = None
+) -> Any:
     """Makes a field: its default, what it may be, and the help of its flag if it has one."""
-    return dataclasses.field(default=default, metadata={"choices": tuple(choices), "flag": flag})
+    return dataclasses.field(
+        default=default, metadata={"choices": tuple(choices), "flag": flag, "least": least}
+    )
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,13 @@ class JobOptions:
       async_memory: what becomes of the copies' memory between two saves: "give_back" or "keep".
       async_sigterm_secs: how long after a SIGTERM the process may take for its final checkpoint.
       warm_start_at_once: whether a warm start reads many tensors at once.
+      unchanged: what a save does with what the last one has written already: "write" or "link".
+      unchanged_files: with "link", the most data files that a checkpoint may have.
+      unchanged_room: with "link", the most bytes of these, in multiples of what it needs.
 
     Raises:
-      CheckpointArgumentError: one of them is not among its choices, or not above 0.
+      CheckpointArgumentError: one of them is not among its choices, or too small; or "link" needs
+        a package that is not installed.
     """
 
     checkpoint_format: str = _option(
@@ -58,7 +69,7 @@ class JobOptions:
         "dual (both sets of keys on one set of bytes). Any format is resumed from.",
     )
     checkpoint_fn: Callable[[dict[str, Any], Any], Any] | None = dataclasses.field(
-        default=None, metadata={"choices": (), "flag": ""}
+        default=None, metadata={"choices": (), "flag": "", "least": None}
     )
     tf1_dir: str | None = _option(
         None,
@@ -104,6 +115,23 @@ class JobOptions:
         flag="Have a warm start read many tensors at once, instead of each by an operation of its "
         "own.",
     )
+    unchanged: str = _option(
+        "write",
+        UNCHANGED,
+        "What a save does with variables, and blocks of large ones, that have not changed since "
+        "the last one: write them again, or link the data file that has them.",
+    )
+    unchanged_files: int = _option(
+        8,
+        flag="With unchanged=link: the most data files that a checkpoint may have.",
+        least=1,
+    )
+    unchanged_room: float = _option(
+        2.0,
+        flag="With unchanged=link: the most bytes that the data files of a checkpoint may have, "
+        "in multiples of the bytes that it needs.",
+        least=1.0,
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -120,7 +148,22 @@ class JobOptions:
                 f"async_sigterm_secs={self.async_sigterm_secs} must be above 0; without async_save "
                 "SIGTERM ends the process at once"
             )
+        for field in dataclasses.fields(self):
+            least = field.metadata["least"]
+            if least is not None and not getattr(self, field.name) >= least:
+                raise CheckpointArgumentError(
+                    f"{field.name}={getattr(self, field.name)} must be {least:g} or more"
+                )
+        if self.unchanged == "link":
+            require_hash()
         object.__setattr__(self, "saving_listeners", tuple(self.saving_listeners))
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Of a checkpoint with links to what has not changed; None for no such links."""
+        if self.unchanged != "link":
+            return None
+        return Bounds(self.unchanged_files, self.unchanged_room)
 
     @property
     def summary(self) -> str:
@@ -128,6 +171,8 @@ class JobOptions:
         parts = [f"saving {self.checkpoint_format}"]
         if self.async_save:
             parts.append("while training goes on")
+        if self.unchanged == "link":
+            parts.append("with links to what has not changed")
         beside = f"; TF1 checkpoints also into {self.tf1_dir}" if self.tf1_dir is not None else ""
         return " ".join(parts) + beside
 

@@ -37,6 +37,8 @@ from estimator_ckpt.estimator.save_call import (
     path_text,
 )
 from estimator_ckpt.estimator.saver_ops import OpsBuilder
+from estimator_ckpt.estimator.unchanged.bounds import Bounds
+from estimator_ckpt.estimator.unchanged.saving import LinkedSaves, TakenTensors
 from estimator_ckpt.estimator.writing import (
     PublishingSession,
     Written,
@@ -110,7 +112,11 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Whether the memory for copies is kept between two saves; to be set before building."""
         self.prepares_memory = False
         """Whether that memory is had from the system as soon as the Saver is built."""
+        self.unchanged: Bounds | None = None
+        """Within which bounds a checkpoint has links to what has not changed since the last one;
+        None for no such links. To be set before the Saver is built."""
         self._snapshot: SnapshotOp | None = None
+        self._linked: LinkedSaves | None = None
         self._background = Background("checkpoint writer")
         self.saves_in_background = False
         """Whether `save` returns before the checkpoint is written, as `save_in_background` does."""
@@ -155,7 +161,9 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             self._object_keys = own.keys(saved, self._format)
         else:
             self._object_keys = default_keys({each.name for each in saved})
-        if self.async_save:
+        if self.unchanged is not None:
+            self._linked = self._make_linked_saves(self.unchanged)
+        if self.async_save and self._linked is None:
             self._snapshot = self._make_snapshot_op()
 
     def save(
@@ -224,13 +232,17 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             make_parent(call.prefix, sharded=self._sharded)
         self.wait()
         self._announce(sess, call)
-        # Why there is none, has been said; it copies what the graph has that it was made in.
-        if self._snapshot is None or sess.graph is not self._graph:
+        linked = self._linked_saves(sess, call.prefix)
+        taken: Snapshot | TakenTensors
+        if linked is not None:
+            taken = linked.take(sess, call.prefix, self._saved_graph, copies=True)
+        elif self._snapshot is not None and sess.graph is self._graph:
+            taken = self._snapshot.take(sess)
+        else:  # why there is none, has been said; it copies what the graph has that it is of
             path = self._save(sess, None, call)
             if when_saved:
                 when_saved()
             return path
-        snapshot = self._snapshot.take(sess)
         scope = (
             tf.distribute.get_strategy().scope()
             if tf.distribute.has_strategy()
@@ -238,8 +250,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         )
 
         def work() -> None:
-            with sess.graph.as_default(), scope:
-                self._save(sess, snapshot, call)
+            with sess.graph.as_default(), scope, taken:
+                self._save(sess, taken, call)
                 if when_saved:
                     when_saved()
 
@@ -295,10 +307,10 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             for announce in self.before_save:
                 announce(sess, step)
 
-    def _save(self, sess: Any, snapshot: Snapshot | None, call: SaveCall) -> Any:
-        """Does what `tf1.train.Saver.save` does, with what is in the session or in a snapshot."""
+    def _save(self, sess: Any, taken: Snapshot | TakenTensors | None, call: SaveCall) -> Any:
+        """Does what `tf1.train.Saver.save` does, with what is in the session or was taken of it."""
         session = PublishingSession(
-            sess, self.saver_def, lambda prefix: self.write(sess, prefix, snapshot)
+            sess, self.saver_def, lambda prefix: self.write(sess, prefix, taken)
         )
         with sess.graph.as_default():
             path = super().save(session, call.path, call.step, **call.options)
@@ -319,6 +331,25 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self.prepares_memory:
             snapshot.prepare()
         return snapshot
+
+    def _make_linked_saves(self, bounds: Bounds) -> LinkedSaves | None:
+        groups = self._builds.saves
+        reason = why_impossible(groups)
+        if reason is None and self.model_dir is not None and files.is_remote(self.model_dir):
+            reason = f"'{self.model_dir}' is not on a local disk, and has no hard links"
+        if reason is not None:
+            _log.warning("unchanged='link' has no effect, all is written at each save: %s", reason)
+            return None
+        return LinkedSaves(groups, bounds, directory=self.model_dir, keeps_memory=self.keeps_memory)
+
+    def _linked_saves(self, sess: Any, prefix: str) -> LinkedSaves | None:
+        """Returns what saves with links, if this can: on a disk, and from the graph it is of."""
+        is_able = sess.graph is self._graph and not files.is_remote(prefix)
+        return self._linked if is_able else None
+
+    @property
+    def _saved_graph(self) -> bytes | None:
+        return None if self._format == "tf1" else self._object_keys.graph
 
     def export_meta_graph(self, filename: Any = None, *args: Any, **options: Any) -> Any:
         """Writes or returns the graph, as `tf1.train.Saver` does; to a store in one request."""
@@ -370,6 +401,13 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             exports=exports,
         )
         require_data(checkpoint, {key for group in sources for key, _ in group})
+        if self._linked is not None:
+            reads = [
+                pair for each, found in zip(restores, sources) for pair in zip(each.reads, found)
+            ]
+            self._linked.restored(
+                prefix, {(read.name, read.slice_spec): source for read, source in reads}
+            )
         feed: dict[Any, Any] = {}
         for each, found in zip(restores, sources):
             if each.reads and not found:
@@ -401,24 +439,36 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             if not any(os.path.abspath(os.path.dirname(p)) == own for p in self.last_checkpoints):
                 self.set_last_checkpoints_with_time([])
 
-    def write(self, sess: Any, prefix: str, snapshot: Snapshot | None = None) -> None:
+    def write(self, sess: Any, prefix: str, taken: Snapshot | TakenTensors | None = None) -> None:
         """Writes a checkpoint, without state file and retention; replaces one of this prefix.
 
         Args:
           sess: a Session.
           prefix: of the checkpoint.
-          snapshot: what to write; None for what is in the session now.
+          taken: what to write; None for what is in the session now.
         """
         make_parent(prefix, sharded=self._sharded)
+        linked = self._linked_saves(sess, prefix)
+        if taken is None and linked is not None:
+            with linked.take(sess, prefix, self._saved_graph, copies=False) as held:
+                self._write(sess, prefix, held)
+        else:
+            self._write(sess, prefix, taken)
 
+    def _write(self, sess: Any, prefix: str, taken: Snapshot | TakenTensors | None) -> None:
         def write_tensors(staging: str) -> WrittenTensors:
-            if snapshot is not None:
-                return snapshot.write(staging, prefix)
+            if isinstance(taken, TakenTensors):
+                return taken.write(staging, flushes=self.sync_data or self.async_save)
+            if taken is not None:
+                return WrittenTensors(*taken.write(staging, prefix))
             return self._save_tensors(sess, os.path.join(staging, os.path.basename(prefix)))
 
-        self.written = write_checkpoint(
+        written = write_checkpoint(
             prefix, write_tensors, self._object_keys, self._format, sync_data=self.sync_data
         )
+        self.written = written
+        if isinstance(taken, TakenTensors):
+            taken.is_published(prefix, written.num_shards, is_new=written.is_new)
 
     def _save_tensors(self, sess: Any, prefix: str) -> WrittenTensors:
         """Has TensorFlow write the data files."""
@@ -428,7 +478,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         if self.sync_data:
             for path in written.shard_paths:
                 files.sync(path)
-        return written.index, written.shard_paths
+        return WrittenTensors(written.index, written.shard_paths)
 
 
 def _is_chief() -> bool:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from estimator_ckpt.estimator.job_checkpoint import AnswersAsSaver, answering_as
 from estimator_ckpt.estimator.job_saver import register_job_saver
 from estimator_ckpt.estimator.saver import CheckpointSaver
+from estimator_ckpt.estimator.unchanged.bounds import Bounds
 from estimator_ckpt.live import tensorflow_internals as internals
 from estimator_ckpt.messages import logger
 from estimator_ckpt.naming import GLOBAL_STEP
@@ -57,6 +58,7 @@ def checkpoint_scaffold(
     config: Any = None,
     scaffold: Any = None,
     sync_data: bool = False,
+    unchanged: Bounds | None = None,
 ) -> Any:
     """Makes the Scaffold that trains the default graph; all its variables have to exist.
 
@@ -67,6 +69,7 @@ def checkpoint_scaffold(
       scaffold: the job's own Scaffold, which is changed and returned: code that has hold of it,
         such as a hook, goes on working. Its fields stay, and its saver's options and variables.
       sync_data: flush the tensors to the disk before a checkpoint appears.
+      unchanged: link what has not changed since the last checkpoint, within these bounds.
 
     Returns:
       A `CheckpointScaffold`, of the class of `scaffold` too. Under a tf.distribute strategy, which
@@ -87,6 +90,10 @@ def checkpoint_scaffold(
         saver.sync_data = True
     elif sync_data:
         _log.warning("sync_data has no effect: this job's saver is of its own kind")
+    if unchanged is not None and isinstance(saver, CheckpointSaver):
+        saver.unchanged = unchanged
+    elif unchanged is not None:
+        _log.warning("unchanged='link' has no effect: this job's saver is of its own kind")
     if scaffold.saver is None:
         _collect(saver)
     if not isinstance(saver, CheckpointSaver) or tf.distribute.has_strategy():

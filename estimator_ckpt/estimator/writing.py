@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from estimator_ckpt.bundle import BundleIndex, TensorEntry
 from estimator_ckpt.bundle.strings import string_scalar
 from estimator_ckpt.checkpoint import Checkpoint, Shard, publish
 from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.estimator.object_keys import ObjectKeys
+from estimator_ckpt.estimator.unchanged.places import flat
 from estimator_ckpt.live.tensorflow_internals import SessionInterface
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 from estimator_ckpt.storage import files
@@ -29,16 +30,30 @@ class Written:
 
     Attributes:
       prefix: of it.
+      num_shards: how many data files it has.
+      is_new: whether it was not there before, with equal bytes.
       open: returns it, with the job's own names, which a tf2 checkpoint lacks: who emits it goes by
         them, and no file is read.
     """
 
     prefix: str
+    num_shards: int
+    is_new: bool
     open: Callable[[], Checkpoint]
 
 
-WrittenTensors = tuple[BundleIndex, Sequence[str]]
-"""The index by name, and the paths of the data files."""
+class WrittenTensors(NamedTuple):
+    """What was written of a checkpoint.
+
+    Attributes:
+      by_name: the index by name. A part in it may have parts itself.
+      paths: of the data files.
+      graph: the entry of the object graph, where that was written, too.
+    """
+
+    by_name: BundleIndex
+    paths: Sequence[str]
+    graph: TensorEntry | None = None
 
 
 @files.looking_once()
@@ -67,15 +82,20 @@ def write_checkpoint(
       CheckpointWriteError: the file system refused.
     """
     with files.staging_directory(prefix) as staging:
-        by_name, paths = write_tensors(staging)
+        by_name, paths, graph = write_tensors(staging)
         shards = [Shard(path=path, move=True) for path in paths]
         added: dict[str, TensorEntry] = {}
-        if checkpoint_format != "tf1":
+        if graph is not None:
+            added[OBJECT_GRAPH_KEY] = graph
+        elif checkpoint_format != "tf1":
             added[OBJECT_GRAPH_KEY] = _append_graph(object_keys.graph, shards, sync_data=sync_data)
 
         def index_of(to: str) -> BundleIndex:
             index = object_keys.add_to(by_name, to)
-            return BundleIndex({**index.entries, **added}, len(shards), index.producer)
+            entries = {
+                key: flat(each) if each.parts else each for key, each in index.entries.items()
+            }
+            return BundleIndex({**entries, **added}, len(shards), index.producer)
 
         index = index_of(checkpoint_format)
         # Where a job begins again, it saves what it has just restored: readers keep that.
@@ -90,7 +110,7 @@ def write_checkpoint(
         named = index_of("dual") if checkpoint_format == "tf2" else index
         return Checkpoint(prefix, replace(named, num_shards=count))
 
-    return Written(prefix, opened)
+    return Written(prefix, count, found is None, opened)
 
 
 def _append_graph(graph: bytes, shards: list[Shard], *, sync_data: bool) -> TensorEntry:

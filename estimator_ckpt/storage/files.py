@@ -18,7 +18,7 @@ import posixpath
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, NamedTuple
 
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
 from estimator_ckpt.messages import logger
@@ -367,6 +367,24 @@ def whole_file(path: str) -> Iterator[WritableFile]:
         raise
 
 
+@contextlib.contextmanager
+def new_local_file(path: str, *, sync: bool) -> Iterator[WritableFile]:
+    """Opens a new local file for writing in pieces.
+
+    Args:
+      path: of the file.
+      sync: whether it is flushed to the disk at the end.
+
+    Raises:
+      FileExistsError: there is one, or a symbolic link.
+    """
+    with open(without_scheme(path), "xb") as file:
+        yield file
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def append(path: str, data: bytes, *, sync: bool = False) -> None:
     """Writes to the end of a local file that nobody reads yet.
 
@@ -567,6 +585,37 @@ def try_link(source: str, target: str) -> bool:
     """Makes a hard link to a file; returns False where the file system has none to there."""
     (old_system, old), (new_system, new) = _reach(source), _reach(target)
     return old_system is new_system and new_system.try_link(old, new)
+
+
+def link(source: str, target: str) -> None:
+    """Makes a hard link to a local file.
+
+    Raises:
+      OSError: the file system refused, or has none; its number says which.
+    """
+    os.link(os.path.realpath(without_scheme(source)), without_scheme(target))
+
+
+class Identity(NamedTuple):
+    """What tells a local file, and that nothing has been written to it.
+
+    Attributes:
+      device: the number of its file system.
+      inode: its own number there.
+      size: in bytes.
+      modified: when its bytes were last changed, in nanoseconds.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+def identity(path: str) -> Identity:
+    """Returns what tells a local file; raises FileNotFoundError if there is none."""
+    found = os.stat(without_scheme(path))
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def copy(source: str, target: str, progress: Progress | None = None) -> None:

@@ -83,7 +83,7 @@ class SnapshotOp:
         self._copies: Copies | None = None
         tensors = [each.tensor for group in groups for each in group]
         self._known_bytes = sum(map(_known_bytes, tensors)) + ALIGNMENT * len(tensors)
-        with tf.device(_cpu_of(tensors[0].device)):
+        with tf.device(cpu_of(tensors[0].device)):
             outputs = tf.numpy_function(self._copy, tensors, [tf.bool], name="snapshot")
         self._done = outputs[0]
 
@@ -176,6 +176,7 @@ def _known_bytes(tensor: Any) -> int:
     return 0 if elements is None or tensor.dtype == tf.string else elements * tensor.dtype.size
 
 
-def _cpu_of(device: str) -> str:
+def cpu_of(device: str) -> str:
+    """Returns the first CPU of the machine that a device is of."""
     spec = tf.DeviceSpec.from_string(device)
     return str(spec.replace(device_type="CPU", device_index=0).to_string())
