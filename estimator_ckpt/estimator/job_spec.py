@@ -122,7 +122,9 @@ def _scaffold(scaffold: Any, mode: str, config: Any, options: JobOptions) -> Any
             config=config,
             scaffold=scaffold,
             sync_data=options.sync_data,
-            unchanged=options.bounds,
+            unchanged=options.unchanged,
+            unchanged_files=options.unchanged_files,
+            unchanged_room=options.unchanged_room,
         )
     else:
         made = restoring_scaffold(scaffold, config, evaluates=mode == modes.EVAL)

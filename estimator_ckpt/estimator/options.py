@@ -16,7 +16,6 @@ from typing import Any
 
 from estimator_ckpt import messages
 from estimator_ckpt.errors import CheckpointArgumentError
-from estimator_ckpt.estimator.unchanged.bounds import Bounds
 from estimator_ckpt.estimator.unchanged.hashing import require_hash
 
 ON_ERROR = ("continue", "stop")
@@ -157,13 +156,6 @@ class JobOptions:
         if self.unchanged == "link":
             require_hash()
         object.__setattr__(self, "saving_listeners", tuple(self.saving_listeners))
-
-    @property
-    def bounds(self) -> Bounds | None:
-        """Of a checkpoint with links to what has not changed; None for no such links."""
-        if self.unchanged != "link":
-            return None
-        return Bounds(self.unchanged_files, self.unchanged_room)
 
     @property
     def summary(self) -> str:

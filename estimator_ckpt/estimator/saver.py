@@ -439,21 +439,23 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             if not any(os.path.abspath(os.path.dirname(p)) == own for p in self.last_checkpoints):
                 self.set_last_checkpoints_with_time([])
 
-    def write(self, sess: Any, prefix: str, taken: Snapshot | TakenTensors | None = None) -> None:
+    def write(
+        self, sess: Any, prefix: str, snapshot: Snapshot | TakenTensors | None = None
+    ) -> None:
         """Writes a checkpoint, without state file and retention; replaces one of this prefix.
 
         Args:
           sess: a Session.
           prefix: of the checkpoint.
-          taken: what to write; None for what is in the session now.
+          snapshot: what to write; None for what is in the session now.
         """
         make_parent(prefix, sharded=self._sharded)
         linked = self._linked_saves(sess, prefix)
-        if taken is None and linked is not None:
+        if snapshot is None and linked is not None:
             with linked.take(sess, prefix, self._saved_graph, copies=False) as held:
                 self._write(sess, prefix, held)
         else:
-            self._write(sess, prefix, taken)
+            self._write(sess, prefix, snapshot)
 
     def _write(self, sess: Any, prefix: str, taken: Snapshot | TakenTensors | None) -> None:
         def write_tensors(staging: str) -> WrittenTensors:

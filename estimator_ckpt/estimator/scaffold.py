@@ -58,7 +58,9 @@ def checkpoint_scaffold(
     config: Any = None,
     scaffold: Any = None,
     sync_data: bool = False,
-    unchanged: Bounds | None = None,
+    unchanged: str = "write",
+    unchanged_files: int = 8,
+    unchanged_room: float = 2.0,
 ) -> Any:
     """Makes the Scaffold that trains the default graph; all its variables have to exist.
 
@@ -69,7 +71,9 @@ def checkpoint_scaffold(
       scaffold: the job's own Scaffold, which is changed and returned: code that has hold of it,
         such as a hook, goes on working. Its fields stay, and its saver's options and variables.
       sync_data: flush the tensors to the disk before a checkpoint appears.
-      unchanged: link what has not changed since the last checkpoint, within these bounds.
+      unchanged: what a save does with what has not changed since the last one: "write" or "link".
+      unchanged_files: with "link", the most data files that a checkpoint may have.
+      unchanged_room: with "link", the most bytes of these, in multiples of what it needs.
 
     Returns:
       A `CheckpointScaffold`, of the class of `scaffold` too. Under a tf.distribute strategy, which
@@ -90,9 +94,9 @@ def checkpoint_scaffold(
         saver.sync_data = True
     elif sync_data:
         _log.warning("sync_data has no effect: this job's saver is of its own kind")
-    if unchanged is not None and isinstance(saver, CheckpointSaver):
-        saver.unchanged = unchanged
-    elif unchanged is not None:
+    if unchanged == "link" and isinstance(saver, CheckpointSaver):
+        saver.unchanged = Bounds(unchanged_files, unchanged_room)
+    elif unchanged == "link":
         _log.warning("unchanged='link' has no effect: this job's saver is of its own kind")
     if scaffold.saver is None:
         _collect(saver)
