@@ -1,4 +1,4 @@
-"""The conformance suite once more: on reference variables, and saving while training goes on."""
+"""The conformance suite once more: on reference variables, saving while training goes on, linking."""
 
 import os
 import pathlib
@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
     [
         pytest.param("V1_BEHAVIOR", ["-m", "not slow"], id="V1_BEHAVIOR"),
         pytest.param("ASYNC_SAVE", ["-m", "slow or not slow"], id="ASYNC_SAVE"),
+        pytest.param("UNCHANGED", ["-m", "not slow"], id="UNCHANGED"),
     ],
 )
 def test_the_scenarios_hold(way, selection):

@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-from scenarios import async_save, conformance_test, scenario
+from scenarios import async_save, conformance_test, links, scenario
 
 GROUP = "Programs"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -118,6 +118,7 @@ def _run(job, program):
     if job.how != "raw":
         command = ["estimator_ckpt.wrap", f"--checkpoint_format={job.how}"]
         command += ["--async_save"] if async_save() else []
+        command += ["--unchanged=link"] if links() else []
     kept = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
     result = subprocess.run(
         [sys.executable, "-m", *command, path.name, "--of=the program's"],

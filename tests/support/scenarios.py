@@ -93,6 +93,7 @@ class Job:
         if self.how == "raw":
             return model_fn
         settings.setdefault("async_save", async_save())
+        settings.setdefault("unchanged", "link" if links() else "write")
         return estimator_ckpt.wrap_model_fn(model_fn, checkpoint_format=self.how, **settings)
 
     def estimator(self, model_fn: Callable, model_dir: Any = None, **config: Any) -> Any:
@@ -182,6 +183,11 @@ def v1_behavior() -> bool:
 def async_save() -> bool:
     """Whether wrapped jobs save while training goes on in this run."""
     return bool(os.environ.get("ESTIMATOR_CKPT_ASYNC_SAVE"))
+
+
+def links() -> bool:
+    """Whether wrapped jobs link what has not changed in this run."""
+    return bool(os.environ.get("ESTIMATOR_CKPT_UNCHANGED"))
 
 
 def run_in_process(function: Callable, *args: str, timeout: float = 120) -> str:
