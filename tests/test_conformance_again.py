@@ -1,4 +1,4 @@
-"""The conformance suite once more: on reference variables, saving while training goes on, linking."""
+"""The conformance suite once more: reference variables, saving in the background, and linking."""
 
 import os
 import pathlib

@@ -20,6 +20,7 @@ from estimator_ckpt.bundle.dtypes import dtype_name
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import Account, open_account
 from estimator_ckpt.checkpoint.opening import reading
+from estimator_ckpt.checkpoint.sharing import Sharing, sharing
 from estimator_ckpt.naming.filters import NameFilter
 from estimator_ckpt.notebook import html_table
 from estimator_ckpt.shown import Shown
@@ -76,6 +77,7 @@ class CheckpointDescription(Shown, verb="inspect"):
       bytes: of all variables.
       variables: sorted by name, those of a scope together.
       other_keys: keys that belong to no variable, such as the object graph.
+      shares: what it shares with others of its directory by hard links, the most first.
     """
 
     prefix: str
@@ -85,6 +87,7 @@ class CheckpointDescription(Shown, verb="inspect"):
     bytes: int
     variables: tuple[VariableRow, ...]
     other_keys: tuple[str, ...]
+    shares: tuple[Sharing, ...] = ()
 
     def _repr_html_(self) -> str:
         step = "no step" if self.step is None else f"step {self.step}"
@@ -175,6 +178,7 @@ def described(account: Account) -> CheckpointDescription:
         sum(row.bytes for row in rows),
         rows,
         tuple(account.others),
+        sharing(opened),
     )
 
 

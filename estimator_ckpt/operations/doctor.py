@@ -36,6 +36,7 @@ from estimator_ckpt.checkpoint.strangers import is_v1
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed
 from estimator_ckpt.naming.filters import NameFilter
+from estimator_ckpt.operations.shared_room import told_of_sharing
 from estimator_ckpt.shown import Shown
 from estimator_ckpt.storage import files, staging
 
@@ -171,6 +172,12 @@ def doctor(model_dir: str | os.PathLike[str]) -> Diagnosis:
     if OWNER_FILE not in names:  # else they are meant to be as they are
         _look_at_formats(rows, found)
     _compare_copies(directory, names, found)
+    if (told := told_of_sharing(directory, names)) is not None:
+        found.note(
+            rows[-1].name if rows else STATE_FILE,
+            told,
+            "nothing; but copy one to another disk now and then, with all of its files",
+        )
     return Diagnosis(directory, _base(latest), tuple(rows), tuple(found.in_order()))
 
 

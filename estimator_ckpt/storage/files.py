@@ -618,6 +618,14 @@ def identity(path: str) -> Identity:
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+def has_other_names(path: str) -> bool:
+    """Returns whether a local file has more than one name; False if there is none."""
+    try:
+        return os.stat(without_scheme(path)).st_nlink > 1
+    except FileNotFoundError:
+        return False
+
+
 def copy(source: str, target: str, progress: Progress | None = None) -> None:
     """Copies a file and flushes the copy to the disk; within a store, the store does it."""
     (old_system, old), (new_system, new) = _reach(source), _reach(target)

@@ -178,13 +178,22 @@ def _print_summary(whole: CheckpointDescription, shown: CheckpointDescription) -
         output.counted(whole.num_shards, "shard"),
         f"{output.counted(len(whole.variables), 'variable')} {output.human_bytes(whole.bytes)}",
     )
-    lines = [", ".join(head), *_totals(whole)]
+    lines = [", ".join(head), *_totals(whole), *_shares(whole)]
     if len(shown.variables) != len(whole.variables):
         lines.append(
             f"shown: {len(shown.variables):,} of {output.counted(len(whole.variables), 'variable')}"
             f", {output.human_bytes(shown.bytes)}"
         )
     output.print_summary(("\n" if output.for_people() else "; ").join(lines))
+
+
+def _shares(description: CheckpointDescription) -> list[str]:
+    """With which other checkpoint it has the most bytes in common, by hard links."""
+    if not description.shares:
+        return []
+    most, *others = description.shares
+    told = f"shares {output.human_bytes(most.bytes)} with {output.escape(most.checkpoint)}"
+    return [told + (f", some with {output.counted(len(others), 'other')}" if others else "")]
 
 
 def _totals(description: CheckpointDescription) -> list[str]:
