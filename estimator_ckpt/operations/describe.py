@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from estimator_ckpt.bundle.allocation import many_objects
@@ -87,7 +87,7 @@ class CheckpointDescription(Shown, verb="inspect"):
     bytes: int
     variables: tuple[VariableRow, ...]
     other_keys: tuple[str, ...]
-    shares: tuple[Sharing, ...] = ()
+    shares: tuple[Sharing, ...] = field(default=(), compare=False)
 
     def _repr_html_(self) -> str:
         step = "no step" if self.step is None else f"step {self.step}"
