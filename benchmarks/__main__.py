@@ -28,6 +28,7 @@ from benchmarks import measure, pages, sentences
 SUITES = (
     "saving",
     "async_save",
+    "unchanged",
     "restoring",
     "warm_start",
     "convert",

@@ -24,6 +24,7 @@ def make_variables():
     tf1.get_variable("strings", [2], tf.string, tf1.constant_initializer(["x", "y\0z"]))
     for dtype in (tf.bfloat16, tf.float16, tf.float64, tf.complex64, tf.bool, tf.uint8, tf.int16):
         tf1.get_variable(f"of/{dtype.name}", [3], dtype, tf1.ones_initializer())
+    tf1.get_variable("string", [], tf.string, tf1.constant_initializer("alone"))
     table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1, name="table")
     tf1.add_to_collection(tf1.GraphKeys.TABLE_INITIALIZERS, table.insert(["a", "b"], [1, 2]))
     tf1.train.get_or_create_global_step()

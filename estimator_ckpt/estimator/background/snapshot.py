@@ -98,7 +98,7 @@ class SnapshotOp:
         return Snapshot(self._groups, copies, self._arena)
 
     def _copy(self, *arrays: Any) -> Any:
-        self._copies = self._copier.copy(arrays)
+        self._copies = self._copier.copy(list(map(as_array, arrays)))
         return np.bool_(True)
 
 
@@ -174,6 +174,11 @@ def _known_bytes(tensor: Any) -> int:
     """Returns how many bytes a tensor has, as far as the graph tells."""
     elements = tensor.shape.num_elements()
     return 0 if elements is None or tensor.dtype == tf.string else elements * tensor.dtype.size
+
+
+def as_array(value: Any) -> Any:
+    """Returns what TensorFlow hands over as an array: one string alone comes as bytes."""
+    return np.asarray(value, object) if isinstance(value, bytes) else value
 
 
 def cpu_of(device: str) -> str:

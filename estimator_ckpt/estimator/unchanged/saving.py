@@ -30,7 +30,7 @@ from estimator_ckpt.bundle.strings import encode_strings
 from estimator_ckpt.checkpoint.opening import open_checkpoint, shard_path
 from estimator_ckpt.errors import CheckpointError, CheckpointWriteError
 from estimator_ckpt.estimator.background.arena import Arena
-from estimator_ckpt.estimator.background.snapshot import Saved, cpu_of
+from estimator_ckpt.estimator.background.snapshot import Saved, as_array, cpu_of
 from estimator_ckpt.estimator.unchanged.base import Base, Tensor, base_of
 from estimator_ckpt.estimator.unchanged.blocks import blocks_of
 from estimator_ckpt.estimator.unchanged.bounds import Bounds, Use, files_to_keep
@@ -138,7 +138,7 @@ class LinkedSaves:
         return taken
 
     def _hand_over(self, *arrays: Any) -> Any:
-        self._arrays = list(arrays)
+        self._arrays = list(map(as_array, arrays))
         return np.bool_(True)
 
     def _is_here(self, prefix: str) -> bool:
