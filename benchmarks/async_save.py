@@ -22,7 +22,8 @@ from benchmarks import limits, measure, saving
 from benchmarks.measure import Table
 
 PLAIN, WRAPPED, ASYNC = "plain TF2", "wrapped", "wrapped, async_save"
-BESIDE = "wrapped, TF1 beside"
+BESIDE, KEPT = "wrapped, TF1 beside", "wrapped, async_save, memory kept"
+MODES = (PLAIN, WRAPPED, BESIDE, ASYNC, KEPT)
 COPY, COPY_BY_ALL = "one copy of it in memory", "a copy by a thread for each core"
 _VARIABLES = 64
 _SIDE = 1400  # of the matrices that a step multiplies
@@ -42,7 +43,8 @@ def trains(way: str, megabytes: str, seconds: str, every: str) -> measure.Run:
         if way != PLAIN:
             model_fn = estimator_ckpt.wrap_model_fn(
                 model_fn,
-                async_save=way == ASYNC,
+                async_save=way in (ASYNC, KEPT),
+                async_memory="keep" if way == KEPT else "give_back",
                 tf1_dir=os.path.join(folder, "tf1") if way == BESIDE else None,
             )
         config = tf.estimator.RunConfig(
@@ -131,9 +133,12 @@ def pauses(variables: str, megabytes: str, rounds: str) -> dict[str, list[measur
             elements = size // int(variables) // 4
             tf1.get_variable(f"w_{number}", [elements], initializer=tf1.ones_initializer())
         plain = saving.plain_saver()
-        saver = estimator_ckpt.CheckpointSaver("dual", sharded=True)
-        saver.async_save = True
-        saver.build()
+        savers = {}
+        for way in (ASYNC, KEPT):
+            savers[way] = saver = estimator_ckpt.CheckpointSaver("dual", sharded=True)
+            saver.async_save = saver.prepares_memory = True
+            saver.keeps_memory = way == KEPT
+            saver.build()
         session.run(tf1.global_variables_initializer())
         numbers = iter(range(10**6))
 
@@ -141,13 +146,15 @@ def pauses(variables: str, megabytes: str, rounds: str) -> dict[str, list[measur
             prefix, number = os.path.join(folder, "saved", "model.ckpt"), next(numbers)
             os.makedirs(os.path.dirname(prefix))
             seconds = measure.timed(lambda: call(session, prefix, number, write_meta_graph=False))
-            saver.wait()
+            for each in savers.values():
+                each.wait()
             shutil.rmtree(os.path.dirname(prefix))
             return {"seconds": seconds}
 
         ways = {
             PLAIN: lambda: save(plain.save),
-            ASYNC: lambda: save(saver.save_in_background),
+            ASYNC: lambda: save(savers[ASYNC].save_in_background),
+            KEPT: lambda: save(savers[KEPT].save_in_background),
             COPY: limits.memory_copy(size),
             COPY_BY_ALL: limits.memory_copy(size, limits.cores()),
         }
@@ -163,35 +170,38 @@ def _pauses(quick: bool) -> Iterator[Table]:
         "a pause beside a copy in memory",
         "One process, in turn: plain TensorFlow's save, the pause of one with `async_save`, and a "
         "copy of as many bytes from memory that was touched to memory that was touched.",
-        ("data, variables", "plain TF2", "pause", "of it", COPY, "pause, of it", COPY_BY_ALL),
+        ("data, variables", "saved by", "pause", "of plain TF2", "of a copy", COPY, COPY_BY_ALL),
     )
-    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 7), (64, 10_000, 7))
+    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 6), (64, 10_000, 6))
     for megabytes, variables, rounds in sizes:
         label = f"{measure.megabytes(megabytes)}, {variables:,}"
         found = measure.in_own_process("async_save", "pauses", variables, megabytes, rounds)
-        plain, ours, copy, by_all = (found[way] for way in (PLAIN, ASYNC, COPY, COPY_BY_ALL))
-        table.rows.append(
-            (
-                label,
-                measure.seconds(measure.median(plain)),
-                measure.seconds(measure.median(ours)),
-                measure.share(measure.ratio(ours, plain)),
-                measure.seconds(measure.median(copy)),
-                measure.share(measure.ratio(ours, copy)),
-                measure.seconds(measure.median(by_all)),
-            )
-        )
-        table.runs.update({f"{label}, {way}": runs for way, runs in found.items()})
-        for name, way in ((f"{COPY}", COPY), ("plain TF2's save", PLAIN)):
-            table.measures.append(
-                measure.measured(
-                    f"the pause of an asynchronous save, {label} variables",
-                    ours,
-                    of=(name, found[way]),
-                    wanted=WANTED.get((label, way)),
-                    limit=(COPY_BY_ALL, by_all),
+        plain, copy, by_all = (found[way] for way in (PLAIN, COPY, COPY_BY_ALL))
+        for way in (PLAIN, ASYNC, KEPT):
+            runs = found[way]
+            table.rows.append(
+                (
+                    label,
+                    way,
+                    measure.seconds(measure.median(runs)),
+                    measure.share(measure.ratio(runs, plain)),
+                    measure.share(measure.ratio(runs, copy)),
+                    measure.seconds(measure.median(copy)),
+                    measure.seconds(measure.median(by_all)),
                 )
             )
+        table.runs.update({f"{label}, {way}": runs for way, runs in found.items()})
+        for way, said in ((ASYNC, ""), (KEPT, ", its memory kept")):
+            for beside, whose in ((COPY, COPY), (PLAIN, "plain TF2's save")):
+                table.measures.append(
+                    measure.measured(
+                        f"the pause of an asynchronous save{said}, {label} variables",
+                        found[way],
+                        of=(whose, found[beside]),
+                        wanted=WANTED.get((label, beside)),
+                        limit=(COPY_BY_ALL, by_all),
+                    )
+                )
     yield table
 
 
@@ -203,11 +213,11 @@ def tables(quick: bool) -> Iterator[Table]:
         "and the most memory of the process; ratios are to plain TensorFlow's synchronous save.",
         ("data", "saved by", "pause", "worst", "of plain TF2", "steps/s", "of plain", "memory"),
     )
-    sizes = ((16, 3, 1),) if quick else ((64, 9, 3), (1024, 30, 6))
+    sizes = ((16, 3, 1),) if quick else ((64, 6, 2), (1024, 16, 4))
     for megabytes, seconds, every in sizes:
         found = {
             way: measure.in_own_process("async_save", "trains", way, megabytes, seconds, every)
-            for way in ((PLAIN, ASYNC) if quick else (PLAIN, WRAPPED, BESIDE, ASYNC))
+            for way in (MODES if megabytes == sizes[-1][0] and not quick else (PLAIN, ASYNC))
         }
         for way, run in found.items():
             table.rows.append(

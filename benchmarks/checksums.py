@@ -43,7 +43,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "With the package crc32c, and with google-crc32c where that one is not installed.",
         ("tool", "of", "crc32c", "google-crc32c", "of crc32c"),
     )
-    megabytes, variables, count = (128, 20_000, 1) if quick else (1024, 100_000, 5)
+    megabytes, variables, count = (128, 20_000, 1) if quick else (1024, 100_000, 3)
     with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:
         big, many = (os.path.join(folder, name) for name in ("big", "many"))
         measure.in_own_process("measure", "make_checkpoint", big, 200, megabytes)

@@ -109,8 +109,8 @@ def tables(quick: bool) -> Iterator[Table]:
         ("data, variables", "from", "time", "of plain"),
     )
     sizes = (
-        (1024, 64, 5, tuple(PLAIN)),
-        (4, 2_000, 7, tuple(PLAIN)),
+        (1024, 64, 3, tuple(PLAIN)),
+        (4, 2_000, 5, tuple(PLAIN)),
         (64, 10_000, 5, ("session",)),
     )
     if quick:

@@ -73,7 +73,7 @@ def tables(quick: bool) -> Iterator[Table]:
     )
     for variables in (10,) if quick else (10, 500):
         found = measure.processes_in_turn(
-            1 if quick else 2 if variables > 100 else 5,
+            1 if quick or variables > 100 else 3,
             {how: ("training", "train", how, variables) for how in WAYS},
         )
         for how, runs in found.items():
