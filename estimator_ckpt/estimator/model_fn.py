@@ -95,7 +95,9 @@ def wrap_model_fn(
 
     Raises:
       CheckpointArgumentError: an option is none of its choices or too small, the package that
-        "link" needs is not installed, or the model_fn is wrapped already, with other options.
+        "link" needs is not installed, `model_fn` is no function that returns an EstimatorSpec (a
+        Keras model, an Estimator, a class, an `async` function, ...), or is wrapped already, with
+        other options.
     """
     options = JobOptions(
         checkpoint_format=checkpoint_format,
@@ -139,18 +141,53 @@ def _wrap(model_fn: ModelFn, options: JobOptions) -> ModelFn:
 
 def _require_function(model_fn: Any) -> None:
     """Makes sure that something can be called as a model_fn."""
-    if callable(model_fn) and not inspect.isclass(model_fn):
-        return
-    if inspect.isclass(model_fn):
-        found = f"the class {model_fn.__name__}"
-        hint = "give a function or an instance of it that can be called"
-    elif callable(getattr(model_fn, "model_fn", None)):
-        found = f"a {type(model_fn).__name__}"
-        hint = "wrap its model_fn: tf.estimator.Estimator(wrap_model_fn(estimator.model_fn), ...)"
-    else:
-        found = f"{model_fn!r:.100}"
-        hint = "give the function that returns an EstimatorSpec"
-    raise CheckpointArgumentError(f"wrap_model_fn takes a model_fn, and this is {found}; {hint}")
+    if told := _what_else(model_fn):
+        raise CheckpointArgumentError("wrap_model_fn takes a model_fn, and this is " + told)
+
+
+def _what_else(given: Any) -> str:
+    """Says what something is that is no model_fn, and what to give instead; "" if it is one."""
+    kind = type(given).__name__
+    if inspect.isclass(given):
+        return (
+            f"the class {given.__name__}; give a function or an instance of it that can be called"
+        )
+    if _is_of_keras(given):
+        return (
+            f"the Keras {kind} '{given.name}'; give a function that calls it and returns an "
+            "EstimatorSpec. To load a checkpoint into it, call restore(model, checkpoint); to make "
+            'a Keras file of one, convert(checkpoint, "model.keras", like=model)'
+        )
+    if inspect.iscoroutinefunction(given) or inspect.isgeneratorfunction(given):
+        return (
+            f"{_name(given)}, which returns no EstimatorSpec when it is called, as it is `async` "
+            "or has a `yield`; give a plain function"
+        )
+    if callable(given):
+        return ""
+    if callable(getattr(given, "model_fn", None)):
+        return (
+            f"a {kind}; wrap its model_fn: "
+            "tf.estimator.Estimator(wrap_model_fn(estimator.model_fn), ...)"
+        )
+    if kind in ("EstimatorSpec", "_TPUEstimatorSpec", "TPUEstimatorSpec"):
+        return f"the {kind} that one has returned; give the function, without calling it"
+    return f"{given!r:.100}; give the function that returns an EstimatorSpec"
+
+
+def _name(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(function.__name__)
+
+
+def _is_of_keras(given: Any) -> bool:
+    """Returns whether something is a model or a layer of Keras 2 or 3, which need no import."""
+    return any(
+        each.__name__ == "Layer"
+        and each.__module__.startswith(("keras.", "tf_keras.", "tensorflow.python.keras."))
+        for each in type(given).__mro__
+    )
 
 
 def _with_signature(model_fn: ModelFn, options: JobOptions) -> ModelFn:

@@ -113,6 +113,18 @@ class _Model:
     model_fn = None
 
 
+async def _async_model_fn(features, labels, mode):
+    return jobs.adam_model_fn(features, labels, mode)
+
+
+def _yielding_model_fn(features, labels, mode):
+    yield jobs.adam_model_fn(features, labels, mode)
+
+
+def _tf_keras():
+    return pytest.importorskip("tf_keras")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -125,6 +137,28 @@ class _Model:
         (lambda: _Model(), "give the function that returns an EstimatorSpec"),
         (lambda: "model.py:model_fn", "this is 'model.py:model_fn'"),
         (lambda: 3, "this is 3"),
+        (lambda: {"model_fn": jobs.adam_model_fn}, "give the function that returns"),
+        (lambda: classmethod(jobs.adam_model_fn), "give the function that returns"),
+        (lambda: jobs, "give the function that returns"),
+        (lambda: _async_model_fn, "_async_model_fn, which returns no EstimatorSpec"),
+        (lambda: _yielding_model_fn, "_yielding_model_fn, which returns no EstimatorSpec"),
+        (
+            lambda: functools.partial(_async_model_fn, labels=None),
+            "_async_model_fn, which returns no EstimatorSpec",
+        ),
+        (
+            lambda: _spec(wrap_model_fn(jobs.adam_model_fn), MODES.TRAIN),
+            "this is the EstimatorSpec that one has returned; give the function",
+        ),
+        (
+            lambda: tf.keras.Sequential(
+                [tf.keras.Input([2]), tf.keras.layers.Dense(1)], name="net"
+            ),
+            "this is the Keras Sequential 'net'; give a function that calls it and returns an "
+            "EstimatorSpec. To load a checkpoint into it, call restore(model, checkpoint)",
+        ),
+        (lambda: _tf_keras().Model(), "this is the Keras Model 'model"),
+        (lambda: tf.keras.layers.Dense(1, name="out"), "this is the Keras Dense 'out'"),
     ],
 )
 @pytest.mark.parametrize("wrap", [wrap_model_fn, wrap_model_fn(checkpoint_format="tf2")])
@@ -200,6 +234,15 @@ def test_an_estimator_takes_any_kind_of_model_fn(tmp_path):
         assert extra == 3
         return jobs.adam_model_fn(features, labels, mode)
 
+    class Static:
+        @staticmethod
+        def model_fn(features, labels, mode):
+            return jobs.adam_model_fn(features, labels, mode)
+
+        @classmethod
+        def of_class(cls, features, labels, mode):
+            return jobs.adam_model_fn(features, labels, mode)
+
     kinds = [
         with_params,
         Model(),
@@ -207,6 +250,11 @@ def test_an_estimator_takes_any_kind_of_model_fn(tmp_path):
         keyword_only,
         any_keyword,
         functools.partial(extra, extra=3),
+        functools.partial(with_params, params={"a": 1}),
+        functools.partial(functools.partial(extra), extra=3),
+        lambda features, labels, mode: jobs.adam_model_fn(features, labels, mode),
+        Static.model_fn,
+        Static.of_class,
     ]
     for number, model_fn in enumerate(kinds):
         model_dir = tmp_path / str(number)
