@@ -287,7 +287,7 @@ def test_a_map_is_answered_edited_saved_and_taken(open_page, save, tmp_path):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_each_view_fits_each_width_and_has_no_serious_finding(open_page, pages, axe, theme):
-    for width in (360, 768, 1600):
+    for width in (360, 768, 1280, 1600):
         page = open_page(pages / "all.html", width=width, theme=theme)
         for view in VIEWS:
             go(page, view)
@@ -295,7 +295,7 @@ def test_each_view_fits_each_width_and_has_no_serious_finding(open_page, pages, 
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (view, width)
             if view == "Variables":
                 page.locator(".variables .vbody [role=row]").nth(1).click()
-            if width == {"light": 1600, "dark": 360}[theme]:
+            if width in {"light": (768, 1600), "dark": (360, 1280)}[theme]:
                 assert serious(page, axe) == [], (view, width)
             if view == "Variables":
                 page.get_by_role("button", name="Close").click()
@@ -504,9 +504,15 @@ def test_a_hundred_thousand_variables(open_page, tmp_path, capsys):
         "sort": "[...document.querySelectorAll('.vhead button')].at(-1).click()",
         "tab": "document.querySelector('#tab-bytes').click()",
         "go in": "document.querySelector('.tile').click()",
+        "go out": "document.querySelector('.crumbs button').click()",
+        "go in again": "document.querySelector('.ranks button').click()",
     }
     for name, act in acts.items():
         times[name] = page.evaluate(AFTER_A_FRAME.replace("ACT", act))
+    ranks = page.locator(".ranks li:not(.more)")
+    page.wait_for_function("document.querySelectorAll('.ranks li:not(.more)').length === 200")
+    sizes = [name.split()[0] for name in ranks.locator(".rank-name").all_text_contents()]
+    assert len(set(sizes)) == 200  # each scope once, those that come later, too
     with capsys.disabled():
         print("\n100,000 variables, in ms:", {name: round(ms) for name, ms in times.items()})
     assert page.locator("h1").text_content() == "large"

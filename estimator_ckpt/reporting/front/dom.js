@@ -41,8 +41,10 @@ export function styled(element, styles) {
   return element;
 }
 
+const grouped = new Intl.NumberFormat("en-US"); // made once: that takes longer than what it does
+
 export function count(number) {
-  return number.toLocaleString("en-US");
+  return grouped.format(number);
 }
 
 export function counted(number, noun) {
@@ -237,13 +239,13 @@ export function onceAFrame(act) {
 }
 
 export function resolvedColors(names) {
-  const probe = h("span", { class: "away" });
-  document.body.append(probe);
-  const found = {};
-  for (const name of names) {
+  const probes = names.map((name) => {
+    const probe = h("span", { class: "away" });
     probe.style.color = `var(--${name})`;
-    found[name] = getComputedStyle(probe).color;
-  }
-  probe.remove();
+    return probe;
+  });
+  document.body.append(...probes);
+  const found = Object.fromEntries(names.map((name, at) => [name, getComputedStyle(probes[at]).color]));
+  for (const probe of probes) probe.remove();
   return found;
 }

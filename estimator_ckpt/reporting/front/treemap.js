@@ -5,6 +5,9 @@ import { nodeAt, only, ROLE_WORDS, squares, treeOf } from "./scopes.js";
 
 const HEADER = 19;
 const LISTED = 200;
+const AT_ONCE = 30; // of them: the others come when what was asked for is on the screen
+const LATER = 150; // ms
+const LEAST = 16; // square pixels a child, on average: what has less is drawn as one
 const FONT = "12px system-ui, sans-serif";
 const COLORS = ["accent", "ink", "muted", "line", "panel", "hatch", ...Object.keys(ROLE_WORDS).map((role) => `role-${role}`)];
 
@@ -102,7 +105,7 @@ export class TreemapView {
     if (!this.node) return;
     const nodes = (this.node.children ?? []).filter((child) => child.hits || !this.matches);
     const most = nodes[0]?.bytes ?? 0;
-    const items = nodes.slice(0, LISTED).map((child) => {
+    const item = (child) => {
       const { node, label } = only(child);
       return h(
         "li",
@@ -117,11 +120,19 @@ export class TreemapView {
           h("span", { class: "rank-share muted" }, percent(child.bytes, this.node.bytes)),
         ),
       );
-    });
+    };
+    clearTimeout(this.waiting);
+    const items = nodes.slice(0, AT_ONCE).map(item);
     if (nodes.length > LISTED) items.push(h("li", { class: "muted more" }, `and ${count(nodes.length - LISTED)} smaller ones`));
     if (!nodes.length) items.push(h("li", { class: "muted more" }, this.matches ? "nothing here matches the search" : "nothing is in it"));
     this.list.replaceChildren(...items);
     this.labels = nodes.slice(0, LISTED).map((child) => only(child).label);
+    const others = nodes.slice(AT_ONCE, LISTED);
+    if (!others.length) return;
+    this.waiting = setTimeout(() => {
+      this.list.children[AT_ONCE - 1].after(...others.map(item));
+      fitNames(this.list, () => partsOf(this.labels));
+    }, LATER);
   }
 
   #facts(node) {
@@ -176,7 +187,7 @@ export class TreemapView {
     pen.globalAlpha = this.matches && !node.hits ? 0.22 : 1;
     if (!node.children) {
       this.#leaf(pen, node, label, x, y, w, height);
-    } else if (w < 8 || height < 8) {
+    } else if (w < 8 || height < 8 || w * height < LEAST * node.children.length) {
       pen.fillStyle = this.colors[`role-${node.role}`];
       pen.fillRect(x + 0.5, y + 0.5, w - 1, height - 1);
     } else {
