@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from estimator_ckpt.checkpoint.publishing import remove_checkpoint
 from estimator_ckpt.conversion import convert
 from estimator_ckpt.conversion.model_dir import convert_all
 from estimator_ckpt.errors import CheckpointExistsError, CheckpointWriteError
+from estimator_ckpt.operations.doctor import doctor
+from estimator_ckpt.storage.object_store import ObjectStore
 
 MOST_REQUESTS = 14
 TENSOR = 32 * 1024
@@ -126,6 +130,40 @@ def test_what_another_has_written_meanwhile_is_not_written_over(object_store, ta
     assert object_store.objects() == others
 
 
+def test_a_store_that_lists_late_lets_a_command_overlook_another(object_store, target, monkeypatch):
+    rival = "out/model.ckpt-10.index" + ELSEWHERE
+    object_store.at_write(
+        1, lambda: object_store.put(rival, encode_index(BundleIndex({}, 1))) or 503
+    )
+    listed = ObjectStore._list
+
+    def late(store, path):
+        listing = listed(store, path)
+        listing.files.pop(rival.rpartition("/")[2], None)
+        return listing
+
+    monkeypatch.setattr(ObjectStore, "_list", late)
+    publish(target, BundleIndex({}), [Shard(data=b"data")])
+    assert "model.ckpt-10.index" in names(object_store)
+
+
+@pytest.mark.parametrize("shift", [-1e8, 1e8])
+def test_the_clock_of_this_machine_is_of_no_account(object_store, source, monkeypatch, shift):
+    now, now_ns = time.time, time.time_ns
+    found = []
+    for place in ("place-1", "place-2"):
+        convert_all(source, f"{object_store.url}/{place}", to="dual")
+        convert(source, f"{object_store.url}/{place}/other", to="tf2")
+        time.sleep(1.1)  # stores tell whole seconds: what is left of the one before is older now
+        convert(source, f"{object_store.url}/{place}/other", to="dual", overwrite=True)
+        told = doctor(f"{object_store.url}/{place}")
+        objects = {key: data for key, data in object_store.objects().items() if place in key}
+        found.append((str(told).replace(place, ""), [*objects.values()], told.healthy))
+        monkeypatch.setattr(time, "time", lambda: now() + shift)
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(shift * 1e9))
+    assert found[0] == found[1]
+
+
 def test_what_a_machine_that_is_gone_has_claimed_keeps_nobody_from_writing(object_store, target):
     other = "out/model.ckpt-10.index" + ELSEWHERE
     object_store.put(other, encode_index(BundleIndex({}, 1)))
@@ -137,6 +175,8 @@ def test_what_a_machine_that_is_gone_has_claimed_keeps_nobody_from_writing(objec
 
 
 def test_an_index_that_appears_meanwhile_is_not_replaced(object_store, target):
+    if "conditions" in object_store.lacks:
+        pytest.skip("this server lets the last one win")
     index = "out/model.ckpt-10.index"
     object_store.at_write(2, lambda: object_store.put(index, b"precious") or 503)
     with pytest.raises(CheckpointWriteError, match="File exists"):

@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
+import re
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
 
 from estimator_ckpt.errors import CheckpointWriteError
 from estimator_ckpt.storage import files, protocol
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(params=["local", "ram"])
@@ -266,3 +271,13 @@ def test_no_spelling_hides_that_two_paths_are_the_same(tmp_path, monkeypatch):
     for first in paths:
         for second in paths:
             assert files.is_same(first, second) or not is_same(first, second), (first, second)
+
+
+def test_tensorflow_reaches_google_s_store_by_itself_and_s3_by_a_plug_in():
+    """As docs/stores.md says of each version; the plug-in there is the one that CI installs."""
+    code = "import tensorflow as tf; print(tf.io.gfile.get_registered_schemes())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'gs'" in ran.stdout and "'s3'" not in ran.stdout
+    page = (ROOT / "docs" / "stores.md").read_text()
+    installed = re.search(r"^plugin_version=(.+)$", (ROOT / ".ci" / "run").read_text(), re.M)
+    assert installed and f"`pip install tensorflow-io=={installed[1]}`" in page

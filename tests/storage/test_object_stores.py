@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -87,6 +88,8 @@ def test_who_gives_up_leaves_no_object_and_no_parts(s3_store, size, monkeypatch)
 
 
 def test_a_refused_part_is_told_and_leaves_nothing(s3_store, monkeypatch):
+    if "aborts" in s3_store.lacks:
+        pytest.skip("this server ends no upload")
     monkeypatch.setattr("estimator_ckpt.storage.object_store.PART", PART)
     s3_store.at_write(2, lambda: 403)
     with pytest.raises(PermissionError), files.new_file(s3_store.url + "/file") as file:
@@ -141,6 +144,8 @@ def test_what_s3_does_not_copy_in_one_piece_is_copied_in_parts(s3_store, has_bot
 
 @pytest.mark.parametrize("size", [0, 5, ranges.REQUEST, ranges.REQUEST + 1])
 def test_a_file_comes_and_goes_by_few_requests(object_store, size, tmp_path):
+    if not size and "empty ranges" in object_store.lacks:
+        pytest.skip("this server breaks off where an empty object is read")
     data = os.urandom(size)
     object_store.put("a", data)
     told = []
@@ -165,9 +170,12 @@ def test_a_commit_takes_nobody_s_place(object_store):
     path = object_store.url + "/ckpt.index"
     first, second = files.stage(path, b"first"), files.stage(path, b"second")
     files.commit(first, path, b"first", replace=False)
-    with pytest.raises(FileExistsError):
-        files.commit(second, path, b"second", replace=False)
-    assert files.read(path) == b"first"
+    if "conditions" in object_store.lacks:
+        files.commit(second, path, b"second", replace=False)  # the last one wins
+    else:
+        with pytest.raises(FileExistsError):
+            files.commit(second, path, b"second", replace=False)
+        assert files.read(path) == b"first"
     files.commit(second, path, b"second", replace=True)
     assert object_store.objects() == {"ckpt.index": b"second"}
 
@@ -359,7 +367,8 @@ def test_a_profile_is_taken(s3_store, monkeypatch, tmp_path):
         f"[profile mine]\nregion = us-east-1\nendpoint_url = {endpoint}\n"
     )
     (tmp_path / "credentials").write_text(
-        "[mine]\naws_access_key_id = id\naws_secret_access_key = secret\n"
+        f"[mine]\naws_access_key_id = {s3_store.environment['AWS_ACCESS_KEY_ID']}\n"
+        f"aws_secret_access_key = {s3_store.environment['AWS_SECRET_ACCESS_KEY']}\n"
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -381,3 +390,11 @@ def test_the_endpoint_of_tensorflow_s_plug_in_is_taken(s3_store, monkeypatch):
 
 def test_the_part_that_is_tested_is_smaller_than_the_real_one():
     assert object_store.PART > PART
+
+
+def test_the_largest_file_is_as_large_as_is_said():
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "stores.md").read_text()
+    most = 10_000 * object_store.PART  # parts, as S3 and Google's XML interface have it
+    assert (
+        f"more than {most // 2**30} GiB can't be written from here (10,000 parts of 16 MiB)" in page
+    )

@@ -12,7 +12,9 @@
     store.latency = 0.02  # seconds that each request waits
 
 In a test: the fixtures `s3_store`, `gcs_store` and `object_store` (both) of tests/conftest.py. S3
-is moto's; the other one is below, as obstore asks for it.
+is moto's, or the server that `S3_SERVER` names, such as `http://KEY:SECRET@127.0.0.1:4568`, which
+is reached through one of this process that counts and interferes: `store.lacks` says what it does
+not do. The other one is below, as obstore asks for it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import dataclasses
 import datetime
 import functools
 import hashlib
+import http.client
 import itertools
 import json
 import os
@@ -114,6 +117,7 @@ class Store:
         self.bucket = bucket
         self.url = f"{server.scheme}://{bucket}"
         self.environment = server.environment
+        self.lacks = server.lacks
         self.log: list[Request] = []
         self.latency = 0.0
         self._server = server
@@ -257,10 +261,16 @@ class _Handler(werkzeug.serving.WSGIRequestHandler):
         pass
 
 
+class UnusableKeyError(Exception):
+    """A server does not take a key that S3 takes."""
+
+
 class Server:
     """A server in a thread of this process, and its stores."""
 
     scheme = ""
+    lacks: frozenset[str] = frozenset()
+    """What the server does not do: of "conditions", "aborts", "empty ranges"."""
 
     def __init__(self, app: Any):
         self._app = app
@@ -328,16 +338,7 @@ class _S3(Server):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            "AWS_ACCESS_KEY_ID": "fake",
-            "AWS_SECRET_ACCESS_KEY": "fake",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            # TensorFlow's plug-in has a name of its own, and takes no scheme for HTTPS.
-            "S3_ENDPOINT": f"http://127.0.0.1:{self.port}",
-        }
+        return _told_of_s3(self.port)
 
     def objects(self, bucket: str) -> dict[str, bytes]:
         return {key: each.value for key, each in self._backend.buckets[bucket].keys.items()}
@@ -350,6 +351,142 @@ class _S3(Server):
 
     def drop(self, bucket: str) -> None:
         self._backend.buckets.pop(bucket)
+
+
+class _OtherS3(Server):
+    """A server of S3 that runs already; requests go there through this process."""
+
+    scheme = "s3"
+
+    def __init__(self, address: str):
+        import boto3
+
+        parts = urllib.parse.urlsplit(address)
+        self._key, self._secret = parts.username or "", parts.password or ""
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=f"{parts.scheme}://{parts.hostname}:{parts.port}",
+            aws_access_key_id=self._key,
+            aws_secret_access_key=self._secret,
+            region_name="us-east-1",
+        )
+        super().__init__(_Forwarding(parts.hostname or "", parts.port or 80))
+        self.lacks = frozenset(self._lacks())
+
+    def _lacks(self) -> Iterator[str]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client, bucket = self._client, f"tried-{os.getpid()}"
+        self.make(bucket)
+        self.put(bucket, "a", b"")
+        at = {"Bucket": bucket, "Key": "a"}
+        upload = client.create_multipart_upload(**at)["UploadId"]
+        for name, ask, is_refused in (
+            ("conditions", lambda: client.put_object(**at, Body=b"b", IfNoneMatch="*"), True),
+            ("aborts", lambda: client.abort_multipart_upload(**at, UploadId=upload), False),
+            (
+                "empty ranges",
+                lambda: client.get_object(**at, Range="bytes=0-9")["Body"].read(),
+                True,
+            ),
+        ):
+            try:
+                ask()
+            except ClientError:
+                if not is_refused:
+                    yield name
+            except BotoCoreError:
+                yield name  # it breaks off
+            else:
+                if is_refused:
+                    yield name
+        self.drop(bucket)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **_told_of_s3(self.port),
+            "AWS_ACCESS_KEY_ID": self._key,
+            "AWS_SECRET_ACCESS_KEY": self._secret,
+        }
+
+    def objects(self, bucket: str) -> dict[str, bytes]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
+        return {key: self._client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=data)
+        except ClientError as error:
+            raise UnusableKeyError(f"this server keeps no object '{key}': {error}") from error
+
+    def make(self, bucket: str) -> None:
+        self._client.create_bucket(Bucket=bucket)
+
+    def drop(self, bucket: str) -> None:
+        for key in self.objects(bucket):
+            self._client.delete_object(Bucket=bucket, Key=key)
+        self._client.delete_bucket(Bucket=bucket)
+
+
+class _Forwarding:
+    """Asks another server what this one is asked, as it is asked, by a connection a thread."""
+
+    def __init__(self, host: str, port: int):
+        self._to = (host, port)
+        self._local = threading.local()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        headers = {
+            name[5:].replace("_", "-").title(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") and name != "HTTP_CONNECTION"
+        }
+        for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            if environ.get(name):
+                headers[name.replace("_", "-").title()] = environ[name]
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        asked = (environ["REQUEST_METHOD"], environ["RAW_URI"], body, headers)
+        response, answer = self._ask(*asked)
+        start_response(
+            f"{response.status} {response.reason}",
+            [
+                (name, value)
+                for name, value in response.getheaders()
+                if name.lower() not in ("connection", "keep-alive", "transfer-encoding", "date")
+            ],
+        )
+        return [answer]
+
+    def _ask(self, *asked: Any) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = http.client.HTTPConnection(*self._to, timeout=60)
+        try:
+            connection.request(*asked)
+            response = connection.getresponse()
+            return response, response.read()
+        except (http.client.HTTPException, OSError):
+            connection.close()  # the server has, between two requests
+            connection.request(*asked)
+            response = connection.getresponse()
+            return response, response.read()
+
+
+def _told_of_s3(port: int) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": "fake",
+        "AWS_SECRET_ACCESS_KEY": "fake",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # TensorFlow's plug-in has a name of its own, and takes no scheme for HTTPS.
+        "S3_ENDPOINT": f"http://127.0.0.1:{port}",
+    }
 
 
 class _Gcs(Server):
@@ -545,8 +682,8 @@ def _failure(status: int, code: str) -> werkzeug.Response:
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[Server]:
-    """A server of S3, which is moto's; its stores end with it."""
-    server = _S3()
+    """A server of S3, moto's or that of `S3_SERVER`; its stores end with it."""
+    server: Server = _OtherS3(os.environ["S3_SERVER"]) if os.environ.get("S3_SERVER") else _S3()
     try:
         yield server
     finally:

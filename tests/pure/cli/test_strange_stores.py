@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("obstore")
+pytest.importorskip("werkzeug")
+
+import stores
 
 from estimator_ckpt.cli import main
 from estimator_ckpt.storage import by_boto3, connecting, files
@@ -29,6 +32,15 @@ def job(s3_store, tmp_path):
     line = f"import {tmp_path}/values.npz {place}/ --to=tf1"
     assert main.main(line.split()) == 0
     return place
+
+
+def put(store, key):
+    try:
+        store.put(key, b"junk")
+    except stores.UnusableKeyError as error:
+        pytest.skip(str(error))
+    if key not in store.objects():
+        pytest.skip(f"this server makes another key of '{key}'")
 
 
 def told(capsys, line, *parts):
@@ -77,8 +89,7 @@ def test_keys_that_are_no_paths_stop_no_other_folder(
     monkeypatch.setitem(sys.modules, "boto3", None)
     for_others = f"import {tmp_path}/values.npz {s3_store.url}/other/ --to=tf1"
     assert main.main(for_others.split()) == 0
-    s3_store.put(key, b"junk")
-    assert key in s3_store.objects()
+    put(s3_store, key)
     capsys.readouterr()
     code = main.main(["verify", "-r", s3_store.url, "--format=tsv"])
     shown = capsys.readouterr()
@@ -94,7 +105,7 @@ def test_keys_that_are_no_paths_stop_no_other_folder(
 @pytest.mark.parametrize("key", ["job//junk", "job/./junk", "job/../junk", "job//", "job///x"])
 def test_keys_that_are_no_paths_are_passed_over_where_boto3_is(s3_store, job, capsys, caplog, key):
     pytest.importorskip("boto3")
-    s3_store.put(key, b"junk")
+    put(s3_store, key)
     before = s3_store.objects()
     for verb in VERBS[:3]:
         assert main.main(verb.format(job).split()) == 0, verb
