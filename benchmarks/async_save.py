@@ -23,7 +23,8 @@ from benchmarks.measure import Table
 
 PLAIN, WRAPPED, ASYNC = "plain TF2", "wrapped", "wrapped, async_save"
 BESIDE, KEPT = "wrapped, TF1 beside", "wrapped, async_save, memory kept"
-MODES = (PLAIN, WRAPPED, BESIDE, ASYNC, KEPT)
+LINK, LINK_ASYNC = "wrapped, links", "wrapped, links, async_save"
+MODES = (PLAIN, WRAPPED, BESIDE, ASYNC, KEPT, LINK, LINK_ASYNC)
 COPY, COPY_BY_ALL = "one copy of it in memory", "a copy by a thread for each core"
 _VARIABLES = 64
 _SIDE = 1400  # of the matrices that a step multiplies
@@ -43,7 +44,8 @@ def trains(way: str, megabytes: str, seconds: str, every: str) -> measure.Run:
         if way != PLAIN:
             model_fn = estimator_ckpt.wrap_model_fn(
                 model_fn,
-                async_save=way in (ASYNC, KEPT),
+                async_save=way in (ASYNC, KEPT, LINK_ASYNC),
+                unchanged="link" if way in (LINK, LINK_ASYNC) else "write",
                 async_memory="keep" if way == KEPT else "give_back",
                 tf1_dir=os.path.join(folder, "tf1") if way == BESIDE else None,
             )

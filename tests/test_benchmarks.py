@@ -132,6 +132,7 @@ def test_the_limits_are_measured_and_leave_no_file(tmp_path, bytes_, threads):
         limits.file_read([str(read)]),
         limits.small_files(str(tmp_path), 3, bytes_, flushed=True),
         limits.crc32c(bytes_),
+        limits.xxh3(bytes_),
     ):
         assert limit()["seconds"] > 0
         assert limit()["seconds"] > 0  # again
