@@ -75,6 +75,21 @@ def gcs_server():
         yield server
 
 
+@pytest.fixture(scope="session")
+def azure_server():
+    """A server of Azure's blobs: Azurite, which npm installs."""
+    pytest.importorskip("werkzeug")
+    if not os.path.isdir(os.environ.get("AZURITE", "")):
+        lacks = "AZURITE names no folder of Azurite: npm install azurite"
+        if os.environ.get("CI"):
+            pytest.fail(f"as CI, {lacks}")
+        pytest.skip(lacks)
+    import stores
+
+    with stores.azure_server() as server:
+        yield server
+
+
 def _store_of(server, monkeypatch):
     with server.new_store() as store:
         for name, value in store.environment.items():
@@ -94,7 +109,13 @@ def gcs_store(gcs_server, monkeypatch):
     yield from _store_of(gcs_server, monkeypatch)
 
 
-@pytest.fixture(params=["s3", "gcs"])
+@pytest.fixture
+def azure_store(azure_server, monkeypatch):
+    """As `s3_store`, of Azure."""
+    yield from _store_of(azure_server, monkeypatch)
+
+
+@pytest.fixture(params=["s3", "gcs", "azure"])
 def object_store(request, monkeypatch):
     """A store of each kind in turn."""
     yield from _store_of(request.getfixturevalue(f"{request.param}_server"), monkeypatch)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
+_ANSWER = re.compile(r"status code: (\d{3} [A-Za-z ]+)")
 _ADDRESS = re.compile(r"https?://[^\s'\"]+")
 
 _HOW = {
@@ -99,10 +100,10 @@ def _as_os_error(error: Exception, path: str) -> OSError | None:
     code, status = _found(_CODE, text), _found(_STATUS, text)
     said = _said(text)
     if code in ("NoSuchBucket", "ContainerNotFound"):
-        bucket = urlsplit(path).netloc
+        bucket, kind = urlsplit(path).netloc, "container" if scheme == "az" else "bucket"
         return FileNotFoundError(
             errno.ENOENT,
-            f"there is no bucket '{bucket}' ({_WHERE.get(scheme, '')} say where)",
+            f"there is no {kind} '{bucket}' ({_WHERE.get(scheme, '')} say where)",
             path,
         )
     if kind == "InvalidPathError":
@@ -117,7 +118,7 @@ def _as_os_error(error: Exception, path: str) -> OSError | None:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if kind in ("AlreadyExistsError", "PreconditionError"):
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-    if status == "416":
+    if status == "416" or "Wanted range starting at" in text:  # obstore's own, of Azure's answer
         return _Beyond(errno.EINVAL, "it ends before", path)
     if _lacks_credentials(text):
         return PermissionError(errno.EACCES, f"there are no credentials; {_HOW.get(scheme)}", path)
@@ -149,8 +150,9 @@ def _found(pattern: re.Pattern[str], text: str) -> str:
 
 def _said(text: str) -> str:
     """Returns what the store said, without what it says of the request."""
-    parts = [_found(_CODE, text), _found(_MESSAGE, text)]
-    return ": ".join(filter(None, parts)) or _first_line(text)
+    # Behind the first line of a message, Azure's has numbers of the request.
+    parts = [_found(_CODE, text), _found(_MESSAGE, text).partition("\n")[0]]
+    return ": ".join(filter(None, parts)) or _found(_ANSWER, text).strip() or _first_line(text)
 
 
 def _quoted(text: str) -> str:

@@ -35,19 +35,19 @@ def test_nothing_is_lost_by_some_kills(gcs_server, sources):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["s3", "gcs"])
+@pytest.mark.parametrize("kind", ["s3", "gcs", "azure"])
 @pytest.mark.parametrize(
     "scenario",
     [each for each in store_tables.WRITING if not each.large],
     ids=lambda scenario: scenario.name,
 )
 def test_nothing_is_lost_by_all_kills(scenario, kind, request, sources):
-    every = {"s3": 1, "gcs": 2}[kind]
+    every = {"s3": 1, "gcs": 2, "azure": 4}[kind]
     assert sweep(scenario, request.getfixturevalue(f"{kind}_server"), sources, every) == []
 
 
 @pytest.mark.parametrize("name", ["convert", "rename", "drop", "ema", "convert --all"])
-@pytest.mark.parametrize("kind", ["s3", "gcs"])
+@pytest.mark.parametrize("kind", ["s3", "gcs", "azure"])
 def test_within_a_store_few_requests_and_no_tensor(name, kind, request, sources):
     scenario = next(each for each in store_tables.SCENARIOS if each.name == name)
     traffic = store_tables.count(scenario, request.getfixturevalue(f"{kind}_server"), sources)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -71,7 +72,10 @@ def test_a_large_file_is_put_in_parts_and_is_all_there(object_store, size, monke
             file.write(data[start : start + 999_983])
     assert object_store.objects()["file"] == data
     assert traffic.uploaded < size + 2000
-    assert traffic.requests == (1 if size <= PART else 2 + -(-size // PART))
+    beside = (
+        1 if object_store.url.startswith("az") else 2
+    )  # the beginning, but on Azure, and the end
+    assert traffic.requests == (1 if size <= PART else beside + -(-size // PART))
     assert b"".join(chunk for chunk in files.read_chunks(path, 0, size)) == data
 
 
@@ -109,17 +113,14 @@ def test_a_copy_within_a_store_moves_no_byte(object_store):
     assert traffic.downloaded < 1000
 
 
-def test_a_copy_from_bucket_to_bucket_is_whole_and_moves_no_byte_on_s3(
-    object_store, s3_server, gcs_server
-):
+def test_a_copy_from_bucket_to_bucket_is_whole_and_moves_no_byte_on_s3(object_store):
     data = os.urandom(100_000)
     object_store.put("a/b", data)
-    server = s3_server if object_store.url.startswith("s3") else gcs_server
-    with server.new_store() as other:
+    with object_store.server.new_store() as other:
         with object_store.counted() as traffic, other.counted() as received:
             files.copy(object_store.url + "/a/b", other.url + "/c/d e")
         assert other.objects() == {"c/d e": data}
-        if server is s3_server:
+        if object_store.url.startswith("s3"):
             assert (traffic.requests, received.requests) == (0, 1)
             assert received.copied == ["c/d e"] and received.uploaded == 0
         with pytest.raises(FileNotFoundError):
@@ -292,6 +293,18 @@ def test_errors_say_what_to_do(s3_store, gcs_store, monkeypatch):
             files.write(store.url + "/a", b"")
     with pytest.raises(OSError, match=r"s3://bucket/name"):
         files.read("s3://")
+
+
+def test_azure_s_refusals_say_what_to_do(azure_store, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="there is no container 'nobody-has-this'"):
+        files.names("az://nobody-has-this/job")
+    told = "AZURE_STORAGE_CONNECTION_STRING"
+    wrong = "c2VjcmV0LXdvcmQ="
+    monkeypatch.setenv(told, re.sub("AccountKey=[^;]*", f"AccountKey={wrong}", os.environ[told]))
+    for ask in (files.read, files.names, lambda path: files.write(path, b"")):
+        with pytest.raises(PermissionError, match=f"refuses access .*{told}") as refused:
+            ask(azure_store.url + "/a")
+        assert "\n" not in str(refused.value) and wrong not in str(refused.value)
 
 
 def test_a_store_that_can_t_be_reached_is_named_without_credentials(s3_store, monkeypatch):

@@ -1,6 +1,6 @@
 """Object stores for tests: servers of S3 and of Google's XML interface, over HTTP, on 127.0.0.1.
 
-    with s3_server() as server, server.new_store() as store:  # or gcs_server()
+    with s3_server() as server, server.new_store() as store:  # or gcs_server(), azure_server()
         run(command, env={**os.environ, **store.environment})  # a process that uses store.url
         store.log  # a Request for each one that came
         store.objects()  # {key: bytes}, behind the server's back
@@ -11,30 +11,36 @@
     store.at_write(3, lambda: 503)  # answers that
     store.latency = 0.02  # seconds that each request waits
 
-In a test: the fixtures `s3_store`, `gcs_store` and `object_store` (both) of tests/conftest.py. S3
-is moto's, or the server that `S3_SERVER` names, such as `http://KEY:SECRET@127.0.0.1:4568`, which
-is reached through one of this process that counts and interferes: `store.lacks` says what it does
-not do. The other one is below, as obstore asks for it.
+In a test: the fixtures `s3_store`, `gcs_store`, `azure_store`, and `object_store` (each in turn).
+S3 is moto's, or the server that `S3_SERVER` names, such as `http://KEY:SECRET@127.0.0.1:4568`,
+which is reached through one of this process that counts and interferes: `store.lacks` says what it
+does not do. Google's is below, as obstore asks for it. Azure's is Azurite, reached likewise, where
+`AZURITE` names the folder of that package.
 """
 
 from __future__ import annotations
 
+import base64
 import collections
 import contextlib
 import dataclasses
 import datetime
+import email.utils
 import functools
 import hashlib
+import hmac
 import http.client
 import itertools
 import json
 import os
 import re
+import socket
+import subprocess
 import threading
 import time
 import urllib.parse
 import xml.sax.saxutils
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -42,6 +48,11 @@ import werkzeug
 import werkzeug.serving
 
 _ACCOUNT = "123456789012"  # moto's, of whoever has no other
+# Those of every Azurite.
+_AZURE_ACCOUNT = "devstoreaccount1"
+_AZURE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
 _IDLE = 60  # seconds after which a connection without a request is closed
 _numbers = itertools.count(1)
 
@@ -120,18 +131,18 @@ class Store:
         self.lacks = server.lacks
         self.log: list[Request] = []
         self.latency = 0.0
-        self._server = server
+        self.server = server
         self._lock = threading.Lock()
         self._hooks: list[tuple[int, Callable[[], object], bool]] = []
         self._writes = 0
 
     def objects(self) -> dict[str, bytes]:
         """What is there, read without a request."""
-        return self._server.objects(self.bucket)
+        return self.server.objects(self.bucket)
 
     def put(self, key: str, data: bytes) -> None:
         """Puts an object there without a request."""
-        self._server.put(self.bucket, key, data)
+        self.server.put(self.bucket, key, data)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Traffic]:
@@ -180,7 +191,8 @@ class Store:
             query=environ.get("QUERY_STRING", ""),
             range=environ.get("HTTP_RANGE", ""),
             copy_source=environ.get(
-                "HTTP_X_AMZ_COPY_SOURCE", environ.get("HTTP_X_GOOG_COPY_SOURCE", "")
+                "HTTP_X_AMZ_COPY_SOURCE",
+                environ.get("HTTP_X_GOOG_COPY_SOURCE", environ.get("HTTP_X_MS_COPY_SOURCE", "")),
             ),
             received=body.count,
             sent=sum(map(len, answer)),
@@ -243,7 +255,8 @@ def _refusal(status: object) -> _Answer:
 def _path(environ: dict[str, Any]) -> str:
     """BUCKET/KEY, as the client has written it, unquoted."""
     raw = environ.get("RAW_URI") or environ["PATH_INFO"]
-    return urllib.parse.unquote(re.sub(r"^https?://[^/]*", "", raw).partition("?")[0]).lstrip("/")
+    path = urllib.parse.unquote(re.sub(r"^https?://[^/]*", "", raw).partition("?")[0])
+    return path.lstrip("/").removeprefix(f"{_AZURE_ACCOUNT}/")
 
 
 class _Handler(werkzeug.serving.WSGIRequestHandler):
@@ -489,6 +502,111 @@ def _told_of_s3(port: int) -> dict[str, str]:
     }
 
 
+class _Azure(Server):
+    """Azurite, in a process of its own; requests go there through this process."""
+
+    scheme = "az"
+
+    def __init__(self, package: str):
+        self._address = ("127.0.0.1", _free_port())
+        self._process = subprocess.Popen(
+            [
+                *("node", os.path.join(package, "dist", "src", "blob", "main.js"), "--silent"),
+                *("--blobHost", self._address[0], "--blobPort", str(self._address[1])),
+                *("--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            self._await_start()
+        except BaseException:
+            self._end()
+            raise
+        super().__init__(_Forwarding(*self._address))
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(self._address, timeout=1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _end(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=60)
+
+    def close(self) -> None:
+        super().close()
+        self._end()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        parts = {
+            "DefaultEndpointsProtocol": "http",
+            "AccountName": _AZURE_ACCOUNT,
+            "AccountKey": _AZURE_KEY,
+            "BlobEndpoint": f"http://127.0.0.1:{self.port}/{_AZURE_ACCOUNT}",
+        }
+        told = ";".join(f"{name}={value}" for name, value in parts.items())
+        return {"AZURE_STORAGE_CONNECTION_STRING": told}
+
+    def objects(self, bucket: str) -> dict[str, bytes]:
+        found = self._ask("GET", bucket, {"comp": "list", "restype": "container"})
+        keys = [each.text or "" for each in ElementTree.fromstring(found).iter("Name")]
+        return {key: self._ask("GET", f"{bucket}/{urllib.parse.quote(key)}") for key in keys}
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        path = f"{bucket}/{urllib.parse.quote(key)}"
+        self._ask("PUT", path, {}, data, {"x-ms-blob-type": "BlockBlob"})
+
+    def make(self, bucket: str) -> None:
+        self._ask("PUT", bucket, {"restype": "container"})
+
+    def drop(self, bucket: str) -> None:
+        self._ask("DELETE", bucket, {"restype": "container"})
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Makes a request of Azurite itself, signed as "Authorize with Shared Key" has it."""
+        date = email.utils.formatdate(usegmt=True)
+        headers = {**(headers or {}), "x-ms-date": date, "x-ms-version": "2021-08-06"}
+        path, query = f"/{_AZURE_ACCOUNT}/{path}", query or {}
+        signed = [
+            *(method, "", "", str(len(body) or ""), *[""] * 8),
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            f"/{_AZURE_ACCOUNT}{path}",
+            *(f"{name}:{query[name]}" for name in sorted(query)),
+        ]
+        key = base64.b64decode(_AZURE_KEY)
+        digest = hmac.new(key, "\n".join(signed).encode(), hashlib.sha256).digest()
+        headers["Authorization"] = f"SharedKey {_AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
+        connection = http.client.HTTPConnection(*self._address, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, f"{path}?{urllib.parse.urlencode(query)}", body, headers)
+            answer = connection.getresponse()
+            data = answer.read()
+        if answer.status >= 300:
+            raise OSError(f"{method} {path}: {answer.status} {data!r}")
+        return data
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
 class _Gcs(Server):
     scheme = "gs"
 
@@ -694,6 +812,16 @@ def s3_server() -> Iterator[Server]:
 def gcs_server() -> Iterator[Server]:
     """A server of Google Cloud Storage's XML interface; its stores end with it."""
     server = _Gcs()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def azure_server() -> Iterator[Server]:
+    """A server of Azure's blobs, which is Azurite; its stores end with it."""
+    server = _Azure(os.environ["AZURITE"])
     try:
         yield server
     finally:
