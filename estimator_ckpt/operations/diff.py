@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import TensorEntry
+from estimator_ckpt.bundle.slice_spec import checksum_of_whole
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.opening import reading
@@ -207,8 +208,13 @@ def _kind(one: _Side, other: _Side, name: str) -> str | None:
     if first.dtype != second.dtype:
         return "dtype"
     is_made = first in one.checkpoint.made  # of others, by a map, so that it has no checksum
-    if is_made or _extents(first) != _extents(second):
+    if is_made:
         return "unknown"
+    if _extents(first) != _extents(second):
+        whole = checksum_of_whole(first)
+        if whole is None or (other_whole := checksum_of_whole(second)) is None:
+            return "unknown"
+        return None if whole == other_whole else "values"
     return None if _checksums(first) == _checksums(second) else "values"
 
 

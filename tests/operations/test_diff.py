@@ -160,7 +160,7 @@ def test_integers_are_compared_exactly(save):
     assert change.max_difference == float(2**64 - 1)
 
 
-def test_partitioned_alike_is_told_from_the_index_and_otherwise_from_values(save):
+def test_parts_are_compared_by_the_index_if_they_are_alike_or_rows(save):
     values = np.arange(24, dtype=np.float32).reshape(6, 4)
     halves = {"w": ["6 4 0,3:0,4", "6 4 3,3:0,4"]}
     thirds = {"w": ["6 4 0,2:0,4", "6 4 2,2:0,4", "6 4 4,2:0,4"]}
@@ -170,7 +170,8 @@ def test_partitioned_alike_is_told_from_the_index_and_otherwise_from_values(save
     assert kinds(diff(a, save("c", {"w": other}, halves))) == {"w": "values"}
     for slices in (thirds, None):
         same = save("d", {"w": values}, slices)
-        assert kinds(diff(a, same)) == {"w": "unknown"}
+        assert diff(a, same).same
+        assert kinds(diff(a, save("f", {"w": other}, slices))) == {"w": "values"}
         assert diff(a, same, values=True).same
         (change,) = diff(a, save("e", {"w": other}, slices), values=True).changes
         assert (change.kind, change.max_difference) == ("values", 1.0)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from estimator_ckpt.bundle import TensorEntry, checksums, dtypes
 from estimator_ckpt.bundle.combining import combine
 from estimator_ckpt.bundle.index import Extent
-from estimator_ckpt.bundle.slice_spec import parse_slice_spec
+from estimator_ckpt.bundle.slice_spec import filled, parse_slice_spec, start_in_row
 from estimator_ckpt.bundle.tensor_checksum import stored_checksum
 from estimator_ckpt.checkpoint import Checkpoint
 from estimator_ckpt.errors import DamagedCheckpointError
@@ -112,16 +112,16 @@ def _find(tensor: Tensor, entry: TensorEntry, slice_spec: str) -> list[tuple[Ten
     shape, place = parse_slice_spec(slice_spec) if slice_spec else (tensor.shape, ())
     if entry.dtype != tensor.dtype or entry.shape != shape:
         return []
-    outer = _filled(place, shape)
-    boxes = [(_filled(part.extents, shape), part.entry) for part in entry.parts] or [
-        (_filled((), shape), entry)
+    outer = filled(place, shape)
+    boxes = [(filled(part.extents, shape), part.entry) for part in entry.parts] or [
+        (filled((), shape), entry)
     ]
     found = []
     for number, block in enumerate(blocks_of(tensor.shape, tensor.dtype)):
-        inner = _filled(block.extents, tensor.shape)
+        inner = filled(block.extents, tensor.shape)
         box = [Extent(one.start + other.start, other.length) for one, other in zip(outer, inner)]
         for whole, stored in boxes:
-            start = _start_within(box, whole)
+            start = start_in_row(box, whole)
             if start is None:
                 continue
             if tensor.dtype == dtypes.STRING:
@@ -131,29 +131,6 @@ def _find(tensor: Tensor, entry: TensorEntry, slice_spec: str) -> list[tuple[Ten
             found.append((stored, _Wanted(tensor, number, stored.offset + offset, size)))
             break
     return found
-
-
-def _filled(extents: Sequence[Extent], shape: Sequence[int]) -> list[Extent]:
-    """Returns a slice with each of its lengths."""
-    if not extents:
-        return [Extent(0, size) for size in shape]
-    return [
-        Extent(0, size) if extent.length < 0 else extent for extent, size in zip(extents, shape)
-    ]
-
-
-def _start_within(box: Sequence[Extent], whole: Sequence[Extent]) -> int | None:
-    """Returns at which element of a larger slice one begins that lies in a row there, or None."""
-    start, in_row = 0, False
-    for one, other in zip(box, whole):
-        first = one.start - other.start
-        if first < 0 or first + one.length > other.length:
-            return None
-        if in_row and one.length != other.length:
-            return None
-        in_row = in_row or one.length != 1
-        start = start * other.length + first
-    return start
 
 
 def _read(
