@@ -17,9 +17,9 @@ from estimator_ckpt.bundle import dtypes, protos
 from estimator_ckpt.bundle.table import write_varint
 
 # Field numbers with their wire types, as each stands before its value.
-_DTYPE, _SHAPE, _SHARD_ID, _OFFSET, _SIZE, _CRC32C = b"\x08\x12\x18\x20\x28\x35"
+DTYPE, SHAPE, _SHARD_ID, _OFFSET, _SIZE, _CRC32C = b"\x08\x12\x18\x20\x28\x35"
 _CRC32C_BYTES = 5  # with its tag
-_KINDS_OF_SHAPES = 4096
+KINDS_OF_SHAPES = 4096
 _pack_crc32c = struct.Struct("<BI").pack
 
 Shape = tuple[int, ...]
@@ -41,10 +41,10 @@ def decode_fields(data: bytes) -> Fields | None:
       DecodeError: its type and shape can't be decoded.
     """
     try:
-        if data[0] != _DTYPE or data[2] != _SHAPE or data[1] >= 128 or data[3] >= 128:
+        if data[0] != DTYPE or data[2] != SHAPE or data[1] >= 128 or data[3] >= 128:
             return None
         position = 4 + data[3]
-        dtype, shape, expected_size = _decode_head(data[:position])
+        dtype, shape, expected_size = decode_head(data[:position])
         shard_id = offset = size = crc32c = 0
         end = len(data)
         while position < end:
@@ -95,13 +95,13 @@ def encode_fields(
     return data + _pack_crc32c(_CRC32C, crc32c) if crc32c else data
 
 
-@functools.lru_cache(_KINDS_OF_SHAPES)
+@functools.lru_cache(KINDS_OF_SHAPES)
 def _encode_size(size: int) -> bytes:
     return b"\x28" + write_varint(size)
 
 
-@functools.lru_cache(_KINDS_OF_SHAPES)
-def _decode_head(data: bytes) -> tuple[int, Shape, int | None]:
+@functools.lru_cache(KINDS_OF_SHAPES)
+def decode_head(data: bytes) -> tuple[int, Shape, int | None]:
     """Decodes dtype and shape; returns them, and the size of such a tensor if that tells it."""
     proto = protos.BundleEntryProto.FromString(data)
     shape = tuple(dim.size for dim in proto.shape.dim)
@@ -110,7 +110,7 @@ def _decode_head(data: bytes) -> tuple[int, Shape, int | None]:
     return proto.dtype, shape, math.prod(shape) * (element or 0) if is_told else None
 
 
-@functools.lru_cache(_KINDS_OF_SHAPES)
+@functools.lru_cache(KINDS_OF_SHAPES)
 def _encode_head(dtype: int, shape: Shape) -> bytes:
     proto = protos.BundleEntryProto(dtype=dtype)
     proto.shape.SetInParent()

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from operator import ge
+from typing import NamedTuple
 
 from estimator_ckpt.bundle import checksums
 from estimator_ckpt.errors import DamagedCheckpointError
@@ -34,6 +36,29 @@ Row = tuple[bytes, bytes]
 _number = int.from_bytes
 
 
+class Rows(NamedTuple):
+    """The rows of a block: their keys, and where in its bytes the value of each is.
+
+    Attributes:
+      keys: sorted.
+      block: the bytes; behind the last value there are four or more.
+      starts: where each value begins.
+      ends: and where it ends.
+    """
+
+    keys: list[bytes]
+    block: bytes
+    starts: list[int]
+    ends: list[int]
+
+    def pairs(self) -> list[Row]:
+        """Returns the (key, value) rows."""
+        block = self.block
+        return [
+            (key, block[start:end]) for key, start, end in zip(self.keys, self.starts, self.ends)
+        ]
+
+
 def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> list[Row]:
     """Decodes a table.
 
@@ -49,16 +74,25 @@ def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> l
       DamagedCheckpointError: the bytes are not a table, or a checksum is wrong. With `on_damage`
         only if that leaves nothing to read.
     """
+    return [row for rows in read_blocks(data, on_damage) for row in rows.pairs()]
+
+
+def read_blocks(data: bytes, on_damage: Callable[[str], None] | None = None) -> list[Rows]:
+    """Decodes a table as `read_table` does, block by block; no block is empty."""
     handles, metaindex_handle = _handles(data)
     if on_damage is None:
-        rows = [row for handle in handles for row in _rows_at(data, handle)]
+        blocks = [_rows_at(data, handle) for handle in handles]
     else:
-        rows = _readable_rows(data, handles, metaindex_handle, on_damage)
-    keys = [key for key, _ in rows]
-    for before, after in zip(keys, keys[1:]):
-        if before >= after:
+        blocks = _readable_blocks(data, handles, metaindex_handle, on_damage)
+    blocks = [rows for rows in blocks if rows.keys]
+    last: list[bytes] = []
+    for rows in blocks:
+        keys = last + rows.keys
+        if any(map(ge, keys, keys[1:])):
+            before, after = next(pair for pair in zip(keys, keys[1:]) if pair[0] >= pair[1])
             raise DamagedCheckpointError(f"its keys are not sorted: {before!r} before {after!r}")
-    return rows
+        last = keys[-1:]
+    return blocks
 
 
 def first_rows(data: bytes) -> list[Row]:
@@ -74,7 +108,7 @@ def first_rows(data: bytes) -> list[Row]:
       DamagedCheckpointError: the bytes are not a table, or a checksum is wrong.
     """
     handles, _ = _handles(data)
-    return _rows_at(data, handles[0]) if handles else []
+    return _rows_at(data, handles[0]).pairs() if handles else []
 
 
 def _handles(data: bytes) -> tuple[list[bytes], tuple[int, int]]:
@@ -91,7 +125,7 @@ def _handles(data: bytes) -> tuple[list[bytes], tuple[int, int]]:
         )
     metaindex_handle, position = _read_handle(footer, 0)
     index_handle, _ = _read_handle(footer, position)
-    handles = [handle for _, handle in _block_rows(_read_block(data, index_handle))]
+    handles = [handle for _, handle in _block_rows(_read_block(data, index_handle)).pairs()]
     _require_in_order(handles)
     return handles, metaindex_handle
 
@@ -108,29 +142,29 @@ def _require_in_order(encoded_handles: Iterable[bytes]) -> None:
         end = offset + size + _TRAILER_SIZE
 
 
-def _rows_at(data: bytes, encoded_handle: bytes) -> list[Row]:
+def _rows_at(data: bytes, encoded_handle: bytes) -> Rows:
     handle, _ = _read_handle(encoded_handle, 0)
     return _block_rows(_read_block(data, handle))
 
 
-def _readable_rows(
+def _readable_blocks(
     data: bytes,
     encoded_handles: Iterable[bytes],
     metaindex_handle: tuple[int, int],
     on_damage: Callable[[str], None],
-) -> list[Row]:
+) -> list[Rows]:
     """Reads all blocks, also the metaindex, which no reader looks at, and tells of damaged ones."""
-    rows = []
+    blocks = []
     try:
         _read_block(data, metaindex_handle)
     except DamagedCheckpointError as error:
         on_damage(str(error))
     for encoded_handle in encoded_handles:
         try:
-            rows.extend(_rows_at(data, encoded_handle))
+            blocks.append(_rows_at(data, encoded_handle))
         except DamagedCheckpointError as error:
             on_damage(str(error))
-    return rows
+    return blocks
 
 
 def write_table(rows: Iterable[Row]) -> bytes:
@@ -145,25 +179,35 @@ def write_table(rows: Iterable[Row]) -> bytes:
     output = bytearray()
     index: list[Row] = []
     block, restarts, last_key = bytearray(), [0], b""
+    last_number = last_size = 0  # the last key as a number, and its size
     pending: bytes | None = None  # handle of the last written block, not yet in the index
     count = 0  # rows of the block; all in one loop, as there may be 100,000
     for key, value in rows:
         if pending is not None:
             index.append((_separator(last_key, key), pending))
             pending = None
+        number, size, value_size = _number(key, "big"), len(key), len(value)
         if count % _RESTART_INTERVAL:
-            shared = _shared_prefix(last_key, key)
+            # As `_shared_prefix` does, of which this is the half for one key.
+            if size == last_size:
+                shared = size - ((number ^ last_number).bit_length() + 7) // 8
+            elif size > last_size:
+                other = number >> 8 * (size - last_size)
+                shared = last_size - ((other ^ last_number).bit_length() + 7) // 8
+            else:
+                other = last_number >> 8 * (last_size - size)
+                shared = size - ((other ^ number).bit_length() + 7) // 8
         else:
             shared = 0
             if count:
                 restarts.append(len(block))
-        unshared, value_size = len(key) - shared, len(value)
+        unshared = size - shared
         if shared < 128 and unshared < 128 and value_size < 128:
             block += bytes((shared, unshared, value_size)) + key[shared:] + value
         else:
             sizes = b"".join(map(write_varint, (shared, unshared, value_size)))
             block += sizes + key[shared:] + value
-        last_key = key
+        last_key, last_number, last_size = key, number, size
         count += 1
         if len(block) + 4 * len(restarts) + 4 >= _BLOCK_SIZE:
             pending = _append_block(output, block, restarts)
@@ -266,14 +310,16 @@ def _unsnap(block: bytes) -> bytes:
         raise DamagedCheckpointError(f"a compressed block can't be unpacked: {error}") from error
 
 
-def _block_rows(block: bytes) -> list[Row]:
+def _block_rows(block: bytes) -> Rows:
     if len(block) < 4:
         raise DamagedCheckpointError("a block is too short for its restart count")
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
     limit = len(block) - 4 - 4 * restarts
     if limit < 0:
         raise DamagedCheckpointError(f"a block of {len(block)} bytes claims {restarts} restarts")
-    rows = []
+    keys: list[bytes] = []
+    starts: list[int] = []
+    ends: list[int] = []
     key = b""
     position = repeated = 0
     while position < limit:
@@ -296,9 +342,11 @@ def _block_rows(block: bytes) -> list[Row]:
                     f"the keys of a block are far longer than its {len(block)} bytes"
                 )
         key = key[:shared] + block[position:middle]
-        rows.append((key, block[middle:end]))
+        keys.append(key)
+        starts.append(middle)
+        ends.append(end)
         position = end
-    return rows
+    return Rows(keys, block, starts, ends)
 
 
 def _append_block(output: bytearray, rows: bytearray, restarts: Sequence[int]) -> bytes:

@@ -8,8 +8,9 @@ apply("model_dir", "out/ckpt-10", planned, compact=True)    # copies only what i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TypedDict
 
 from estimator_ckpt import naming
@@ -35,6 +36,9 @@ from estimator_ckpt.conversion.rewriting import rewrite
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
+
+# Of a TensorEntry, of which there may be 100,000.
+_SHARD, _PLACE, _SIZE, _PARTS = itemgetter(2), itemgetter(2, 3), itemgetter(4), itemgetter(6)
 
 
 class ApplyOptions(TypedDict, total=False):
@@ -84,18 +88,103 @@ def apply(
     Raises:
       CheckpointError: as `convert`, in a dry run, too.
     """
+    prepared = prepare(source, target, planned, names)
+    return carry_out(
+        prepared,
+        existed=resume and prepared.is_there(),
+        overwrite=overwrite,
+        copy=copy,
+        compact=compact,
+        dry_run=dry_run,
+        progress=progress,
+        siblings=siblings,
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A conversion that is planned, and not yet carried out.
+
+    Attributes:
+      prefix: of the new checkpoint.
+      checkpoint: the source, as a map changes it, where one does.
+      conversion: the plan.
+    """
+
+    prefix: str
+    checkpoint: Checkpoint
+    conversion: Conversion
+
+    @property
+    def size(self) -> int:
+        """How many keys are held in memory for it."""
+        return len(self.checkpoint.index.entries) + len(self.conversion.sources)
+
+    def is_there(self) -> bool:
+        """Returns whether the new checkpoint is there already, as `is_there` says it."""
+        return is_there(self.prefix, self.checkpoint, self.conversion)
+
+    def require_writable(self, overwrite: bool, siblings: Siblings | None) -> None:
+        """Makes sure, and makes nothing, that it can be written."""
+        if not overwrite:
+            siblings = siblings or Siblings(os.path.dirname(self.prefix), dry_run=True)
+            require_free(self.prefix, siblings)
+        files.require_place(self.prefix)
+
+
+def prepare(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    planned: Callable[[Account], Conversion],
+    names: str = "auto",
+) -> Prepared:
+    """Opens a checkpoint and plans what becomes of it.
+
+    Args are those of `apply`.
+
+    Raises:
+      CheckpointError: as `convert`, but for what only writing tells.
+    """
     with many_objects():
         checkpoint = open_checkpoint(source)
         prefix = other_prefix(target, source, checkpoint)
         conversion = planned(Account(checkpoint, names))
-        checkpoint = conversion.checkpoint or checkpoint
+    return Prepared(prefix, conversion.checkpoint or checkpoint, conversion)
+
+
+def carry_out(
+    prepared: Prepared,
+    *,
+    existed: bool = False,
+    overwrite: bool = False,
+    copy: bool = False,
+    compact: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    siblings: Siblings | None = None,
+) -> ConversionReport:
+    """Writes what is planned, in any thread.
+
+    Args:
+      prepared: the plan.
+      existed: whether it is there already, and is left alone.
+      overwrite: as for `apply`, as are the others.
+      copy: likewise.
+      compact: likewise.
+      dry_run: likewise.
+      progress: likewise.
+      siblings: likewise.
+
+    Returns:
+      What was done.
+    """
+    prefix, checkpoint, conversion = prepared.prefix, prepared.checkpoint, prepared.conversion
     compact = compact or checkpoint.is_foreign
     cost, unused = PublishCost(), 0
-    existed = resume and is_there(prefix, checkpoint, conversion)
     if existed:
         index, _ = rebuild(checkpoint, conversion)
     elif dry_run:
-        _require_writable(prefix, overwrite, siblings)
+        prepared.require_writable(overwrite, siblings)
         index, shards = rebuild(checkpoint, conversion)
         unused = _unused(index, shards)
     elif compact:
@@ -135,13 +224,6 @@ def apply(
             dry_run,
             existed,
         )
-
-
-def _require_writable(prefix: str, overwrite: bool, siblings: Siblings | None) -> None:
-    """Makes sure, and makes nothing, that a checkpoint can be written."""
-    if not overwrite:
-        require_free(prefix, siblings or Siblings(os.path.dirname(prefix), dry_run=True))
-    files.require_place(prefix)
 
 
 def _link(
@@ -230,12 +312,15 @@ def _sum_of_made(checkpoint: Checkpoint, entry: TensorEntry) -> int:
 
 def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:
     """Counts the bytes of existing data files that no tensor of an index uses."""
-    used: dict[tuple[int, int], int] = {}  # the size of what is at each place, counted once
-    for entry in index.entries.values():
-        for _, _, shard_id, offset, size, _, _ in entry.stored if entry.parts else (entry,):
-            place = shard_id, offset
-            if size > used.get(place, 0):
-                used[place] = size
+    entries: Collection[TensorEntry] = index.entries.values()
+    if any(map(_PARTS, entries)):
+        entries = [stored for entry in entries for stored in entry.stored]
+    sizes = list(map(_SIZE, entries))
+    # The size of what is at each place, counted once: the largest, where there are several.
+    used: dict[tuple[int, int], int] = dict(zip(map(_PLACE, entries), sizes))
+    for place, size in zip(map(_PLACE, entries), sizes) if sum(used.values()) < sum(sizes) else ():
+        if size > used[place]:
+            used[place] = size
     taken = {
         number: shard.path for number, shard in enumerate(shards) if shard.path and not shard.move
     }
@@ -256,15 +341,20 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
       The index, and the data files for its shard numbers: those of the source that it uses, one
       with what is made of others, and a small new one with what was added.
     """
-    entries = {key: checkpoint.index.entries[old] for key, old in conversion.sources.items()}
-    partitioned = {key: entry for key, entry in entries.items() if entry.parts}
-    shards_of = {entry.shard_id for key, entry in entries.items() if not entry.parts}
+    sources = conversion.sources
+    entries = dict(zip(sources, map(checkpoint.index.entries.__getitem__, sources.values())))
+    partitioned: dict[str, TensorEntry] = {}
+    whole: Collection[TensorEntry] = entries.values()
+    if any(map(_PARTS, whole)):
+        partitioned = {key: entry for key, entry in entries.items() if entry.parts}
+        whole = [entry for entry in whole if not entry.parts]
+    shards_of = set(map(_SHARD, whole))
     shards_of.update(part.shard_id for entry in partitioned.values() for part in entry.stored)
     used = sorted(shards_of)
     numbers = {old: new for new, old in enumerate(used)}
     moved = any(old != new for old, new in numbers.items())
     changed = entries if moved else partitioned
-    entries.update({key: entry.in_shards(numbers) for key, entry in changed.items()})
+    entries.update([(key, entry.in_shards(numbers)) for key, entry in changed.items()])
     count, paths = checkpoint.index.num_shards, checkpoint.shard_paths
     # In a dry run, what is made of other tensors has no file yet; else one that is moved.
     shards = [

@@ -7,15 +7,17 @@ What a job's own readers find in the old directory by its state file, others fin
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from estimator_ckpt import messages
 from estimator_ckpt.checkpoint.identity import other_prefix, require_other_directory
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
 from estimator_ckpt.checkpoint.siblings import Siblings
-from estimator_ckpt.conversion.committing import apply
+from estimator_ckpt.conversion.committing import Prepared, carry_out, prepare
 from estimator_ckpt.conversion.converting import planner
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import (
@@ -26,7 +28,11 @@ from estimator_ckpt.errors import (
 )
 from estimator_ckpt.storage import files
 
+_Result = TypeVar("_Result")
 _OF_APPLY = ("names", "overwrite", "copy", "compact", "progress")
+_MOST_KEYS = 200_000  # of plans that are kept in memory
+_AT_ONCE, _MANY = 16, 8
+"""How many are written at the same time, and of how many on."""
 
 
 @files.looking_once()
@@ -82,44 +88,92 @@ def convert_all(
     applied = {name: options.pop(name) for name in _OF_APPLY if name in options}
     planned = planner(**options)
     siblings = Siblings(new, dry_run=dry_run)  # one look at the directory for all
+    names = applied.pop("names", "auto")
     failed: dict[str, Exception] = {}
+    held: dict[str, tuple[Prepared, bool]] = {}  # so that each index is read and planned once
 
-    def done(prefix: str, dry_run: bool) -> ConversionReport | None:
-        try:
-            found, goal = find_listed(old, prefix), goals[prefix]
-            other_prefix(goal, found)
-            return apply(
-                found,
-                goal,
-                planned,
-                dry_run=dry_run,
-                siblings=siblings,
-                resume=resume,
-                **{**applied, "progress": None if dry_run else applied.get("progress")},
-            )
-        except Exception as error:
-            if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
-                raise
-            failed[prefix] = error
-            return None
+    def prepared(prefix: str) -> tuple[Prepared, bool]:
+        found, goal = find_listed(old, prefix), goals[prefix]
+        other_prefix(goal, found)
+        made = prepare(found, goal, planned, names)
+        existed = resume and made.is_there()
+        if not existed:
+            made.require_writable(overwrite, siblings)
+        return made, existed
 
+    def done(prefix: str) -> ConversionReport:
+        made, existed = held.pop(prefix) if prefix in held else prepared(prefix)
+        return carry_out(made, existed=existed, dry_run=dry_run, siblings=siblings, **applied)
+
+    are_apart = len(set(goals.values())) == len(goals)  # else one may be there once another is
     if not dry_run and len(goals) > 1:  # before any is converted
+        room = _MOST_KEYS if are_apart else 0
         for prefix in goals:
-            done(prefix, dry_run=True)
+            try:
+                made = prepared(prefix)
+            except Exception as error:
+                failed[prefix] = _expected(error)
+                continue
+            room -= made[0].size
+            if room > 0:
+                held[prefix] = made
         if failed and on_error is None:
             raise _nothing_written(failed, len(goals))
     reports = {}
-    for prefix in goals:
-        if prefix not in failed and (report := done(prefix, dry_run)):
-            reports[goals[prefix]] = report
-        if prefix in failed:
-            if on_error is None:
-                raise failed[prefix]
-            on_error(prefix, failed[prefix])
+    # Each waits for the disk several times, and what waits together is flushed together.
+    waits = are_apart and files.renames(new) and not dry_run
+    count = _AT_ONCE if waits and len(goals) >= _MANY else 1
+    with in_turn(done, [prefix for prefix in goals if prefix not in failed], count) as results:
+        for prefix in goals:
+            if prefix not in failed:
+                try:
+                    reports[goals[prefix]] = next(results)()
+                except Exception as error:
+                    failed[prefix] = _expected(error)
+            if prefix in failed:
+                if on_error is None:
+                    raise failed[prefix]
+                on_error(prefix, failed[prefix])
     if reports and not dry_run and not (is_written and not failed):
         latest = state[0] if state[0] in reports else [*reports][-1]
         write_state(new, latest, [*reports])
     return tuple(reports.values())
+
+
+def _expected(error: Exception) -> Exception:
+    """Returns an error that a checkpoint or a file system may have; raises any other."""
+    if not (isinstance(error, CheckpointError) or files.is_refusal(error)):
+        raise error
+    return error
+
+
+@contextlib.contextmanager
+def in_turn(
+    work: Callable[[str], _Result], items: Sequence[str], count: int
+) -> Iterator[Iterator[Callable[[], _Result]]]:
+    """Does some work for each item, several at the same time where that is asked for.
+
+    When the block is left, no more is begun, and what was begun is done.
+
+    Args:
+      work: for one of them.
+      items: for which.
+      count: how many at the same time; 1 for one after the other, in this thread.
+
+    Yields:
+      For each item, in their order, what returns or raises what the work did.
+    """
+    if count == 1:
+        yield (functools.partial(work, item) for item in items)
+        return
+    import concurrent.futures  # here, as it takes a while to load
+
+    pool = concurrent.futures.ThreadPoolExecutor(count)
+    try:
+        futures = [pool.submit(work, item) for item in items]
+        yield (future.result for future in futures)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _nothing_written(failed: dict[str, Exception], count: int) -> Exception:

@@ -258,8 +258,8 @@ class _Target:
         """Lays the variables out anew."""
         account, names = self.account, self.edited.names
         keys = layout.keys(names)
-        taken = {naming.SAVE_COUNTER_KEY, *self.sources}
-        if len(set(keys.values())) < len(keys) or not taken.isdisjoint(keys.values()):
+        taken, new = {naming.SAVE_COUNTER_KEY, *self.sources}, set(keys.values())
+        if len(new) < len(keys) or not taken.isdisjoint(new):
             for name, key in keys.items():
                 if key in taken:
                     raise NameClashError(
@@ -268,10 +268,12 @@ class _Target:
                     )
                 taken.add(key)
         if account.has_objects:
-            found = {key: account.origin(names[name], key) for name, key in keys.items()}
+            self.sources.update(
+                (key, account.origin(names[name], key)) for name, key in keys.items()
+            )
         else:
-            found = dict(zip(keys.values(), map(account.key_of.__getitem__, names.values())))
-        self.sources.update(found)
+            old = map(account.key_of.__getitem__, names.values())
+            self.sources.update(zip(keys.values(), old))
         counted = naming.SAVE_COUNTER_KEY in account.entries
         graph = layout.object_graph(names, save_counter=counted or not account.has_objects)
         self.added[OBJECT_GRAPH_KEY] = graph.data

@@ -29,7 +29,7 @@ _NODES, _CHILDREN, _ATTRIBUTES = b"\x0a", b"\x0a", b"\x12"
 _VALUE = b"\x0a\x0e" + VARIABLE_VALUE.encode()
 # Without it, TensorFlow would not match an object that has no value here to a live one.
 _HAS_VALUES = b"\x2a\x02\x08\x01"
-_SHORT = [bytes((size,)) for size in range(128)]
+_SIZES = [write_varint(size) for size in range(512)]  # nearly all that there are
 
 
 class Leaf(NamedTuple):
@@ -107,11 +107,16 @@ class ObjectGraph:
         Args:
           tree: {name of a child: the tree below it, or the `Value` that it has}.
         """
-        proto = protos.TrackableObjectGraph()
-        _grow(proto, tree)
-        return cls(proto)
+        graph = cls.__new__(cls)
+        graph.data = _grow((), tree)
+        return graph
 
-    @property
+    @functools.cached_property
+    def proto(self) -> Message:
+        """The `TrackableObjectGraph`, which nobody changes."""
+        return protos.TrackableObjectGraph.FromString(self.data)
+
+    @functools.cached_property
     def data(self) -> bytes:
         """The serialized `TrackableObjectGraph`."""
         return bytes(self.proto.SerializeToString(deterministic=True))
@@ -243,7 +248,7 @@ class ObjectGraph:
     def with_leaves(self, leaves: Iterable[Leaf]) -> ObjectGraph:
         """Returns the graph with more variables, below objects that may exist already."""
         proto = self._copy()
-        _grow(proto, _tree_of(leaves))
+        proto.MergeFromString(_grow(proto.nodes, _tree_of(leaves)))
         return ObjectGraph(proto)
 
     def with_names(self, names: Mapping[str, str]) -> ObjectGraph:
@@ -349,38 +354,51 @@ def _reached(nodes: Iterable[int], next_to: Callable[[int], Iterable[int]]) -> s
     return found
 
 
-def _grow(graph: Message, tree: Tree) -> None:
-    """Adds the objects of a tree to a message, breadth first.
+def _grow(nodes: Sequence[Message], tree: Tree) -> bytes:
+    """Adds the objects of a tree to those that there are, breadth first.
 
-    There may be 100,000, so new nodes are serialized here and parsed at once; to make each as a
-    message takes several times as long.
+    Args:
+      nodes: of a graph, to which children and values are added.
+      tree: the objects.
+
+    Returns:
+      The new nodes as a `TrackableObjectGraph` has them. There may be 100,000, and to make each as
+      a message takes several times as long.
     """
-    known = len(graph.nodes)
+    known = len(nodes)
     count = max(known, 1)  # with the root
     new = []
     queue: list[tuple[int, Tree | Value]] = [(0, tree)]
     for number, branch in queue:  # it grows while it is walked
         if isinstance(branch, tuple):
-            data = _attribute(*branch) + _HAS_VALUES
+            data = _attribute(*branch)
         else:
             value = branch.pop(None, _NO_VALUE)
-            held = graph.nodes[number].children if number < known else ()
+            held = nodes[number].children if number < known else ()
             numbers = {child.local_name: child.node_id for child in held}
             names = [name for name in branch if name is not None and name not in numbers]
             numbers.update(zip(names, range(count, count + len(names))))
             queue.extend(zip(map(numbers.__getitem__, branch), branch.values()))
-            children = b"".join(map(_child, range(count, count + len(names)), names))
+            data = _children(count, names) + _attribute(*value)
             count += len(names)
-            data = children + _attribute(*value) + _HAS_VALUES
+        data += _HAS_VALUES
         if number < known:
-            graph.nodes[number].MergeFromString(data)
+            nodes[number].MergeFromString(data)
         else:
-            new.append(_field(_NODES, data))
-    graph.MergeFromString(b"".join(new))
+            size = len(data)
+            new.append(_NODES + (_SIZES[size] if size < 512 else write_varint(size)) + data)
+    return b"".join(new)
 
 
-def _child(number: int, name: str) -> bytes:
-    return _field(_CHILDREN, b"\x08" + write_varint(number) + _field(b"\x12", name.encode()))
+def _children(first: int, names: Iterable[str]) -> bytes:
+    """Returns the field of children that are numbered from `first` on."""
+    fields = []
+    for number, name in enumerate(names, first):
+        called = _field(b"\x12", name.encode()) if name else b""
+        data = b"\x08" + (_SIZES[number] if number < 512 else write_varint(number)) + called
+        size = len(data)
+        fields.append(_CHILDREN + (_SIZES[size] if size < 512 else write_varint(size)) + data)
+    return b"".join(fields)
 
 
 def _attribute(full_name: str, key: str) -> bytes:
@@ -392,7 +410,7 @@ def _attribute(full_name: str, key: str) -> bytes:
 
 def _field(tag: bytes, data: bytes) -> bytes:
     size = len(data)
-    return tag + (_SHORT[size] if size < 128 else write_varint(size)) + data
+    return tag + (_SIZES[size] if size < 512 else write_varint(size)) + data
 
 
 def _tree_of(leaves: Iterable[Leaf]) -> Tree:

@@ -62,8 +62,12 @@ def variable_keys(container: str, names: Iterable[str]) -> list[str]:
       container: the name of the object, an attribute of the root.
       names: of the variables.
     """
-    above = escape(container) + "/"
-    return [above + escape(name) + _VARIABLE for name in names]
+    above, names = escape(container) + "/", list(names)
+    # All at once, where no name has a zero in it.
+    escaped = escape("\0".join(names)).split("\0") if names else []
+    if len(escaped) != len(names):
+        escaped = list(map(escape, names))
+    return [f"{above}{name}{_VARIABLE}" for name in escaped]
 
 
 def is_object_key(key: str) -> bool:

@@ -30,6 +30,7 @@ from absl import flags
 
 import estimator_ckpt.flags as checkpoint_flags
 from estimator_ckpt import naming
+from estimator_ckpt.bundle import many_entries
 from estimator_ckpt.bundle.index import (
     BundleIndex,
     Extent,
@@ -91,6 +92,11 @@ def fuzz_index(data: bytes) -> None:
         assert told
         return
     assert decode_index(encode_index(index)) == index
+    few, many_entries._FEW = many_entries._FEW, 0  # as where there are many
+    try:
+        assert decode_index(encoded) == index
+    finally:
+        many_entries._FEW = few
 
 
 def fuzz_object_graph(data: bytes) -> None:
