@@ -199,14 +199,14 @@ def _header(rows: list[tuple[bytes, bytes]]) -> Message:
 
 
 def _decode(blocks: list[Rows], on_damage: Callable[[str], None] | None) -> BundleIndex:
-    header = _header(blocks[0].pairs()[:1] if blocks else [])
+    header = _header(blocks[0].pairs(1) if blocks else [])
     num_shards = header.num_shards
     slices: dict[bytes, bytes] = {}
     entries: dict[str, TensorEntry] = {}
     for rows in blocks:
         first = bisect.bisect_left(rows.keys, b"\x01")  # slices have keys that begin with a zero
         if first:
-            slices.update((key, value) for key, value in rows.pairs()[:first] if key)
+            slices.update((key, value) for key, value in rows.pairs(first) if key)
         keys, starts, ends = rows.keys[first:], rows.starts[first:], rows.ends[first:]
         names = _names(keys)
         fields, others = decode_many(rows.block, starts, ends, num_shards)

@@ -51,12 +51,10 @@ class Rows(NamedTuple):
     starts: list[int]
     ends: list[int]
 
-    def pairs(self) -> list[Row]:
-        """Returns the (key, value) rows."""
-        block = self.block
-        return [
-            (key, block[start:end]) for key, start, end in zip(self.keys, self.starts, self.ends)
-        ]
+    def pairs(self, count: int | None = None) -> list[Row]:
+        """Returns the (key, value) rows, or only the first of them."""
+        block, keys = self.block, self.keys[:count]
+        return [(key, block[start:end]) for key, start, end in zip(keys, self.starts, self.ends)]
 
 
 def read_table(data: bytes, on_damage: Callable[[str], None] | None = None) -> list[Row]:
