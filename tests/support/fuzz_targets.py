@@ -92,7 +92,7 @@ def fuzz_index(data: bytes) -> None:
         assert told
         return
     assert decode_index(encode_index(index)) == index
-    few, many_entries._FEW = many_entries._FEW, 0  # as where there are many
+    few, many_entries._FEW = many_entries._FEW, 1  # as where there are many
     try:
         assert decode_index(encoded) == index
     finally:
