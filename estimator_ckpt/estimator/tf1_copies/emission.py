@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from estimator_ckpt.checkpoint import PublishCost, Shard, open_checkpoint, publish
+from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import META_SUFFIX, index_path, step_in_name
 from estimator_ckpt.checkpoint.ownership import Claim, claim, renew
 from estimator_ckpt.checkpoint.publishing import find_equal
 from estimator_ckpt.conversion.committing import rebuild
-from estimator_ckpt.conversion.planning import plan
+from estimator_ckpt.conversion.planning import Conversion, plan
 from estimator_ckpt.errors import (
     CheckpointArgumentError,
     CheckpointWriteError,
@@ -93,6 +93,7 @@ class Emitter:
         self._follows = False
         self._directory: CheckpointDirectory | None = None
         self._claimed: Claim | None = None
+        self._planned: tuple[KeysView[str], Conversion] | None = None
         self._seen: str | None = None
         self._saved: str | None = None  # by this run
         self.step_tensor: Any = None
@@ -107,7 +108,7 @@ class Emitter:
                 "the graph has no global step, by which checkpoints are numbered; "
                 "make one with tf.compat.v1.train.get_or_create_global_step()"
             )
-        self._directory = self._claimed = None
+        self._directory = self._claimed = self._planned = None
         self._seen = self._saved = self.emitted = None
         self._is_found = self._is_late = False
         self._saver = self._settings.saver or job_saver()
@@ -292,15 +293,24 @@ class Emitter:
         written = self._saver.written if isinstance(self._saver, CheckpointSaver) else None
         if written is not None and written.prefix == source:
             checkpoint = written.open()
+            conversion = self._plan_again(checkpoint)
         else:
             checkpoint = open_checkpoint(source)
-        index, shards = rebuild(checkpoint, plan(Account(checkpoint), "tf1"))
+            conversion = plan(Account(checkpoint), "tf1")
+        index, shards = rebuild(checkpoint, conversion)
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
         if find_equal(prefix, index, shards, linked=not move) is None:
             cost = publish(prefix, index, shards, overwrite=True)
             self._say_copies(source, cost)
         _place_graph(source, prefix)
+
+    def _plan_again(self, checkpoint: Checkpoint) -> Conversion:
+        """Returns the plan for what the job's saver has written, whose keys seldom change."""
+        keys = checkpoint.index.entries.keys()
+        if self._planned is None or self._planned[0] != keys:
+            self._planned = keys, plan(Account(checkpoint), "tf1")
+        return self._planned[1]
 
     def _say_copies(self, source: str, cost: PublishCost) -> None:
         if not cost.copied or not self._says_copies:
