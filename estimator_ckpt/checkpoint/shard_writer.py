@@ -125,6 +125,42 @@ class ShardWriter:
         stored = checksums.mask(crc) if crc32c is None else crc32c
         return TensorEntry(dtype, tuple(shape), self._number, offset, size, stored)
 
+    def append_joined(
+        self, dtype: int, shapes: Sequence[Sequence[int]], data: memoryview
+    ) -> list[TensorEntry]:
+        """Writes tensors of one type whose bytes lie one behind the other; many small ones at once.
+
+        Args:
+          dtype: number of the element type, which is one of a fixed size.
+          shapes: of the tensors.
+          data: the bytes of all, in C order, little-endian.
+
+        Returns:
+          Their entries.
+
+        Raises:
+          CheckpointArgumentError: there are more or fewer bytes than the shapes need.
+          CheckpointWriteError: the file system refused.
+        """
+        element = dtypes.element_size(dtype)
+        entries, start = [], 0
+        for shape in map(tuple, shapes):
+            size = math.prod(shape) * (element or 0)
+            crc = checksums.masked_crc32c(data[start : start + size])
+            entries.append(TensorEntry(dtype, shape, self._number, self.size + start, size, crc))
+            start += size
+        if start != len(data):
+            raise CheckpointArgumentError(
+                f"{len(entries)} tensors of {dtypes.dtype_name(dtype)} have {start} bytes, but "
+                f"{len(data)} were given"
+            )
+        with self._refusals():
+            self._file.write(data)
+        self.size += start
+        if self._progress:
+            self._progress(self._prefix, self.size, max(self.size, self._total))
+        return entries
+
     def append_strings(self, shape: Sequence[int], values: Sequence[bytes]) -> TensorEntry:
         """Writes a string tensor.
 

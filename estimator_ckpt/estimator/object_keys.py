@@ -9,8 +9,9 @@ whole it is. By name there is only the whole; an object that holds a part has a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, KeysView, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, Extent, TensorEntry
@@ -25,6 +26,14 @@ def piece_of(name: str, slice_spec: str) -> Piece:
     return name, parse_slice_spec(slice_spec)[1]
 
 
+class _Given(NamedTuple):
+    """Which keys an index got in which order, for which names."""
+
+    names: KeysView[str]
+    keys: list[str]
+    name_of: list[str]
+
+
 @dataclass(frozen=True)
 class ObjectKeys:
     """The layout of one job.
@@ -36,6 +45,7 @@ class ObjectKeys:
 
     by_piece: Mapping[Piece, tuple[str, ...]]
     graph: bytes = b""
+    _given: dict[str, _Given] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def of(self, name: str, extents: tuple[Extent, ...] = ()) -> tuple[str, ...]:
         """Returns the keys of a whole tensor, or of a part."""
@@ -51,18 +61,39 @@ class ObjectKeys:
         Returns:
           The index; it lacks the object graph.
         """
+        given = self._given.get(checkpoint_format)
+        if given is None or given.names != by_name.entries.keys() or _has_parts(by_name):
+            keyed = self._keyed(by_name, checkpoint_format)
+        else:
+            keyed = dict(zip(given.keys, map(by_name.entries.__getitem__, given.name_of)))
+        return BundleIndex(keyed, by_name.num_shards, by_name.producer)
+
+    def _keyed(self, by_name: BundleIndex, checkpoint_format: str) -> dict[str, TensorEntry]:
+        """Returns the entries by key, and remembers which name each key is for."""
         entries: dict[str, TensorEntry] = {}
+        name_of: dict[str, str] = {}
         for name, entry in by_name.entries.items():
             if name == naming.OBJECT_GRAPH_KEY:  # of ops that an earlier version made
                 continue
             keys = self.of(name)
             if checkpoint_format != "tf1":
                 entries.update(dict.fromkeys(keys, entry))
+                name_of.update(dict.fromkeys(keys, name))
                 for part in entry.parts:
                     entries.update(dict.fromkeys(self.of(name, part.extents), part.entry))
             if not keys or (checkpoint_format != "tf2" and name not in keys):
                 entries[name] = entry
-        return BundleIndex(entries, by_name.num_shards, by_name.producer)
+                name_of[name] = name
+        if not _has_parts(by_name):
+            keys_in_order = sorted(name_of)
+            self._given[checkpoint_format] = _Given(
+                by_name.entries.keys(), keys_in_order, [name_of[key] for key in keys_in_order]
+            )
+        return entries
+
+
+def _has_parts(index: BundleIndex) -> bool:
+    return any(entry.parts for entry in index.entries.values())
 
 
 def default_keys(names: Iterable[str]) -> ObjectKeys:

@@ -69,3 +69,23 @@ def test_small_arrays_of_one_type_are_copied_together_and_large_ones_in_pieces()
 
 def test_nothing_is_copied_where_there_is_nothing():
     assert Copier(Arena()).copy([]).arrays() == []
+
+
+@pytest.mark.parametrize("ends", [(302,), (0, 1, 1, 150, 299, 302)])
+def test_what_lies_side_by_side_is_given_together_in_the_order_of_the_arrays(ends):
+    wanted = arrays(300)
+    copies = Copier(Arena()).copy(wanted)
+    begin, seen, pieces = 0, [], 0
+    for end in ends:
+        for first, last, data in copies.joined(begin, end):
+            assert first == len(seen)
+            seen += range(first, last)
+            pieces += 1
+            if wanted[first].dtype == object:
+                assert data is copies.objects[first]
+                assert last == first + 1
+            else:
+                assert bytes(data) == b"".join(each.tobytes() for each in wanted[first:last])
+        begin = end
+    assert seen == list(range(302))
+    assert pieces < 302

@@ -14,7 +14,7 @@ from __future__ import annotations
 import concurrent.futures
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,8 @@ class _Places:
     Attributes:
       kinds: the (type, shape) of each.
       starts: where each begins; None for arrays of objects, which lie elsewhere.
+      ends: where each ends.
+      behind: for each the number behind the last one of those that it is copied together with.
       size: the bytes of all.
       runs: what is copied together.
     """
@@ -51,12 +53,14 @@ class _Places:
     def __init__(self, kinds: list[tuple[Any, Any]], sizes: list[int]):
         self.kinds = kinds
         self.starts: list[int | None] = []
+        self.ends: list[int] = []
         self.runs: list[_Run] = []
         self.size = 0
         run = None
         for number, ((dtype, _), size) in enumerate(zip(kinds, sizes)):
             if dtype.hasobject:
                 self.starts.append(None)
+                self.ends.append(0)
                 run = None
                 continue
             joins = size < _JOINED and run is not None and run.size < _JOINED_AT_ONCE
@@ -67,19 +71,49 @@ class _Places:
                 run = _Run(number, number + 1, start, size)
                 self.runs.append(run)
                 run = run if size < _JOINED else None
-            self.starts.append(self.runs[-1].start + self.runs[-1].size - size)
             self.size = self.runs[-1].start + self.runs[-1].size
+            self.starts.append(self.size - size)
+            self.ends.append(self.size)
+        self.behind = list(range(1, len(kinds) + 1))
+        for each in self.runs:
+            self.behind[each.first : each.last] = [each.last] * (each.last - each.first)
 
 
 class Copies(NamedTuple):
-    """What was copied; `arrays()` gives it."""
+    """What was copied.
+
+    Attributes:
+      places: where each copy is.
+      memory: where all are, but those of objects.
+      objects: {number: copy}, of these.
+    """
 
     places: _Places
     memory: Any
     objects: dict[int, Any]
 
+    def joined(self, first: int, last: int) -> Iterator[tuple[int, int, Any]]:
+        """Yields the copies in their order, those that lie side by side together.
+
+        Args:
+          first: the number of the first array.
+          last: the number behind the last one.
+
+        Yields:
+          The first number, the one behind the last, and the bytes; or the array of objects.
+        """
+        starts, ends = self.places.starts, self.places.ends
+        while first < last:
+            behind = min(self.places.behind[first], last)
+            start = starts[first]
+            if start is None:
+                yield first, behind, self.objects[first]
+            else:
+                yield first, behind, self.memory[start : ends[behind - 1]]
+            first = behind
+
     def arrays(self) -> list[Any]:
-        """Returns the copies, each of the type and shape of its array."""
+        """Returns the copies, each with the type and the shape of its array."""
         return [
             self.objects[number] if start is None else np.ndarray(shape, dtype, self.memory, start)
             for number, ((dtype, shape), start) in enumerate(

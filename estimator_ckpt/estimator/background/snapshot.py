@@ -95,6 +95,7 @@ class SnapshotOp:
         """Copies all tensors as they are now; the snapshot before must have been written."""
         session.run(self._done)
         copies, self._copies = self._copies, None
+        assert copies is not None  # the op has just run
         return Snapshot(self._groups, copies, self._arena)
 
     def _copy(self, *arrays: Any) -> Any:
@@ -105,9 +106,9 @@ class SnapshotOp:
 class Snapshot:
     """The values of one step."""
 
-    def __init__(self, groups: Sequence[Sequence[_Tensor]], copies: Copies | None, arena: Arena):
+    def __init__(self, groups: Sequence[Sequence[_Tensor]], copies: Copies, arena: Arena):
         self._groups = groups
-        self._copies = copies
+        self._copies: Copies | None = copies
         self._arena = arena
 
     def __enter__(self) -> Snapshot:
@@ -135,37 +136,54 @@ class Snapshot:
         Raises:
           CheckpointWriteError: the file system refused.
         """
+        copies = self._copies
+        if copies is None:
+            raise ValueError("this snapshot was written already")
         entries: dict[str, TensorEntry] = {}
         paths = []
         with self:
-            arrays = iter(self._copies.arrays() if self._copies else ())
+            first = 0
             for number, group in enumerate(self._groups):
                 paths.append(os.path.join(directory, f"data-{number:05d}"))
                 with ShardWriter(paths[-1], prefix, number) as shard:
-                    for tensor in group:
-                        _append(shard, tensor, next(arrays), entries)
+                    _write(shard, group, copies, first, entries)
                     shard.close()
+                first += len(group)
         return BundleIndex(entries, len(paths)), paths
 
 
-def _append(
-    shard: ShardWriter, tensor: _Tensor, array: Any, entries: dict[str, TensorEntry]
+def _write(
+    shard: ShardWriter,
+    group: Sequence[_Tensor],
+    copies: Copies,
+    begin: int,
+    entries: dict[str, TensorEntry],
 ) -> None:
-    name, dtype, slice_spec = tensor
-    if dtype == dtypes.STRING:
-        entry = shard.append_strings(array.shape, [bytes(each) for each in array.flat])
-    else:
-        entry = shard.append(dtype, array.shape, _buffers(array))
-    if slice_spec:
-        shape, extents = parse_slice_spec(slice_spec)
-        whole = entries.get(name, TensorEntry(dtype, shape, shard_id=entry.shard_id))
-        parts = (*whole.parts, TensorPart(extents, entry))
-        entry = whole._replace(parts=parts)
-    entries[name] = entry
+    """Writes the tensors of a data file, whose copies begin with that of a number."""
+    kinds = copies.places.kinds
+    for first, last, data in copies.joined(begin, begin + len(group)):
+        dtype = group[first - begin].dtype
+        shapes = [shape for _, shape in kinds[first:last]]
+        if dtype == dtypes.STRING:
+            made = [shard.append_strings(data.shape, [bytes(each) for each in data.flat])]
+        elif last == first + 1:
+            made = [shard.append(dtype, shapes[0], _buffers(data))]
+        else:
+            made = shard.append_joined(dtype, shapes, memoryview(data))
+        for (name, _, slice_spec), entry in zip(group[first - begin : last - begin], made):
+            if slice_spec:
+                entry = _with_part(entries.get(name), slice_spec, entry)
+            entries[name] = entry
 
 
-def _buffers(array: Any) -> Iterator[memoryview]:
-    data = memoryview(array.reshape(-1).view(np.uint8))
+def _with_part(whole: TensorEntry | None, slice_spec: str, part: TensorEntry) -> TensorEntry:
+    shape, extents = parse_slice_spec(slice_spec)
+    whole = whole or TensorEntry(part.dtype, shape, shard_id=part.shard_id)
+    return whole._replace(parts=(*whole.parts, TensorPart(extents, part)))
+
+
+def _buffers(flat: Any) -> Iterator[memoryview]:
+    data = memoryview(flat)
     for start in range(0, len(data), _WRITTEN_AT_ONCE):
         yield data[start : start + _WRITTEN_AT_ONCE]
 
