@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from estimator_ckpt.errors import (
     DamagedCheckpointError,
 )
 from estimator_ckpt.storage import files
+from estimator_ckpt.storage.files import Progress
 
 _Result = TypeVar("_Result")
 _OF_APPLY = ("names", "overwrite", "copy", "compact", "progress")
@@ -89,6 +91,8 @@ def convert_all(
     planned = planner(**options)
     siblings = Siblings(new, dry_run=dry_run)  # one look at the directory for all
     names = applied.pop("names", "auto")
+    if applied.get("progress"):
+        applied["progress"] = _by_one_at_a_time(applied["progress"])
     failed: dict[str, Exception] = {}
     held: dict[str, tuple[Prepared, bool]] = {}  # so that each index is read and planned once
 
@@ -138,6 +142,17 @@ def convert_all(
         latest = state[0] if state[0] in reports else [*reports][-1]
         write_state(new, latest, [*reports])
     return tuple(reports.values())
+
+
+def _by_one_at_a_time(progress: Progress) -> Progress:
+    """Returns what several threads may call."""
+    lock = threading.Lock()
+
+    def called(path: str, done: int, total: int) -> None:
+        with lock:
+            progress(path, done, total)
+
+    return called
 
 
 def _expected(error: Exception) -> Exception:

@@ -19,6 +19,7 @@ WAYS = {
     "async": {"async_save": True},
     "async, kept": {"async_save": True, "keeps_memory": True},
     "linked": {"unchanged": Bounds()},
+    "linked, TF1 beside": {"unchanged": Bounds()},
 }
 
 
@@ -34,9 +35,9 @@ def used():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-@pytest.mark.parametrize("beside", [False, True], ids=["alone", "tf1_dir"])
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_grows_over_two_thousand_saves(tmp_path, way, beside):
+def test_nothing_grows_over_two_thousand_saves(tmp_path, monkeypatch, way):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk is not what is looked at
     with tf.Graph().as_default(), tf1.Session() as session:
         step = tf1.train.get_or_create_global_step()
         for number in range(20):
@@ -44,7 +45,7 @@ def test_nothing_grows_over_two_thousand_saves(tmp_path, way, beside):
         saver = CheckpointSaver("dual", sharded=True, max_to_keep=2)
         for name, value in WAYS[way].items():
             setattr(saver, name, value)
-        if beside:
+        if "TF1 beside" in way:
             Tf1CheckpointSaverHook(str(tmp_path / "tf1"), saver=saver).begin()
         saver.build()
         increment = step.assign_add(1)

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -197,3 +198,19 @@ def test_each_index_is_read_once(tmp_path):
     counting_reads = False
     assert set(read.values()) == {1}
     assert sum(path.startswith(str(source)) for path in read) == 20
+
+
+def test_progress_is_told_by_one_thread_at_a_time(tmp_path):
+    inside, most = 0, 0
+
+    def progress(path, done, total):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.002)
+        inside -= 1
+
+    convert_all(
+        job(tmp_path / "old", 20), tmp_path / "new", to="dual", copy=True, progress=progress
+    )
+    assert most == 1
