@@ -33,6 +33,9 @@ READERS = {
         ("watch", "tf1"),
     ],
 }
+READERS["linked"] = [
+    ("evaluate", "linked") if reader[0] == "evaluate" else reader for reader in READERS["wrapped"]
+]
 
 
 def start(*arguments):
@@ -84,7 +87,7 @@ def test_no_read_fails_because_a_step_is_saved_again(tmp_path, record_property):
 
 @pytest.mark.slow
 def test_no_read_fails_that_a_plain_estimator_would_not_have(tmp_path, record_property):
-    found = {how: race(tmp_path / how, how) for how in ("raw", "wrapped")}
+    found = {how: race(tmp_path / how, how) for how in READERS}
     for how, readers in found.items():
         for reader, said in readers.items():
             record_property(f"{how}, {reader}", json.dumps(said))

@@ -133,6 +133,21 @@ class _MoveAway(tf.compat.v1.train.SessionRunHook):
             os.rename(self._path, self._path.parents[1] / "removed")
 
 
+def _with_more(features, labels, mode, params):
+    """The model of the digits job, with a variable that never changes, and one that does at times.
+
+    What is linked of them has another age at each save, so that files become many.
+    """
+    tf1 = tf.compat.v1
+    step = tf1.train.get_or_create_global_step()
+    tf1.get_variable("frozen", [1000], initializer=tf1.ones_initializer(), trainable=False)
+    slow = tf1.get_variable("slow", [1000], initializer=tf1.zeros_initializer(), trainable=False)
+    spec = digits.model_fn(features, labels, mode, params)
+    with tf.control_dependencies([spec.train_op]):
+        train_op = slow.assign(tf.fill([1000], tf.cast(step.read_value() // 4, tf.float32)))
+    return spec._replace(train_op=train_op)
+
+
 def train(root: pathlib.Path, max_steps: int, keep: int = 2, hooks=(), **settings) -> int:
     """The digits job, small and all in one thread; returns the step that it began with."""
     config = tf.estimator.RunConfig(
@@ -146,7 +161,7 @@ def train(root: pathlib.Path, max_steps: int, keep: int = 2, hooks=(), **setting
         tf_random_seed=1,
     )
     settings = {"tf1_dir": str(root / "job" / "tf1"), **settings}
-    model_fn = wrap_model_fn(digits.model_fn, **settings)
+    model_fn = wrap_model_fn(settings.pop("model_fn", digits.model_fn), **settings)
     estimator = tf.estimator.Estimator(model_fn, str(root / "job"), config, {"hidden_units": [4]})
     first = _FirstStep()
     estimator.train(_input_fn, max_steps=max_steps, hooks=[first, *hooks])
@@ -181,11 +196,21 @@ class Training:
 
     name: str
     async_save: bool = False
+    links: bool = False  # what is unchanged
     before: str = ""  # what others have done
 
     @property
     def heeds_sigterm(self) -> bool:
         return self.async_save
+
+    @property
+    def _model(self):
+        return {"model_fn": _with_more} if self.links else {}
+
+    @property
+    def _settings(self):
+        links = {"unchanged": "link", "unchanged_files": 2} if self.links else {}
+        return {**self._model, **links, "async_save": self.async_save}
 
     def prepare(self, root: pathlib.Path) -> None:
         _batch()
@@ -204,18 +229,17 @@ class Training:
             train(root, _STEPS, tf1_take_over=True)
         elif self.before == "removed":
             train(root, _STEPS, hooks=[_MoveAway(root / "job" / "tf1")])
-        elif self.async_save:
-            _write_in_this_thread()
-            train(root, _STEPS, async_save=True)
         else:
-            train(root, _STEPS)
+            if self.async_save:
+                _write_in_this_thread()
+            train(root, _STEPS, **self._settings)
         return 0
 
     def reference(self, root: pathlib.Path) -> dict[str, dict[str, str]]:
         """{checkpoint: its values} for each that the job ever saves."""
         everything = root / "everything"
         everything.mkdir()
-        _in_process(everything, lambda: train(everything, _MORE_STEPS, keep=99))
+        _in_process(everything, lambda: train(everything, _MORE_STEPS, keep=99, **self._model))
         job = everything / "job"
         found = {name: values(job / name) for name in listed(job)}
         assert len(found) == 1 + _MORE_STEPS // 2
@@ -266,7 +290,7 @@ class Training:
 
     def _again(self, root: pathlib.Path):
         take_over = self.before == "another job's"
-        first = train(root, _MORE_STEPS, async_save=self.async_save, tf1_take_over=take_over)
+        first = train(root, _MORE_STEPS, tf1_take_over=take_over, **self._settings)
         facts = {"first": first}
         for directory in (root / "job", root / "job" / "tf1"):
             names = listed(directory)
@@ -388,6 +412,8 @@ _ALL = ("out/model.ckpt-4", "out/model.ckpt-6")
 SCENARIOS = (
     Training("digits job"),
     Training("digits job, async_save", async_save=True),
+    Training("digits job, links", links=True),
+    Training("digits job, links, async_save", async_save=True, links=True),
     Training("two jobs, one takes over", before="another job's"),
     Training("a copied job", before="copied"),
     Training("tf1_dir removed", before="removed"),

@@ -1,15 +1,16 @@
 """A job that saves every step and keeps one checkpoint, and those who read beside it.
 
-    python saving_race.py train FOLDER raw|wrapped STEPS     # makes FOLDER/done at its end
-    python saving_race.py restart FOLDER raw|wrapped TIMES   # each saves again what it begins with
+    python saving_race.py train FOLDER HOW STEPS             # makes FOLDER/done at its end
+    python saving_race.py restart FOLDER HOW TIMES           # each saves again what it begins with
     python saving_race.py poll FOLDER SUBFOLDER              # tf.train.latest_checkpoint
     python saving_race.py iterate FOLDER SUBFOLDER           # tf.train.checkpoints_iterator
-    python saving_race.py evaluate FOLDER raw|wrapped
+    python saving_race.py evaluate FOLDER HOW
     python saving_race.py watch FOLDER SUBFOLDER             # has every index its shards?
 
-The job's variables are all the step that they are of, but for one that is another in each run. Each
-prints JSON: how many reads, and those that failed: the kind of error, and whether the checkpoint
-was still there.
+HOW is "raw", "wrapped", or "linked", which is wrapped and links what is unchanged. The job's
+variables tell the step that they are of, two of them the step itself, the third each third step;
+one is another in each run. Each prints JSON: how many reads, and those that failed: the kind of
+error, and whether the checkpoint was still there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ import pathlib
 import sys
 import time
 
-NAMES = ("a", "b", "c")
+EVERY = {"a": 1, "b": 1, "c": 3}
+"""After how many steps each variable changes."""
+NAMES = tuple(EVERY)
+
+
+def value_at(name, step):
+    """What a variable is at a step."""
+    return step - step % EVERY[name]
 
 
 def model_fn(features, labels, mode):
@@ -35,11 +43,18 @@ def model_fn(features, labels, mode):
     ]
     loss = tf.reduce_mean(features) + 0.0 * variables[0][0]
     with tf.control_dependencies([tf1.assign_add(step, 1)]):
-        value = tf.fill([200], tf.cast(step.read_value(), tf.float32))
-        train_op = tf.group(*[variable.assign(value) for variable in variables])
+        now = step.read_value()
+        values = [tf.cast(value_at(name, now), tf.float32) for name in NAMES]
+        filled = [tf.fill([200], value) for value in values]
+        train_op = tf.group(*[each.assign(value) for each, value in zip(variables, filled)])
     runs = tf1.get_variable("runs", [], initializer=tf1.zeros_initializer(), use_resource=True)
     spread = tf1.metrics.mean(
-        tf.reduce_max(tf.abs(tf.stack(variables) - tf.cast(step, tf.float32)))
+        tf.reduce_max(
+            [
+                tf.reduce_max(tf.abs(variable - tf.cast(value_at(name, step), tf.float32)))
+                for name, variable in zip(NAMES, variables)
+            ]
+        )
     )
     local_init_op = tf.group(tf1.train.Scaffold.default_local_init_op(), runs.assign_add(1.0))
     return tf.estimator.EstimatorSpec(
@@ -63,8 +78,10 @@ def estimator(folder, how, keep=1, **settings):
         log_step_count_steps=None,
     )
     made = model_fn
-    if how == "wrapped":
+    if how != "raw":
         settings = {"tf1_dir": os.path.join(folder, "tf1"), **settings}
+        if how == "linked":
+            settings["unchanged"] = "link"
         made = wrap_model_fn(model_fn, **settings)
     return tf.estimator.Estimator(made, os.path.join(folder, "job"), config)
 
@@ -94,13 +111,14 @@ def restart(folder, how, times):
 
 
 def read(prefix):
-    """Reads each tensor; all have to be of one step."""
+    """Reads each tensor; all have to be of its step."""
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(prefix)
     step = int(prefix.rpartition("-")[2])
-    found = {float(number) for name in NAMES for number in reader.get_tensor(name)}
-    assert found == {float(step)}, f"{prefix} holds {found}"
+    for name in NAMES:
+        found = set(reader.get_tensor(name).tolist())
+        assert found == {float(value_at(name, step))}, f"{prefix} holds {found} in {name}"
 
 
 def counted(folder, prefixes, call=read):
