@@ -137,10 +137,8 @@ _KERAS3_SLOTS = sorted(
     reverse=True,
 )
 _KERAS3 = re.compile(rf"(?P<variable>.+)_(?P<slot>{'|'.join(_KERAS3_SLOTS)})")
-_SLOT_WORD = re.compile(
-    rf"/(?:{'|'.join(map(re.escape, sorted(_BEHIND)))})(?:_\d+)?$"
-    rf"|(?:^|/)(?:{'|'.join(map(re.escape, sorted(_KERAS_SLOTS)))})/"
-    rf"|/[^/]+_(?:{'|'.join(_KERAS3_SLOTS)})$"
+_LAST_OF_SLOT = re.compile(
+    rf"(?:{'|'.join(map(re.escape, sorted(_BEHIND)))})(?:_\d+)?|{_KERAS3.pattern}", re.DOTALL
 )
 _HYPERPARAMETERS = frozenset(
     (
@@ -170,7 +168,13 @@ _KERAS = "keras"  # one of Keras since 2.11, which does not tell its own name
 
 def may_be_slot(name: str) -> bool:
     """Returns whether `parse_slot` may yield anything: at once, as there may be 100,000 names."""
-    return _SLOT_WORD.search(name) is not None
+    *scopes, last = name.split("/")
+    return bool(scopes) and (_is_last_of_slot(last) or not _KERAS_SLOTS.isdisjoint(scopes))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_last_of_slot(last: str) -> bool:
+    return _LAST_OF_SLOT.fullmatch(last) is not None
 
 
 @functools.lru_cache(maxsize=4096)

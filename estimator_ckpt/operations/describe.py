@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from estimator_ckpt.bundle.allocation import many_objects
@@ -56,6 +57,7 @@ class VariableRow(NamedTuple):
 
 
 _PARTS = {"variable": "weights", "slot": "slots", "average": "averages"}
+_ROLE_AND_BYTES = attrgetter("role", "bytes")
 
 
 class Total(NamedTuple):
@@ -124,12 +126,14 @@ class CheckpointDescription(Shown, verb="inspect"):
         The parts are "weights", "slots", "averages" and "others" (the step, counters, tables, ...),
         those that there are.
         """
-        totals: dict[str, Total] = {}
-        for row in self.variables:
-            part = _PARTS.get(row.role, "others")
-            count, size = totals.get(part, Total(0, 0))
-            totals[part] = Total(count + 1, size + row.bytes)
-        return {part: totals[part] for part in (*_PARTS.values(), "others") if part in totals}
+        sizes: dict[str, list[int]] = {}
+        for role, size in map(_ROLE_AND_BYTES, self.variables):
+            sizes.setdefault(_PARTS.get(role, "others"), []).append(size)
+        return {
+            part: Total(len(sizes[part]), sum(sizes[part]))
+            for part in dict.fromkeys((*_PARTS.values(), "others"))
+            if part in sizes
+        }
 
 
 def describe(
@@ -185,13 +189,15 @@ def described(account: Account) -> CheckpointDescription:
 def _rows(account: Account) -> tuple[VariableRow, ...]:
     entries, roles, keys = account.entries, account.roles, account.key_of
     rows: list[VariableRow] = []
+    dtypes = {entry.dtype: dtype_name(entry.dtype) for entry in entries.values()}
     for name in sorted(keys, key=by_scope):
         key = keys[name]
-        kind, of, *_ = roles[name]
+        role = roles[name]
+        kind = role.kind
         dtype, shape, _, _, size, _, parts = entry = entries[key]
         size = entry.bytes if parts else size
-        slot_of = of if kind in ("slot", "average") else None
-        row = (name, key, shape, dtype_name(dtype), size, slot_of, None, kind)
+        slot_of = role.of if kind in ("slot", "average") else None
+        row = (name, key, shape, dtypes[dtype], size, slot_of, None, kind)
         rows.append(tuple.__new__(VariableRow, row))  # as VariableRow(*row), in half of the time
     return tuple(rows)
 
