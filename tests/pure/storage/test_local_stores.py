@@ -1,4 +1,4 @@
-"""The servers that the other tests have for object stores, with obstore as their client."""
+"""The servers in this process that other tests have for object stores, as obstore sees them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ store = from_url(sys.argv[1], client_options={"allow_http": True}, retry_config=
 for number in range(5):
     obstore.put(store, f"a/{number}", b"12345")
 """
+
+
+@pytest.fixture(params=["s3", "gcs"])
+def object_store(request):
+    return request.getfixturevalue(f"{request.param}_store")
 
 
 @pytest.fixture
