@@ -28,8 +28,8 @@ NAMES = tuple(EVERY)
 
 
 def value_at(name, step):
-    """What a variable is at a step."""
-    return step - step % EVERY[name]
+    """What a variable is at a step; the global step, too."""
+    return step - step % EVERY.get(name, 1)
 
 
 def model_fn(features, labels, mode):
