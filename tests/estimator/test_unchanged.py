@@ -439,7 +439,7 @@ def test_any_checkpoints_may_be_deleted_in_any_order(tmp_path_factory, job_for_d
 @pytest.fixture
 def job_for_deletions(tmp_path):
     job = Job(tmp_path)
-    job.saver._max_to_keep = None
+    job.saver.saver_def.max_to_keep = 0  # all stay that are not deleted
     return job
 
 
