@@ -115,7 +115,7 @@ def test_variables_are_sorted_filtered_and_searched(open_page, pages, evil_job):
     said = describe(evil_job / "model.ckpt-300", values=True).variables
     page.get_by_role("button", name="bytes", exact=True).click()
     sizes = [shown(row[4]) for row in cells(page, "Variables")]
-    page.wait_for_function("document.querySelector('[aria-sort=descending]')")
+    page.locator("[aria-sort=descending]").first.wait_for()
     page.wait_for_timeout(50)
     sizes = [shown(row[4]) for row in cells(page, "Variables")]
     assert sizes == sorted((variable.bytes for variable in said), reverse=True)
@@ -169,7 +169,7 @@ def test_bytes_add_up_and_can_be_gone_through_by_keyboard(open_page, pages, evil
     tiles.locator(".tile").first.focus()
     page.keyboard.press("Enter")
     inside = [variable for variable in said.variables if variable.name.startswith("net/")]
-    page.wait_for_function("document.querySelector('.crumbs').textContent.includes('net')")
+    page.locator(".crumbs", has_text="net").wait_for()
     assert f"{len(inside)} variables" in crumbs.text_content()
     page.wait_for_timeout(100)
     assert page.evaluate(focused).startswith("dense: ")
@@ -496,7 +496,7 @@ def test_a_hundred_thousand_variables(open_page, tmp_path, capsys):
     search = "const field = document.querySelector('input[type=search]'); field.value = '{}'; "
     search += "field.dispatchEvent(new Event('input'))"
     go(page, "Variables")
-    page.wait_for_function("document.querySelectorAll('.vbody [role=row]').length > 10")
+    page.locator(".vbody [role=row]").nth(10).wait_for()
     acts = {
         "search": search.format("layer_77"),
         "search ends": search.format(""),
@@ -510,7 +510,7 @@ def test_a_hundred_thousand_variables(open_page, tmp_path, capsys):
     for name, act in acts.items():
         times[name] = page.evaluate(AFTER_A_FRAME.replace("ACT", act))
     ranks = page.locator(".ranks li:not(.more)")
-    page.wait_for_function("document.querySelectorAll('.ranks li:not(.more)').length === 200")
+    ranks.nth(199).wait_for()  # not by a function of the page, which may evaluate no text
     sizes = [name.split()[0] for name in ranks.locator(".rank-name").all_text_contents()]
     assert len(set(sizes)) == 200  # each scope once, those that come later, too
     with capsys.disabled():
