@@ -21,6 +21,7 @@ from typing import Any
 
 from estimator_ckpt.bundle import protos
 from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index, encode_index
+from estimator_ckpt.bundle.tensor_checksum import stored_checksum
 from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
 from estimator_ckpt.messages import listed, logger, nearest
@@ -133,7 +134,7 @@ class Checkpoint:
             data = opened.read(entry.offset, entry.size)
         else:
             data = files.read(path, entry.offset, entry.size)
-        if files.is_remote(path):
+        if not files.is_local(path):
             self.kept[entry] = data
         return data
 
@@ -524,10 +525,45 @@ def require_data(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
                 "copy all files of a checkpoint, or use another one"
             )
         found = files.size(path)
-        if found != end and (other := stranger(path)):
+        if found != end and (other := stranger_instead(checkpoint, number)):
             raise DamagedCheckpointError(f"the data file '{path}' is {other}")
         if found < end:
             raise DamagedCheckpointError(
                 f"the data file '{path}' has {found} bytes, but the index needs {end}; "
                 "it was cut short: restore it from a copy, or use another checkpoint"
             )
+
+
+def stranger_instead(checkpoint: Checkpoint, number: int) -> Stranger | None:
+    """Says what lies in the place of a data file.
+
+    Tensors may begin with any bytes, those of other files' headers, too: what has the right
+    checksum of a tensor is a data file, whatever it looks like.
+
+    Args:
+      checkpoint: an opened one.
+      number: of a data file that exists.
+
+    Returns:
+      None where it is the checkpoint's own, whole or cut short, or of no kind that is known.
+    """
+    path = shard_path(checkpoint.prefix, number, checkpoint.index.num_shards)
+    other = stranger(path)
+    if other is None:
+        return None
+    size = files.size(path)
+    tensors = (
+        entry
+        for each in checkpoint.index.entries.values()
+        for entry in each.stored
+        if entry.shard_id == number and entry.size and entry.offset + entry.size <= size
+    )
+    smallest = min(tensors, key=lambda entry: entry.size, default=None)
+    if smallest is None:
+        return other
+    data = files.read(path, smallest.offset, smallest.size)
+    try:
+        is_own = stored_checksum(smallest, iter((data,))) == smallest.crc32c
+    except DamagedCheckpointError:  # no strings lie there
+        is_own = False
+    return None if is_own else other

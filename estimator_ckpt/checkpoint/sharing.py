@@ -47,7 +47,7 @@ def shared_files(directory: str, names: Sequence[str] | None = None) -> list[Sha
       directory: where they are.
       names: what is in it, if that is known.
     """
-    if files.is_remote(files.without_scheme(directory)):
+    if not files.is_local(directory):
         return []
     found: dict[tuple[int, int], set[str]] = {}
     sizes: dict[tuple[int, int], int] = {}
@@ -69,17 +69,24 @@ def shared_files(directory: str, names: Sequence[str] | None = None) -> list[Sha
 
 
 def sharing(checkpoint: Checkpoint) -> tuple[Sharing, ...]:
-    """Returns what a checkpoint shares with others of its directory, the most first."""
-    if checkpoint.is_foreign or files.is_remote(files.without_scheme(checkpoint.prefix)):
+    """Returns what a checkpoint shares with others of its directory, the most first.
+
+    Of the others, only the list of the directory is read, which has their numbers.
+    """
+    if checkpoint.is_foreign or not files.is_local(checkpoint.prefix):
         return ()
-    if not any(map(files.has_other_names, checkpoint.shard_paths)):
+    own = {}
+    for path in filter(files.has_other_names, checkpoint.shard_paths):
+        _, inode, size, _ = files.identity(path)
+        own[inode] = size
+    if not own:
         return ()
-    directory, own = os.path.split(checkpoint.prefix)
-    found: dict[str, int] = {}
-    for shared in shared_files(directory):
-        if own in shared.checkpoints:
-            for base in shared.checkpoints:
-                found[base] = found.get(base, 0) + shared.size
-    found.pop(own, None)
-    in_order = sorted(found.items(), key=lambda each: (-each[1], -step_in_name(each[0])))
-    return tuple(Sharing(*each) for each in in_order if each[1])
+    directory, own_base = os.path.split(checkpoint.prefix)
+    shared: dict[str, dict[int, int]] = {}  # of the others; of a file with two names in one, once
+    for name, inode in files.inodes(directory).items():
+        base = shard_of(name) if inode in own else None
+        if base is not None and base != own_base:
+            shared.setdefault(base, {})[inode] = own[inode]
+    found = [Sharing(base, sum(sizes.values())) for base, sizes in shared.items()]
+    found.sort(key=lambda each: (-each.bytes, -step_in_name(each.checkpoint), each.checkpoint))
+    return tuple(each for each in found if each.bytes)

@@ -154,7 +154,7 @@ def _tar(head: bytes) -> Stranger | None:
 def _others(head: bytes) -> Stranger | None:
     if head[4:8] == b"TFL3":
         return Stranger("a TensorFlow Lite model", "give the checkpoint that it was made from")
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
+    if head[8:10] in (b'{"', b"{}") and int.from_bytes(head[:8], "little") < 2**32:
         return Stranger(SAFETENSORS, _IMPORT)
     return None
 

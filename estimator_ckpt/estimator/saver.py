@@ -335,7 +335,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
     def _make_linked_saves(self, bounds: Bounds) -> LinkedSaves | None:
         groups = self._builds.saves
         reason = why_impossible(groups)
-        if reason is None and self.model_dir is not None and files.is_remote(self.model_dir):
+        if reason is None and self.model_dir is not None and not files.is_local(self.model_dir):
             reason = f"'{self.model_dir}' is not on a local disk, and has no hard links"
         if reason is not None:
             _log.warning("unchanged='link' has no effect, all is written at each save: %s", reason)
@@ -344,7 +344,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
 
     def _linked_saves(self, sess: Any, prefix: str) -> LinkedSaves | None:
         """Returns what saves with links, if this can: on a disk, and from the graph it is of."""
-        is_able = sess.graph is self._graph and not files.is_remote(prefix)
+        is_able = sess.graph is self._graph and files.is_local(prefix)
         return self._linked if is_able else None
 
     @property

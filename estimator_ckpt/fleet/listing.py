@@ -39,7 +39,7 @@ class ModelDir(NamedTuple):
     @property
     def is_remote(self) -> bool:
         """Whether a side of it lies on a store."""
-        return any(files.is_remote(files.without_scheme(path)) for path in self if path)
+        return not all(files.is_local(path) for path in self if path)
 
 
 Path = Union[str, "os.PathLike[str]"]

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator_ckpt import naming
+from estimator_ckpt.checkpoint.account import open_account
 from estimator_ckpt.checkpoint.opening import find_listed, index_path, read_state
 from estimator_ckpt.conversion.converting import convert, planner
 from estimator_ckpt.conversion.model_dir import convert_all
@@ -27,7 +28,7 @@ from estimator_ckpt.conversion.planning import require_format
 from estimator_ckpt.errors import CheckpointArgumentError, CheckpointError
 from estimator_ckpt.fleet.listing import ModelDir
 from estimator_ckpt.messages import listed, plain
-from estimator_ckpt.operations.describe import describe
+from estimator_ckpt.operations.describe import described
 from estimator_ckpt.operations.diff import diff
 from estimator_ckpt.operations.doctor import doctor
 from estimator_ckpt.operations.verify import verify
@@ -206,7 +207,7 @@ def _convert(row: ModelDirReport, **options: Any) -> ModelDirReport:
 def _inspect(
     row: ModelDirReport, *, wanted: Callable[[str], bool] | None = None, names: str = "auto"
 ) -> ModelDirReport:
-    found = describe(row.model_dir, names=names)
+    found = described(open_account(row.model_dir, names))
     if wanted is not None:
         found = found.only(wanted)
     return replace(

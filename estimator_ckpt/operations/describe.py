@@ -162,7 +162,7 @@ def describe(
     """
     with many_objects():
         account = open_account(checkpoint, names)
-        description = described(account)
+        description = replace(described(account), shares=sharing(account.checkpoint))
     if not values:
         return description
     wanted = values if callable(values) else None
@@ -171,7 +171,7 @@ def describe(
 
 
 def described(account: Account) -> CheckpointDescription:
-    """Describes a checkpoint that is open, without its values."""
+    """Describes a checkpoint that is open, without its values and what others share with it."""
     rows = _rows(account)
     opened = account.checkpoint
     return CheckpointDescription(
@@ -182,7 +182,6 @@ def described(account: Account) -> CheckpointDescription:
         sum(row.bytes for row in rows),
         rows,
         tuple(account.others),
-        sharing(opened),
     )
 
 

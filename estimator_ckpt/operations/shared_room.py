@@ -6,7 +6,7 @@ told = told_of_sharing("model_dir", names)      # None if there are none
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from estimator_ckpt.checkpoint.opening import shard_of
 from estimator_ckpt.checkpoint.sharing import shared_files
@@ -25,8 +25,7 @@ def told_of_sharing(directory: str, names: Sequence[str]) -> str | None:
     if not shared:
         return None
     saved = sum(each.size * (len(each.checkpoints) - 1) for each in shared)
-    paths = [os.path.join(directory, name) for name in names if shard_of(name) is not None]
-    named = sum(files.size(path) for path in paths if files.exists(path))
+    named = sum(_sizes(directory, names))
     most = max(shared, key=lambda each: (len(each.checkpoints), each.size))
     together = listed([f"'{base}'" for base in reversed(most.checkpoints)], shown=3)
     return (
@@ -34,3 +33,12 @@ def told_of_sharing(directory: str, names: Sequence[str]) -> str | None:
         f"the disk; damage to the file of {most.size:,} bytes that most of them share is damage to "
         f"{len(most.checkpoints)} of them: {together}"
     )
+
+
+def _sizes(directory: str, names: Sequence[str]) -> Iterator[int]:
+    for name in names:
+        if shard_of(name) is not None:
+            try:
+                yield files.size(os.path.join(directory, name))
+            except FileNotFoundError:  # it has just been removed
+                continue

@@ -22,7 +22,7 @@ from estimator_ckpt.bundle.index import TensorEntry
 from estimator_ckpt.bundle.tensor_checksum import stored_checksum
 from estimator_ckpt.checkpoint import Checkpoint, find_prefix
 from estimator_ckpt.checkpoint.account import Account
-from estimator_ckpt.checkpoint.opening import index_path, reading
+from estimator_ckpt.checkpoint.opening import index_path, reading, stranger_instead
 from estimator_ckpt.checkpoint.strangers import stranger
 from estimator_ckpt.errors import CheckpointError, DamagedCheckpointError
 from estimator_ckpt.naming.filters import NameFilter
@@ -187,7 +187,7 @@ def _on_disk(
         return []
     size = files.size(path)
     end = max((entry.offset + entry.size for entry, _ in pieces), default=size)
-    if size != end and (other := stranger(path)):
+    if size != end and (other := stranger_instead(checkpoint, shard)):
         findings.append(Finding(path, None, f"the file is {other}"))
         return []
     for entry, label in pieces:

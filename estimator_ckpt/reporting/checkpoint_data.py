@@ -136,7 +136,7 @@ def _files(checkpoint: Checkpoint) -> list[Data]:
 
 def links(path: str) -> int:
     """Returns how many names a local file has; 1 for one elsewhere."""
-    return 1 if files.is_remote(path) else os.stat(path).st_nlink
+    return os.stat(files.without_scheme(path)).st_nlink if files.is_local(path) else 1
 
 
 def _values(

@@ -170,8 +170,7 @@ def _free_page(path: str | os.PathLike[str], overwrite: bool, *sources: str) -> 
 
 
 def _is_page(path: str) -> bool:
-    local = None if files.is_remote(path) else files.without_scheme(path)
-    if local is not None and not os.path.isfile(local):  # a device, a pipe
+    if files.is_local(path) and not os.path.isfile(files.without_scheme(path)):  # a pipe, a device
         return False
     start = files.read(path, 0, 64).lstrip().lower()
     return not start or start.startswith((b"<!doctype html", b"<html"))

@@ -48,7 +48,7 @@ class CheckpointsPlugin(base_plugin.TBPlugin):
 
     def __init__(self, context: base_plugin.TBContext):
         """Takes TensorBoard's context, for its --logdir."""
-        self._found = _Found(context.logdir or "")
+        self._found = _Found(files.without_scheme(context.logdir or ""))
 
     def get_plugin_apps(self) -> Mapping[str, Callable[..., Any]]:
         """Returns {route: what answers it}."""

@@ -100,6 +100,11 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def is_local(path: str) -> bool:
+    """Returns whether a path is of this machine's own file system, `file://` or not."""
+    return not is_remote(without_scheme(path))
+
+
 def renames(path: str) -> bool:
     """Returns whether a file gets its name by a rename, as it does anywhere but on a store."""
     return _reach(path)[0].renames
@@ -616,6 +621,12 @@ def identity(path: str) -> Identity:
     """Returns what tells a local file; raises FileNotFoundError if there is none."""
     found = os.stat(without_scheme(path))
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def inodes(directory: str) -> dict[str, int]:
+    """Returns {name: inode} of what a local directory has; no file is asked."""
+    with os.scandir(without_scheme(directory) or ".") as entries:
+        return {entry.name: entry.inode() for entry in entries}
 
 
 def has_other_names(path: str) -> bool:

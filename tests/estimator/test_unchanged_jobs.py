@@ -79,6 +79,21 @@ def test_a_remote_model_dir_is_told_that_it_has_no_links(caplog):
     assert tf.train.load_checkpoint("ram://unchanged/job").get_tensor("global_step") == 3
 
 
+@pytest.mark.parametrize("spelling", ["file://{}", "{}/", "{}/../job", "symlink", "relative"])
+@pytest.mark.parametrize("async_save", [False, True])
+def test_the_model_dir_may_be_spelled_otherwise(
+    tmp_path, monkeypatch, caplog, async_save, spelling
+):
+    job = tmp_path / "job"
+    job.mkdir()
+    (tmp_path / "symlink").symlink_to(job)
+    monkeypatch.chdir(tmp_path)
+    given = {"symlink": str(tmp_path / "symlink"), "relative": "job"}.get(spelling)
+    train(given or spelling.format(job), async_save=async_save)
+    assert "has no effect" not in caplog.text
+    assert FROZEN < sum(data_files(job).values()) < FROZEN * 1.2
+
+
 def test_a_saver_of_the_job_s_own_kind_is_told_of(tmp_path, caplog):
     class Own(tf1.train.Saver):
         pass

@@ -9,6 +9,7 @@ import pytest
 from estimator_ckpt import convert, describe, doctor
 from estimator_ckpt.checkpoint import BundleWriter
 from estimator_ckpt.cli import main
+from estimator_ckpt.operations import shared_room
 
 
 @pytest.fixture
@@ -50,3 +51,33 @@ def test_a_link_from_another_directory_is_not_told(folder, tmp_path_factory):
     name = "model.ckpt-3.data-00000-of-00001"
     os.link(folder / name, other / name)
     assert describe(folder / "model.ckpt-3").shares == ()
+
+
+def test_inspect_asks_nothing_of_the_other_checkpoints(folder, monkeypatch):
+    own = str(folder / "model.ckpt-2")
+    asked = []
+    stat = os.stat
+    monkeypatch.setattr(
+        os, "stat", lambda path, *rest, **more: asked.append(str(path)) or stat(path, *rest, **more)
+    )
+    assert describe(own).shares == (("model.ckpt-1", 4008),)
+    assert [path for path in asked if "model.ckpt-" in path and not path.startswith(own)] == []
+
+
+def test_a_folder_of_another_spelling_shares_as_much(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for prefix in (f"file://{folder}/model.ckpt-2", "model.ckpt-2", "./model.ckpt-2"):
+        assert describe(prefix).shares == (("model.ckpt-1", 4008),), prefix
+
+
+def test_a_file_that_goes_while_doctor_looks_is_no_error(folder, monkeypatch):
+    size = shared_room.files.size
+
+    def going(path):
+        if path.endswith("model.ckpt-3.data-00000-of-00001"):
+            raise FileNotFoundError(path)
+        return size(path)
+
+    monkeypatch.setattr(shared_room.files, "size", going)
+    told = shared_room.told_of_sharing(str(folder), sorted(os.listdir(folder)))
+    assert "they have 8,016 bytes, and take 4,008 on the disk" in told

@@ -196,6 +196,18 @@ def test_links_that_lead_out_are_not_followed(board, job, outside):
     assert json.loads(board.plugin("directories")[1]) == {"directories": [job[0]]}
 
 
+@pytest.mark.parametrize("scheme", ["", "file://", "FILE://"])
+def test_they_are_not_followed_however_logdir_is_spelled(job, outside, logdir, scheme):
+    from tensorboard.plugins.base_plugin import TBContext
+    from werkzeug.test import Client
+
+    from estimator_ckpt.reporting.tensorboard import CheckpointsPlugin
+
+    plugin = CheckpointsPlugin(TBContext(logdir=f"{scheme}{logdir}"))
+    answered = Client(plugin.get_plugin_apps()["/directories"]).get("/")
+    assert json.loads(answered.data) == {"directories": [job[0]]}
+
+
 @pytest.mark.parametrize("route", ["state", "data"])
 @pytest.mark.parametrize(
     "path",
