@@ -18,7 +18,7 @@ import bisect
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
@@ -103,6 +103,11 @@ class TensorEntry(NamedTuple):
         return self._replace(shard_id=numbers[self.shard_id])
 
 
+def have_parts(entries: Iterable[TensorEntry]) -> bool:
+    """Returns whether any is of a partitioned variable."""
+    return any(map(_PARTS, entries))
+
+
 @dataclass(frozen=True)
 class BundleIndex:
     """What a PREFIX.index file says.
@@ -155,7 +160,7 @@ def encode_index(index: BundleIndex) -> bytes:
     entries = index.entries.values()
     rows = {_HEADER_KEY: header.SerializeToString()}
     rows.update(zip(_keys(index.entries), encode_many(entries)))
-    for name, entry in index.entries.items() if any(map(_PARTS, entries)) else ():
+    for name, entry in index.entries.items() if have_parts(entries) else ():
         if entry.parts:
             key = name.encode("utf-8", "surrogateescape")
             rows[key] += _encode_slices(entry.parts)

@@ -22,7 +22,7 @@ from estimator_ckpt.errors import DamagedCheckpointError
 
 MAGIC = 0xDB4775248B80FB57
 _FOOTER_SIZE = 48
-_TRAILER_SIZE = 5  # one byte of compression, four of checksum
+TRAILER_SIZE = 5  # one byte of compression, four of checksum
 _NO_COMPRESSION, _SNAPPY = 0, 1
 _BLOCK_SIZE = 262144
 _RESTART_INTERVAL = 16
@@ -93,6 +93,18 @@ def read_blocks(data: bytes, on_damage: Callable[[str], None] | None = None) -> 
     return blocks
 
 
+def located_blocks(data: bytes) -> list[tuple[int, Rows]] | None:
+    """Decodes a table as `read_blocks` does.
+
+    Returns:
+      Where each block begins, and its rows; None if one is compressed, and its rows lie nowhere.
+    """
+    handles = [_read_handle(handle, 0)[0] for handle in _handles(data)[0]]
+    if any(data[offset + size] != _NO_COMPRESSION for offset, size in handles):
+        return None
+    return [(handle[0], _block_rows(_read_block(data, handle))) for handle in handles]
+
+
 def first_rows(data: bytes) -> list[Row]:
     """Decodes the first block of a table: what is at its head, at the cost of just that.
 
@@ -137,7 +149,7 @@ def _require_in_order(encoded_handles: Iterable[bytes]) -> None:
             raise DamagedCheckpointError(
                 f"its block at byte {offset} should come after the one that ends at {end}"
             )
-        end = offset + size + _TRAILER_SIZE
+        end = offset + size + TRAILER_SIZE
 
 
 def _rows_at(data: bytes, encoded_handle: bytes) -> Rows:
@@ -279,9 +291,9 @@ def _read_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
 def _read_block(data: bytes, handle: tuple[int, int]) -> bytes:
     offset, size = handle
     end = offset + size
-    if end + _TRAILER_SIZE > len(data):
+    if end + TRAILER_SIZE > len(data):
         raise DamagedCheckpointError(
-            f"a block should reach to byte {end + _TRAILER_SIZE}, but it ends at {len(data)}"
+            f"a block should reach to byte {end + TRAILER_SIZE}, but it ends at {len(data)}"
         )
     (stored,) = struct.unpack_from("<I", data, end + 1)
     if checksums.masked_crc32c(data[offset : end + 1]) != stored:

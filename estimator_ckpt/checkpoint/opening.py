@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
 import re
 import shutil
@@ -20,7 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from estimator_ckpt.bundle import protos
-from estimator_ckpt.bundle.index import BundleIndex, TensorEntry, decode_index, encode_index
+from estimator_ckpt.bundle.index import (
+    BundleIndex,
+    TensorEntry,
+    decode_index,
+    encode_index,
+    have_parts,
+)
 from estimator_ckpt.bundle.tensor_checksum import stored_checksum
 from estimator_ckpt.checkpoint.strangers import V1, Stranger, is_v1, stranger
 from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointError
@@ -39,6 +46,7 @@ WEIGHTS_SUFFIX, ARCHIVE_SUFFIX = ".weights.h5", ".keras"
 _SHARD_SUFFIX = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_SUFFIX = re.compile(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$")
 _LONGEST_STATE = 16 * 1024 * 1024
+_SHARD, _OFFSET, _SIZE = map(operator.itemgetter, (2, 3, 4))  # of an entry
 _WINDOWS_PATH = re.compile(r"([A-Za-z]:|\\)\\")  # C:\job, \\server\job
 _SAVED_MODEL = "saved_model.pb"
 _SAVED_MODEL_PREFIX = os.path.join("variables", "variables")
@@ -509,15 +517,8 @@ def require_data(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
     Raises:
       DamagedCheckpointError: a data file is missing or too short.
     """
-    needed: dict[int, int] = {}
-    shard, most = -1, -1  # of the latest entry, as there may be 100,000, mostly of one shard
-    for entry in map(checkpoint.index.entries.__getitem__, keys):
-        for _, _, shard_id, offset, size, _, _ in entry.stored if entry.parts else (entry,):
-            end = offset + size
-            if shard_id != shard or end > most:
-                shard = shard_id
-                most = needed[shard] = max(end, needed.get(shard, -1))
-    for number, end in sorted(needed.items()):
+    entries = list(map(checkpoint.index.entries.__getitem__, keys))
+    for number, end in sorted(_ends(entries).items()):
         path = shard_path(checkpoint.prefix, number, checkpoint.index.num_shards)
         if not files.exists(path):
             raise DamagedCheckpointError(
@@ -532,6 +533,20 @@ def require_data(checkpoint: Checkpoint, keys: Iterable[str]) -> None:
                 f"the data file '{path}' has {found} bytes, but the index needs {end}; "
                 "it was cut short: restore it from a copy, or use another checkpoint"
             )
+
+
+def _ends(entries: list[TensorEntry]) -> dict[int, int]:
+    """Returns {number of a data file: where the last of its tensors ends}."""
+    if have_parts(entries):
+        entries = [stored for entry in entries for stored in entry.stored]
+    ends = map(operator.add, map(_OFFSET, entries), map(_SIZE, entries))
+    shards = set(map(_SHARD, entries))
+    if len(shards) == 1:  # nearly always; and there may be 100,000 entries
+        return {shards.pop(): max(ends)}
+    found: dict[int, int] = {}
+    for shard, end in zip(map(_SHARD, entries), ends):
+        found[shard] = max(end, found.get(shard, 0))
+    return found
 
 
 def stranger_instead(checkpoint: Checkpoint, number: int) -> Stranger | None:

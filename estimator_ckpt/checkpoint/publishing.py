@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from estimator_ckpt.bundle.index import BundleIndex, encode_index
@@ -87,6 +87,7 @@ def publish(
     copy: bool = False,
     progress: files.Progress | None = None,
     siblings: Siblings | None = None,
+    encode: Callable[[BundleIndex], bytes] = encode_index,
 ) -> PublishCost:
     """Writes a checkpoint that consists of an index and existing or new shards.
 
@@ -98,6 +99,7 @@ def publish(
       copy: copy data files even where they could be linked.
       progress: called while files are copied.
       siblings: what is in the directory; None to look.
+      encode: encodes the index; what saves again and again knows the last one.
 
     Returns:
       What it took.
@@ -116,7 +118,7 @@ def publish(
     replaced = count_in_place(prefix) if stale else None
     count = _free_count(prefix, max(1, len(shards)), stale)
     renames = files.renames(prefix)
-    encoded = encode_index(replace(index, num_shards=count))
+    encoded = encode(replace(index, num_shards=count))
     made: list[tuple[str, str | None]] = []  # each new file, with where it was moved from
     try:
         cost = PublishCost(written=len(encoded), num_shards=count)

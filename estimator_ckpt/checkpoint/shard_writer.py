@@ -57,7 +57,7 @@ class ShardWriter:
         self._file: files.WritableFile
 
     def __enter__(self) -> ShardWriter:
-        with self._refusals():
+        with refusals(self._prefix):
             self._file = self._stack.enter_context(files.new_file(self.path))
         return self
 
@@ -79,7 +79,7 @@ class ShardWriter:
         Raises:
           CheckpointWriteError: the file system refused.
         """
-        with self._refusals():
+        with refusals(self._prefix):
             self._stack.close()
 
     def append(
@@ -110,7 +110,7 @@ class ShardWriter:
         for chunk in chunks:
             if crc32c is None:
                 crc = checksums.extend(crc, chunk)
-            with self._refusals():
+            with refusals(self._prefix):
                 self._file.write(chunk)
             self.size += len(chunk)
             if self._progress:
@@ -154,7 +154,7 @@ class ShardWriter:
                 f"{len(entries)} tensors of {dtypes.dtype_name(dtype)} have {start} bytes, but "
                 f"{len(data)} were given"
             )
-        with self._refusals():
+        with refusals(self._prefix):
             self._file.write(data)
         self.size += start
         if self._progress:
@@ -183,13 +183,19 @@ class ShardWriter:
         data, crc32c = encode_strings(values)
         return self.append(dtypes.STRING, shape, (data,), crc32c)
 
-    @contextlib.contextmanager
-    def _refusals(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if isinstance(error, CheckpointError) or not files.is_refusal(error):
-                raise
-            raise CheckpointWriteError(
-                f"can't write the checkpoint '{self._prefix}': {error}; nothing was left behind"
-            ) from error
+
+@contextlib.contextmanager
+def refusals(prefix: str) -> Iterator[None]:
+    """Makes what a file system answers a CheckpointWriteError.
+
+    Args:
+      prefix: of the checkpoint that is written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, CheckpointError) or not files.is_refusal(error):
+            raise
+        raise CheckpointWriteError(
+            f"can't write the checkpoint '{prefix}': {error}; nothing was left behind"
+        ) from error

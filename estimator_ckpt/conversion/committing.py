@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, TensorEntry, checksums
 from estimator_ckpt.bundle.allocation import many_objects
+from estimator_ckpt.bundle.index import have_parts
 from estimator_ckpt.checkpoint import (
     Checkpoint,
     PublishCost,
@@ -37,19 +38,35 @@ from estimator_ckpt.errors import CheckpointNotFoundError, DamagedCheckpointErro
 from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 # Of a TensorEntry, of which there may be 100,000.
-_SHARD, _PLACE, _SIZE, _PARTS = itemgetter(2), itemgetter(2, 3), itemgetter(4), itemgetter(6)
+_SHARD, _PLACE, _SIZE = itemgetter(2), itemgetter(2, 3), itemgetter(4)
 
 
-class ApplyOptions(TypedDict, total=False):
-    """What whoever changes a checkpoint passes on to `apply`."""
+class WriteOptions(TypedDict, total=False):
+    """How a checkpoint is written.
 
-    names: str
+    Keys:
+      overwrite: whether `target` may be replaced.
+      copy: copy the data files even where they could be linked.
+      compact: copy only the bytes that the target uses.
+      dry_run: only say what would be done.
+      progress: called while data files are copied.
+    """
+
     overwrite: bool
     copy: bool
     compact: bool
     dry_run: bool
     progress: Progress | None
+
+
+class ApplyOptions(WriteOptions, total=False):
+    """What whoever changes a checkpoint passes on to `apply`: `names`, too."""
+
+    names: str
 
 
 @files.looking_once()
@@ -59,13 +76,7 @@ def apply(
     planned: Callable[[Account], Conversion],
     *,
     names: str = "auto",
-    overwrite: bool = False,
-    copy: bool = False,
-    compact: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    siblings: Siblings | None = None,
-    resume: bool = False,
+    **options: Unpack[WriteOptions],
 ) -> ConversionReport:
     """Carries out a conversion.
 
@@ -74,13 +85,7 @@ def apply(
       target: the prefix of the new checkpoint.
       planned: makes the plan for the source.
       names: how tensors are called, "auto" or "path".
-      overwrite: whether `target` may be replaced.
-      copy: copy the data files even where they could be linked.
-      compact: copy only the bytes that the target uses.
-      dry_run: only say what would be done.
-      progress: called while data files are copied.
-      siblings: what is in the directory of the target; None to look.
-      resume: leave a target alone that is already what would be written.
+      **options: how the target is written.
 
     Returns:
       What was done. After a dry run, no bytes.
@@ -88,17 +93,7 @@ def apply(
     Raises:
       CheckpointError: as `convert`, in a dry run, too.
     """
-    prepared = prepare(source, target, planned, names)
-    return carry_out(
-        prepared,
-        existed=resume and prepared.is_there(),
-        overwrite=overwrite,
-        copy=copy,
-        compact=compact,
-        dry_run=dry_run,
-        progress=progress,
-        siblings=siblings,
-    )
+    return carry_out(prepare(source, target, planned, names), **options)
 
 
 @dataclass(frozen=True)
@@ -168,12 +163,12 @@ def carry_out(
     Args:
       prepared: the plan.
       existed: whether it is there already, and is left alone.
-      overwrite: as for `apply`, as are the others.
+      overwrite: as in `WriteOptions`, as are the next four.
       copy: likewise.
       compact: likewise.
       dry_run: likewise.
       progress: likewise.
-      siblings: likewise.
+      siblings: what is in the directory of the target; None to look.
 
     Returns:
       What was done.
@@ -313,7 +308,7 @@ def _sum_of_made(checkpoint: Checkpoint, entry: TensorEntry) -> int:
 def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:
     """Counts the bytes of existing data files that no tensor of an index uses."""
     entries: Collection[TensorEntry] = index.entries.values()
-    if any(map(_PARTS, entries)):
+    if have_parts(entries):
         entries = [stored for entry in entries for stored in entry.stored]
     sizes = list(map(_SIZE, entries))
     # The size of what is at each place, counted once: the largest, where there are several.
@@ -345,7 +340,7 @@ def rebuild(checkpoint: Checkpoint, conversion: Conversion) -> tuple[BundleIndex
     entries = dict(zip(sources, map(checkpoint.index.entries.__getitem__, sources.values())))
     partitioned: dict[str, TensorEntry] = {}
     whole: Collection[TensorEntry] = entries.values()
-    if any(map(_PARTS, whole)):
+    if have_parts(whole):
         partitioned = {key: entry for key, entry in entries.items() if entry.parts}
         whole = [entry for entry in whole if not entry.parts]
     shards_of = set(map(_SHARD, whole))

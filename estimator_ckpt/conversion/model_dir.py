@@ -11,15 +11,18 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from estimator_ckpt import messages
+from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.identity import other_prefix, require_other_directory
 from estimator_ckpt.checkpoint.opening import find_listed, read_state, write_state
 from estimator_ckpt.checkpoint.siblings import Siblings
 from estimator_ckpt.conversion.committing import Prepared, carry_out, prepare
 from estimator_ckpt.conversion.converting import planner
+from estimator_ckpt.conversion.planning import Conversion
 from estimator_ckpt.conversion.report import ConversionReport
 from estimator_ckpt.errors import (
     CheckpointError,
@@ -31,7 +34,7 @@ from estimator_ckpt.storage import files
 from estimator_ckpt.storage.files import Progress
 
 _Result = TypeVar("_Result")
-_OF_APPLY = ("names", "overwrite", "copy", "compact", "progress")
+_OF_WRITING = ("overwrite", "copy", "compact", "progress")
 _MOST_KEYS = 200_000  # of plans that are kept in memory
 _AT_ONCE, _MANY = 16, 8
 """How many are written at the same time, and of how many on."""
@@ -74,59 +77,33 @@ def convert_all(
     """
     old, new = os.fsdecode(source), os.fsdecode(target)
     require_other_directory(new, old)
-    latest, listed = read_state(old)
-    if latest is None and not files.is_directory(old):
-        raise CheckpointNotFoundError(f"there is no directory '{old}'")
-    if latest is None:
-        raise CheckpointNotFoundError(
-            f"'{old}' has no state file that lists its checkpoints; convert them one by one"
-        )
-    if os.path.basename(latest) not in map(os.path.basename, listed):
-        listed = (*listed, latest)
+    latest, listed = _listed(old)
     goals = {prefix: os.path.join(new, os.path.basename(prefix)) for prefix in listed}
-    overwrite = bool(options.get("overwrite"))
     state = os.path.join(new, os.path.basename(latest)), tuple(goals.values())
+    overwrite = bool(options.get("overwrite"))
     is_written = resume and _is_written(new, state, overwrite)
-    applied = {name: options.pop(name) for name in _OF_APPLY if name in options}
-    planned = planner(**options)
+    written_by = {name: options.pop(name) for name in _OF_WRITING if name in options}
+    if written_by.get("progress"):
+        written_by["progress"] = _by_one_at_a_time(written_by["progress"])
+    names = options.pop("names", "auto")
     siblings = Siblings(new, dry_run=dry_run)  # one look at the directory for all
-    names = applied.pop("names", "auto")
-    if applied.get("progress"):
-        applied["progress"] = _by_one_at_a_time(applied["progress"])
-    failed: dict[str, Exception] = {}
-    held: dict[str, tuple[Prepared, bool]] = {}  # so that each index is read and planned once
-
-    def prepared(prefix: str) -> tuple[Prepared, bool]:
-        found, goal = find_listed(old, prefix), goals[prefix]
-        other_prefix(goal, found)
-        made = prepare(found, goal, planned, names)
-        existed = resume and made.is_there()
-        if not existed:
-            made.require_writable(overwrite, siblings)
-        return made, existed
+    ready = _Ready(old, goals, planner(**options), names, resume, overwrite, siblings)
 
     def done(prefix: str) -> ConversionReport:
-        made, existed = held.pop(prefix) if prefix in held else prepared(prefix)
-        return carry_out(made, existed=existed, dry_run=dry_run, siblings=siblings, **applied)
+        made, existed = ready.take(prefix)
+        return carry_out(made, existed=existed, dry_run=dry_run, siblings=siblings, **written_by)
 
+    failed: dict[str, Exception] = {}
     are_apart = len(set(goals.values())) == len(goals)  # else one may be there once another is
     if not dry_run and len(goals) > 1:  # before any is converted
         room = _MOST_KEYS if are_apart else 0
-        for prefix in goals:
-            try:
-                made = prepared(prefix)
-            except Exception as error:
-                failed[prefix] = _expected(error)
-                continue
-            room -= made[0].size
-            if room > 0:
-                held[prefix] = made
+        failed = ready.prepare(room)
         if failed and on_error is None:
             raise _nothing_written(failed, len(goals))
-    reports = {}
     # Each waits for the disk several times, and what waits together is flushed together.
     waits = are_apart and files.renames(new) and not dry_run
     count = _AT_ONCE if waits and len(goals) >= _MANY else 1
+    reports = {}
     with in_turn(done, [prefix for prefix in goals if prefix not in failed], count) as results:
         for prefix in goals:
             if prefix not in failed:
@@ -142,6 +119,74 @@ def convert_all(
         latest = state[0] if state[0] in reports else [*reports][-1]
         write_state(new, latest, [*reports])
     return tuple(reports.values())
+
+
+def _listed(directory: str) -> tuple[str, tuple[str, ...]]:
+    """Returns the latest checkpoint, and all, the latest among them, by a state file.
+
+    Raises:
+      CheckpointNotFoundError: it names none.
+    """
+    latest, listed = read_state(directory)
+    if latest is None and not files.is_directory(directory):
+        raise CheckpointNotFoundError(f"there is no directory '{directory}'")
+    if latest is None:
+        raise CheckpointNotFoundError(
+            f"'{directory}' has no state file that lists its checkpoints; convert them one by one"
+        )
+    if os.path.basename(latest) not in map(os.path.basename, listed):
+        listed = (*listed, latest)
+    return latest, listed
+
+
+@dataclass
+class _Ready:
+    """What is planned of each checkpoint; some plans are kept, so that each is made once.
+
+    Attributes:
+      directory: where all are.
+      goals: {prefix: the new one's}.
+      planned: makes the plan of one.
+      names: as for `convert`.
+      resume: whether what is there already and is equal is left alone.
+      overwrite: whether what else is there may be replaced.
+      siblings: what is in the new directory.
+    """
+
+    directory: str
+    goals: Mapping[str, str]
+    planned: Callable[[Account], Conversion]
+    names: str
+    resume: bool
+    overwrite: bool
+    siblings: Siblings
+    _kept: dict[str, tuple[Prepared, bool]] = field(default_factory=dict)
+
+    def prepare(self, room: int) -> dict[str, Exception]:
+        """Plans all, keeps plans of so many keys, and returns what can't be converted, and why."""
+        failed = {}
+        for prefix in self.goals:
+            try:
+                made = self.take(prefix)
+            except Exception as error:
+                failed[prefix] = _expected(error)
+                continue
+            room -= made[0].size
+            if room > 0:
+                self._kept[prefix] = made
+        return failed
+
+    def take(self, prefix: str) -> tuple[Prepared, bool]:
+        """Returns the plan of one, and whether what it would write is there already."""
+        if prefix in self._kept:
+            return self._kept.pop(prefix)
+        found, goal = find_listed(self.directory, prefix), self.goals[prefix]
+        other_prefix(goal, found)
+        made = prepare(found, goal, self.planned, self.names)
+        existed = self.resume and made.is_there()
+        if not existed:
+            made.require_writable(self.overwrite, self.siblings)
+        return made, existed
 
 
 def _by_one_at_a_time(progress: Progress) -> Progress:

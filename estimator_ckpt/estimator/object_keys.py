@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from estimator_ckpt import naming
 from estimator_ckpt.bundle import BundleIndex, Extent, TensorEntry
+from estimator_ckpt.bundle.index import have_parts
 from estimator_ckpt.bundle.slice_spec import parse_slice_spec
 
 Piece = tuple[str, tuple[Extent, ...]]
@@ -61,11 +62,11 @@ class ObjectKeys:
         Returns:
           The index; it lacks the object graph.
         """
-        given = self._given.get(checkpoint_format)
-        if given is None or given.names != by_name.entries.keys() or _has_parts(by_name):
+        given, entries = self._given.get(checkpoint_format), by_name.entries
+        if given is None or given.names != entries.keys() or have_parts(entries.values()):
             keyed = self._keyed(by_name, checkpoint_format)
         else:
-            keyed = dict(zip(given.keys, map(by_name.entries.__getitem__, given.name_of)))
+            keyed = dict(zip(given.keys, map(entries.__getitem__, given.name_of)))
         return BundleIndex(keyed, by_name.num_shards, by_name.producer)
 
     def _keyed(self, by_name: BundleIndex, checkpoint_format: str) -> dict[str, TensorEntry]:
@@ -84,16 +85,12 @@ class ObjectKeys:
             if not keys or (checkpoint_format != "tf2" and name not in keys):
                 entries[name] = entry
                 name_of[name] = name
-        if not _has_parts(by_name):
+        if not have_parts(by_name.entries.values()):
             keys_in_order = sorted(name_of)
             self._given[checkpoint_format] = _Given(
                 by_name.entries.keys(), keys_in_order, [name_of[key] for key in keys_in_order]
             )
         return entries
-
-
-def _has_parts(index: BundleIndex) -> bool:
-    return any(entry.parts for entry in index.entries.values())
 
 
 def default_keys(names: Iterable[str]) -> ObjectKeys:

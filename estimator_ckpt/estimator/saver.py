@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from estimator_ckpt.bundle.allocation import many_objects
-from estimator_ckpt.checkpoint import open_checkpoint
+from estimator_ckpt.bundle.recurring import RecurringIndex
+from estimator_ckpt.checkpoint import Checkpoint, open_checkpoint
 from estimator_ckpt.checkpoint.opening import STATE_FILE, index_path, require_data
 from estimator_ckpt.errors import CheckpointArgumentError
 from estimator_ckpt.estimator.background.snapshot import Snapshot, SnapshotOp, why_impossible
@@ -98,6 +99,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         self._format = checkpoint_format
         self.checkpoint = checkpoint
         self._object_keys = ObjectKeys({})
+        self._index, self._index_by_name = RecurringIndex(), RecurringIndex()
         self._has_recovered = False
         self._graph: Any = None
         self.written: Written | None = None
@@ -250,7 +252,7 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         )
 
         def work() -> None:
-            with sess.graph.as_default(), scope, taken:
+            with sess.graph.as_default(), scope, contextlib.closing(taken):
                 self._save(sess, taken, call)
                 if when_saved:
                     when_saved()
@@ -452,7 +454,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         make_parent(prefix, sharded=self._sharded)
         linked = self._linked_saves(sess, prefix)
         if snapshot is None and linked is not None:
-            with linked.take(sess, prefix, self._saved_graph, copies=False) as held:
+            held = linked.take(sess, prefix, self._saved_graph, copies=False)
+            with contextlib.closing(held):
                 self._write(sess, prefix, held)
         else:
             self._write(sess, prefix, snapshot)
@@ -466,7 +469,12 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
             return self._save_tensors(sess, os.path.join(staging, os.path.basename(prefix)))
 
         written = write_checkpoint(
-            prefix, write_tensors, self._object_keys, self._format, sync_data=self.sync_data
+            prefix,
+            write_tensors,
+            self._object_keys,
+            self._format,
+            sync_data=self.sync_data,
+            encode=self._index.encode,
         )
         self.written = written
         if isinstance(taken, TakenTensors):
@@ -476,7 +484,8 @@ class CheckpointSaver(tf.compat.v1.train.Saver):
         """Has TensorFlow write the data files."""
         feed: dict[Any, Any] = {self.saver_def.filename_tensor_name: prefix}
         sess.run(self.saver_def.save_tensor_name, feed)
-        written = open_checkpoint(prefix)
+        written = Checkpoint(prefix, self._index_by_name.decode(files.read(index_path(prefix))))
+        require_data(written, written.index.entries)
         if self.sync_data:
             for path in written.shard_paths:
                 files.sync(path)

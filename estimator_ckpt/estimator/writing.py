@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from estimator_ckpt.bundle import BundleIndex, TensorEntry
+from estimator_ckpt.bundle import BundleIndex, TensorEntry, encode_index
+from estimator_ckpt.bundle.index import have_parts
 from estimator_ckpt.bundle.strings import string_scalar
 from estimator_ckpt.checkpoint import Checkpoint, Shard, publish
 from estimator_ckpt.checkpoint.publishing import find_equal
@@ -64,6 +65,7 @@ def write_checkpoint(
     checkpoint_format: str,
     *,
     sync_data: bool,
+    encode: Callable[[BundleIndex], bytes] = encode_index,
 ) -> Written:
     """Writes a checkpoint; it appears at once, and replaces one of its prefix.
 
@@ -74,6 +76,7 @@ def write_checkpoint(
       object_keys: the keys among the objects, and the object graph.
       checkpoint_format: "tf1", "tf2" or "dual".
       sync_data: whether data is flushed to the disk before the checkpoint appears.
+      encode: encodes the index.
 
     Returns:
       What was written.
@@ -92,9 +95,9 @@ def write_checkpoint(
 
         def index_of(to: str) -> BundleIndex:
             index = object_keys.add_to(by_name, to)
-            entries = {
-                key: flat(each) if each.parts else each for key, each in index.entries.items()
-            }
+            entries = index.entries
+            if have_parts(entries.values()):
+                entries = {key: flat(each) for key, each in entries.items()}
             return BundleIndex({**entries, **added}, len(shards), index.producer)
 
         index = index_of(checkpoint_format)
@@ -103,7 +106,7 @@ def write_checkpoint(
         count = (
             found.index.num_shards
             if found is not None
-            else publish(prefix, index, shards, overwrite=True).num_shards
+            else publish(prefix, index, shards, overwrite=True, encode=encode).num_shards
         )
 
     def opened() -> Checkpoint:

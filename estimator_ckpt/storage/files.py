@@ -598,7 +598,7 @@ def link(source: str, target: str) -> None:
     Raises:
       OSError: the file system refused, or has none; its number says which.
     """
-    os.link(os.path.realpath(without_scheme(source)), without_scheme(target))
+    _LOCAL.link(without_scheme(source), without_scheme(target))
 
 
 class Identity(NamedTuple):

@@ -17,10 +17,9 @@ from typing import IO
 from estimator_ckpt.storage import protocol
 from estimator_ckpt.storage.protocol import FileSystem, Progress, Status, WritableFile
 
-# What a file system answers that has no hard links, or none to there.
-_NO_LINK = frozenset(
-    (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
-)
+NO_LINKS = frozenset((errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS))
+"""What a file system answers that has no hard links, or none to there."""
+_NO_MORE_LINKS = errno.EMLINK
 
 # What a file system answers that can't flush a directory.
 _NO_SYNC = frozenset((errno.EINVAL, errno.EBADF, errno.ENOTSUP))
@@ -77,12 +76,15 @@ class Local(FileSystem):
             chunks = iter(lambda: reader.read(protocol.CHUNK), b"")
             protocol.pour(((chunk, total) for chunk in chunks), writer, target, progress)
 
+    def link(self, source: str, target: str) -> None:
+        """Makes a hard link to what a symbolic link names, as the copy would be of that too."""
+        os.link(os.path.realpath(source), target)
+
     def try_link(self, source: str, target: str) -> bool:
         try:
-            # A link to what a symbolic link names, as the copy would be of that too.
-            os.link(os.path.realpath(source), target)
+            self.link(source, target)
         except OSError as error:
-            if error.errno in _NO_LINK:
+            if error.errno in NO_LINKS or error.errno == _NO_MORE_LINKS:
                 return False
             raise
         return True

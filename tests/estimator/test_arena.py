@@ -14,6 +14,13 @@ LARGE = 64 << 20
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/smaps is Linux's")
 
 
+def parts(arena, sizes):
+    """Flat arrays of some sizes, one behind the other in the memory."""
+    memory = arena.memory(sum(sizes))
+    ends = np.cumsum(sizes)
+    return [memory[end - size : end] for size, end in zip(sizes, ends)]
+
+
 def fill(arrays, value):
     for number, array in enumerate(arrays):
         array[:] = value + number
@@ -24,8 +31,8 @@ def require(arrays, value):
         np.testing.assert_array_equal(array, np.full_like(array, value + number))
 
 
-def test_arrays_have_their_sizes_and_do_not_overlap():
-    arrays = Arena().arrays(SIZES)
+def test_memory_can_be_written_and_read():
+    arrays = parts(Arena(), SIZES)
     assert [array.size for array in arrays] == SIZES
     assert all(array.flags.writeable and array.dtype == np.uint8 for array in arrays)
     fill(arrays, 7)
@@ -38,7 +45,7 @@ def test_memory_that_was_given_back_can_be_had_again_and_again(monkeypatch, can_
         monkeypatch.setattr(arena_module, "_FREE", None)
     arena = Arena()
     for value in range(1, 6):
-        arrays = arena.arrays([*SIZES, 10_000 * value])  # a table grows
+        arrays = parts(arena, [*SIZES, 10_000 * value])  # a table grows
         fill(arrays, value)
         require(arrays, value)
         arena.give_back()
@@ -47,21 +54,21 @@ def test_memory_that_was_given_back_can_be_had_again_and_again(monkeypatch, can_
 def test_a_kernel_that_knows_no_such_advice_gets_its_memory_back_all_the_same(monkeypatch):
     monkeypatch.setattr(arena_module, "_FREE", 12345)
     arena = Arena()
-    arrays = arena.arrays(SIZES)
+    arrays = parts(arena, SIZES)
     fill(arrays, 1)
     arena.give_back()
     require(arrays, 1)  # whoever still looks at them is not surprised
-    fill(arena.arrays(SIZES), 2)
+    fill(parts(arena, SIZES), 2)
     require(arrays, 1)
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_FREE"), reason="this system has no MADV_FREE")
 def test_the_same_memory_is_had_again_where_the_system_can_take_it_in_between():
     arena = Arena()
-    first = arena.arrays(SIZES)[-1].ctypes.data
+    first = parts(arena, SIZES)[-1].ctypes.data
     arena.give_back()
-    assert arena.arrays(SIZES)[-1].ctypes.data == first
-    assert arena.arrays([*SIZES, 10_000])[-2].ctypes.data == first  # a table has grown
+    assert parts(arena, SIZES)[-1].ctypes.data == first
+    assert parts(arena, [*SIZES, 10_000])[-2].ctypes.data == first  # a table has grown
 
 
 def test_memory_for_more_is_had_only_when_the_old_has_been_given_up(monkeypatch):
@@ -72,8 +79,8 @@ def test_memory_for_more_is_had_only_when_the_old_has_been_given_up(monkeypatch)
         return new_map(size)
 
     monkeypatch.setattr(arena_module, "_map", watched)
-    arena.arrays([1])
-    arena.arrays([LARGE])
+    parts(arena, [1])
+    parts(arena, [LARGE])
     assert seen == [None, None]
 
 
@@ -110,7 +117,7 @@ def page_faults():
 @on_linux
 def test_what_is_given_back_stays_and_no_page_of_it_is_faulted_in_anew():
     arena = Arena()
-    (array,) = arena.arrays([LARGE])
+    (array,) = parts(arena, [LARGE])
     array[:] = 1
     arena.give_back()
     facts = facts_of_mapping(array)
@@ -118,7 +125,7 @@ def test_what_is_given_back_stays_and_no_page_of_it_is_faulted_in_anew():
     assert facts["Rss"] >= LARGE  # it still counts as resident
     assert facts["LazyFree"] >= LARGE  # and may be taken at any time
     before = page_faults()
-    (again,) = arena.arrays([LARGE])
+    (again,) = parts(arena, [LARGE])
     again[:] = 2
     assert page_faults() - before < LARGE // mmap.PAGESIZE // 20
     assert facts_of_mapping(again)["LazyFree"] < LARGE // 20  # it is in use
@@ -128,12 +135,12 @@ def test_what_is_given_back_stays_and_no_page_of_it_is_faulted_in_anew():
 def test_the_system_takes_what_was_given_back_when_it_needs_it():
     pageout = 21  # MADV_PAGEOUT, Linux 5.4: reclaims these pages as if memory were short
     arena = Arena()
-    (array,) = arena.arrays([LARGE])
+    (array,) = parts(arena, [LARGE])
     array[:] = 1
     arena.give_back()
     arena._memory.madvise(pageout)
     assert facts_of_mapping(array)["Rss"] < LARGE // 20
-    (again,) = arena.arrays([LARGE])
+    (again,) = parts(arena, [LARGE])
     again[:] = 2
     assert again.min() == 2
 
@@ -142,7 +149,7 @@ def test_the_system_takes_what_was_given_back_when_it_needs_it():
     not os.path.exists("/sys/kernel/mm/transparent_hugepage"), reason="no huge pages here"
 )
 def test_the_memory_may_be_in_huge_pages():
-    (array,) = Arena().arrays([LARGE])
+    (array,) = parts(Arena(), [LARGE])
     assert "hg" in facts_of_mapping(array)["VmFlags"]
 
 

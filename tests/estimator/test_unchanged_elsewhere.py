@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -138,3 +140,29 @@ def test_a_copy_without_links_is_as_good(saved, tmp_path):
     prefix, _, values, to = saved
     folder = shutil.copytree(os.path.dirname(prefix), tmp_path / "copied")
     read(folder / os.path.basename(prefix), values, to)
+
+
+COPIES = {
+    "cp -a": (["cp", "-a", "{from}", "{to}"], True),
+    "cp -r": (["cp", "-r", "{from}", "{to}"], False),
+    "tar": (["sh", "-c", "mkdir {to} && tar -C {from} -cf - . | tar -C {to} -xf -"], True),
+    "rsync -H": (["rsync", "-rH", "{from}/", "{to}/"], True),
+    "rsync": (["rsync", "-r", "{from}/", "{to}/"], False),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="docs/unchanged.md says it of GNU's tools")
+@pytest.mark.parametrize("tool", COPIES)
+def test_what_copies_a_folder_keeps_links_or_makes_files(saved, tmp_path, tool):
+    prefix, _, values, checkpoint_format = saved
+    line, keeps_links = COPIES[tool]
+    if shutil.which(line[0]) is None:
+        pytest.skip(f"there is no {line[0]} on this machine")
+    folder = os.path.dirname(prefix)
+    places = {"from": folder, "to": str(tmp_path / "copy")}
+    subprocess.run([each.format(**places) for each in line], check=True, timeout=60)
+    copy = tmp_path / "copy" / os.path.basename(prefix)
+    read(copy, values, checkpoint_format)
+    shares = estimator_ckpt.describe(prefix).shares
+    assert shares
+    assert estimator_ckpt.describe(copy).shares == (shares if keeps_links else ())

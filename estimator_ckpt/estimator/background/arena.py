@@ -15,7 +15,6 @@ from __future__ import annotations
 import mmap
 import sys
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ import numpy as np
 from estimator_ckpt.messages import logger
 
 _log = logger(__name__)
-_ALIGNMENT = 64
 _HUGE_PAGE = 2 << 20
 _TOUCHED_AT_ONCE = 8 << 20
 _FREE = getattr(mmap, "MADV_FREE", None)
@@ -64,14 +62,6 @@ class Arena:
             self._touching.join()
             self._touching = None
         return np.frombuffer(self._at_least(size), np.uint8, size)
-
-    def arrays(self, sizes: Sequence[int]) -> list[Any]:
-        """Returns flat arrays of so many bytes; their contents are arbitrary."""
-        starts = [0]
-        for size in sizes:
-            starts.append(starts[-1] + -(-size // _ALIGNMENT) * _ALIGNMENT)
-        memory = self.memory(starts[-1])
-        return [memory[start : start + size] for size, start in zip(sizes, starts)]
 
     def give_back(self) -> None:
         """Lets the system have the memory, unless it is kept."""

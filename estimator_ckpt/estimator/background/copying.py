@@ -123,7 +123,11 @@ class Copies(NamedTuple):
 
 
 class Copier:
-    """Copies arrays again and again; the types and shapes may change, but seldom do."""
+    """Copies arrays again and again; the types and shapes may change, but seldom do.
+
+    Attributes:
+      arena: has the memory of the copies, and takes it back.
+    """
 
     def __init__(self, arena: Arena):
         """Creates it.
@@ -131,7 +135,7 @@ class Copier:
         Args:
           arena: gives the memory.
         """
-        self._arena = arena
+        self.arena = arena
         self._places = _Places([], [])
 
     def copy(self, arrays: Sequence[Any]) -> Copies:
@@ -147,7 +151,7 @@ class Copier:
         if kinds != self._places.kinds:
             self._places = _Places(kinds, [array.nbytes for array in arrays])
         places = self._places
-        memory = self._arena.memory(places.size)
+        memory = self.arena.memory(places.size)
         tasks = [task for run in places.runs for task in _tasks(run, arrays, memory)]
         if places.size < _COPIED_AT_ONCE or _THREADS == 1:
             _carry_out(tasks)

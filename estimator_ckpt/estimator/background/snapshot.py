@@ -11,6 +11,7 @@ fetching them would copy in one thread. Whoever runs it sees to it that no step 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -111,12 +112,6 @@ class Snapshot:
         self._copies: Copies | None = copies
         self._arena = arena
 
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Forgets the values; does nothing the second time."""
         if self._copies is not None:
@@ -141,7 +136,7 @@ class Snapshot:
             raise ValueError("this snapshot was written already")
         entries: dict[str, TensorEntry] = {}
         paths = []
-        with self:
+        with contextlib.closing(self):
             first = 0
             for number, group in enumerate(self._groups):
                 paths.append(os.path.join(directory, f"data-{number:05d}"))
@@ -172,11 +167,12 @@ def _write(
             made = shard.append_joined(dtype, shapes, memoryview(data))
         for (name, _, slice_spec), entry in zip(group[first - begin : last - begin], made):
             if slice_spec:
-                entry = _with_part(entries.get(name), slice_spec, entry)
+                entry = with_part(entries.get(name), slice_spec, entry)
             entries[name] = entry
 
 
-def _with_part(whole: TensorEntry | None, slice_spec: str, part: TensorEntry) -> TensorEntry:
+def with_part(whole: TensorEntry | None, slice_spec: str, part: TensorEntry) -> TensorEntry:
+    """Returns the entry of a tensor with one more part; None is one that has none yet."""
     shape, extents = parse_slice_spec(slice_spec)
     whole = whole or TensorEntry(part.dtype, shape, shard_id=part.shard_id)
     return whole._replace(parts=(*whole.parts, TensorPart(extents, part)))

@@ -18,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from estimator_ckpt.bundle.recurring import RecurringIndex
 from estimator_ckpt.checkpoint import Checkpoint, PublishCost, Shard, open_checkpoint, publish
 from estimator_ckpt.checkpoint.account import Account
 from estimator_ckpt.checkpoint.opening import META_SUFFIX, index_path, step_in_name
@@ -94,6 +95,7 @@ class Emitter:
         self._directory: CheckpointDirectory | None = None
         self._claimed: Claim | None = None
         self._planned: tuple[KeysView[str], Conversion] | None = None
+        self._index = RecurringIndex()
         self._seen: str | None = None
         self._saved: str | None = None  # by this run
         self.step_tensor: Any = None
@@ -301,7 +303,7 @@ class Emitter:
         shards = [Shard(path=shard.path, move=move) for shard in shards]
         prefix = os.path.join(self._output_dir, base)
         if find_equal(prefix, index, shards, linked=not move) is None:
-            cost = publish(prefix, index, shards, overwrite=True)
+            cost = publish(prefix, index, shards, overwrite=True, encode=self._index.encode)
             self._say_copies(source, cost)
         _place_graph(source, prefix)
 

@@ -2,13 +2,12 @@
 
     hash_all([memoryview(b"..."), ...])         # [16 bytes, ...]
 
-It takes about as long as a CRC32C, and a twentieth of what BLAKE2b takes. It is no defence against
-somebody who makes up bytes for it: who can do that to a job's variables can save what he likes.
+It is no defence against somebody who makes up bytes for it: who can do that to a job's variables
+can save what he likes.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -76,6 +75,8 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any], sizes: Sequ
             ends.append(number)
             weight = 0
     ranges = list(zip(ends, ends[1:]))
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+    from concurrent.futures import ThreadPoolExecutor  # here: the flags of a job need none of it
+
+    with ThreadPoolExecutor(THREADS) as threads:
         done = threads.map(lambda ends: [function(item) for item in items[slice(*ends)]], ranges)
         return [each for part in done for each in part]

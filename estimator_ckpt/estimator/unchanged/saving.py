@@ -1,7 +1,8 @@
 """Saves of which only what changed is written; the rest are hard links to what the last one wrote.
 
     linking = LinkedSaves(groups, Bounds(files=8, room=2.0))     # while the graph is built
-    with linking.take(session, "model_dir/model.ckpt-10", graph, copies=False) as taken:
+    taken = linking.take(session, "model_dir/model.ckpt-10", graph, copies=False)
+    with contextlib.closing(taken):
         written = taken.write("staging", flushes=False)          # the index by name, data files
         ...                                                      # published
         taken.is_published("model_dir/model.ckpt-10", 2)
@@ -14,38 +15,35 @@ has it gets one more name at once, before any step may run, so that nothing can 
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from estimator_ckpt.bundle import BundleIndex, TensorEntry, TensorPart, checksums, dtypes
-from estimator_ckpt.bundle.slice_spec import parse_slice_spec
+from estimator_ckpt.bundle import BundleIndex, TensorEntry, checksums, dtypes
 from estimator_ckpt.bundle.strings import encode_strings
 from estimator_ckpt.checkpoint.opening import open_checkpoint, shard_path
-from estimator_ckpt.errors import CheckpointError, CheckpointWriteError
+from estimator_ckpt.checkpoint.shard_writer import refusals
+from estimator_ckpt.errors import CheckpointError
 from estimator_ckpt.estimator.background.arena import Arena
-from estimator_ckpt.estimator.background.snapshot import Saved, as_array, cpu_of
+from estimator_ckpt.estimator.background.copying import Copier
+from estimator_ckpt.estimator.background.snapshot import Saved, as_array, cpu_of, with_part
 from estimator_ckpt.estimator.unchanged.base import Base, Tensor, base_of
 from estimator_ckpt.estimator.unchanged.blocks import blocks_of
 from estimator_ckpt.estimator.unchanged.bounds import Bounds, Use, files_to_keep
-from estimator_ckpt.estimator.unchanged.hashing import THREADS, hash_all, in_threads
+from estimator_ckpt.estimator.unchanged.hashing import THREADS, hash_all
 from estimator_ckpt.estimator.unchanged.places import DataFile, Placed, entry_of
 from estimator_ckpt.estimator.writing import WrittenTensors
 from estimator_ckpt.messages import logger
 from estimator_ckpt.naming import OBJECT_GRAPH_KEY
 from estimator_ckpt.storage import files
+from estimator_ckpt.storage.local import NO_LINKS
 
 _log = logger(__name__)
 _GRAPH = Tensor(OBJECT_GRAPH_KEY, "", dtypes.STRING, ())
 _WRITTEN_AT_ONCE = 1 << 20
-# What a file system answers that has no hard links at all.
-_HAS_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV)
 
 
 class _Data(NamedTuple):
@@ -79,7 +77,7 @@ class LinkedSaves:
         self._directory = directory
         self._saved = [each for group in groups for each in group if each.name != OBJECT_GRAPH_KEY]
         self._bounds = bounds
-        self._arena = Arena(keeps=keeps_memory)
+        self._copier = Copier(Arena(keeps=keeps_memory))
         self._arrays: list[Any] = []
         self._base: Base | None = None
         self._sources: Mapping[tuple[str, str], tuple[str, str]] = {}
@@ -108,10 +106,10 @@ class LinkedSaves:
           prefix: of the checkpoint that they are for.
           graph: the object graph, to be saved, too; None for none.
           copies: whether what is to be written is copied, as it will be written when steps run
-            again. Else none may run until the block is left.
+            again. Else none may run until it is closed.
 
         Returns:
-          What to write; a context manager, which is left when all is written and published.
+          What to write, to be closed when all is written and published.
         """
         session.run(self._done)
         arrays, self._arrays = self._arrays, []
@@ -131,7 +129,7 @@ class LinkedSaves:
         counts = [(each.tensor, len(each.blocks), each.crc) for each in data]
         taken = TakenTensors(self, prefix, counts, hashes, kept, names, links=links)
         try:
-            taken.take_bytes(blocks, self._arena if copies else None)
+            taken.take_bytes(blocks, self._copier if copies else None)
         except BaseException:
             taken.close()
             raise
@@ -197,7 +195,7 @@ class LinkedSaves:
                 continue
             except OSError as error:
                 reason = str(error.strerror or error)
-                if error.errno in _HAS_NO_LINKS and file.is_own:
+                if error.errno in NO_LINKS and file.is_own:
                     self._has_links = False
                     reason += "; all is written from now on, as without unchanged='link'"
                 continue
@@ -224,7 +222,7 @@ class LinkedSaves:
 
 
 class TakenTensors:
-    """The tensors of one step, as they are to be saved; a context manager."""
+    """The tensors of one step, as they are to be saved; to be closed."""
 
     def __init__(
         self,
@@ -245,32 +243,17 @@ class TakenTensors:
         self._names = names
         self._links = links
         self._bytes: list[memoryview] = []  # of what is to be written
-        self._arena: Arena | None = None
+        self._copier: Copier | None = None
         self._placed: dict[Tensor, list[Placed]] = {}
         self._files: list[DataFile] = []
 
-    def __enter__(self) -> TakenTensors:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def take_bytes(self, blocks: Sequence[memoryview], arena: Arena | None) -> None:
-        """Takes the bytes that are to be written: copies of them if there is an arena."""
+    def take_bytes(self, blocks: Sequence[memoryview], copier: Copier | None) -> None:
+        """Takes the bytes that are to be written: copies of them if there is a copier."""
         changed = [block for block, place in zip(blocks, self._kept) if place is None]
-        if arena is not None:
-            self._arena = arena
-            sizes = [len(block) for block in changed]
-            copies = arena.arrays(sizes)
-            in_threads(
-                lambda pair: np.copyto(*pair), list(zip(copies, map(_array, changed))), sizes
-            )
-            changed = [memoryview(copy) for copy in copies]
+        if copier is not None:
+            self._copier = copier
+            copies = copier.copy([np.frombuffer(block, np.uint8) for block in changed])
+            changed = [memoryview(each) for each in copies.arrays()]
         self._bytes = changed
 
     def write(self, directory: str, *, flushes: bool) -> WrittenTensors:
@@ -288,7 +271,7 @@ class TakenTensors:
         """
         paths = list(self._names.values())
         self._files = list(self._names)
-        with _refusals(self._prefix):
+        with refusals(self._prefix):
             for file in self._files:
                 if flushes and not file.is_flushed:
                     files.sync(self._names[file])
@@ -323,9 +306,9 @@ class TakenTensors:
         """Gives back what was taken."""
         _remove(self._names.values())
         self._bytes = []
-        if self._arena is not None:
-            self._arena.give_back()
-            self._arena = None
+        if self._copier is not None:
+            self._copier.arena.give_back()
+            self._copier = None
 
     def _place(self, crcs: Sequence[int], made: DataFile | None) -> None:
         """Puts together where each block is now."""
@@ -351,10 +334,7 @@ class TakenTensors:
         for tensor, placed in self._placed.items():
             entry = entry_of(tensor.shape, tensor.dtype, placed, numbers)
             if tensor.slice_spec:
-                shape, extents = parse_slice_spec(tensor.slice_spec)
-                whole = TensorEntry(tensor.dtype, shape, entry.shard_id)
-                whole = entries.get(tensor.name, whole)
-                entry = whole._replace(parts=(*whole.parts, TensorPart(extents, entry)))
+                entry = with_part(entries.get(tensor.name), tensor.slice_spec, entry)
             entries[tensor.name] = entry
         graph = entries.pop(OBJECT_GRAPH_KEY, None)
         return WrittenTensors(BundleIndex(entries, len(paths)), paths, graph)
@@ -396,22 +376,6 @@ def _write(path: str, blocks: Sequence[memoryview], *, flushes: bool) -> list[in
         return list(crcs)
 
 
-def _array(block: memoryview) -> Any:
-    return np.frombuffer(block, np.uint8)
-
-
 def _remove(names: Any) -> None:
     for name in names:
         files.try_to_remove(name)
-
-
-@contextlib.contextmanager
-def _refusals(prefix: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, CheckpointError) or not files.is_refusal(error):
-            raise
-        raise CheckpointWriteError(
-            f"can't write the checkpoint '{prefix}': {error}; nothing was left behind"
-        ) from error

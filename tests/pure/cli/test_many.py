@@ -131,6 +131,27 @@ def test_what_a_shell_pipes_is_a_list_and_rules(listed, line):
     assert any(each.name.startswith("m/") for each in names) == ("--rename" in line)
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "report jobs/job0000 jobs/job0001 --map=<(cat map.txt) -o out.html",
+        "map jobs/job0000 --like=jobs/job0001 --pins=<(cat map.txt)",
+        "convert jobs/job0000 out/ckpt --to=tf2 --rename=@<(cat map.txt)",
+    ],
+)
+def test_a_map_may_be_a_pipe(command, listed, line):
+    assert command(*["map", "jobs/job0000", "--like=jobs/job0001", "-o", "map.txt"]).code == 0
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m estimator_ckpt {line}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran
+
+
 def test_a_device_is_no_list(command, listed):
     result = command("verify", "--from-file=/dev/zero")
     assert result.code == 2 and "a device, not a file" in result.err
