@@ -9,7 +9,7 @@ whole it is. By name there is only the whole; an object that holds a part has a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def piece_of(name: str, slice_spec: str) -> Piece:
 class _Given(NamedTuple):
     """Which keys an index got in which order, for which names."""
 
-    names: KeysView[str]
+    names: list[str]
     keys: list[str]
     name_of: list[str]
 
@@ -63,7 +63,7 @@ class ObjectKeys:
           The index; it lacks the object graph.
         """
         given, entries = self._given.get(checkpoint_format), by_name.entries
-        if given is None or given.names != entries.keys() or have_parts(entries.values()):
+        if given is None or given.names != list(entries) or have_parts(entries.values()):
             keyed = self._keyed(by_name, checkpoint_format)
         else:
             keyed = dict(zip(given.keys, map(entries.__getitem__, given.name_of)))
@@ -88,7 +88,7 @@ class ObjectKeys:
         if not have_parts(by_name.entries.values()):
             keys_in_order = sorted(name_of)
             self._given[checkpoint_format] = _Given(
-                by_name.entries.keys(), keys_in_order, [name_of[key] for key in keys_in_order]
+                list(by_name.entries), keys_in_order, [name_of[key] for key in keys_in_order]
             )
         return entries
 

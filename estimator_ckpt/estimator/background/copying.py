@@ -153,12 +153,20 @@ class Copier:
         places = self._places
         memory = self.arena.memory(places.size)
         tasks = [task for run in places.runs for task in _tasks(run, arrays, memory)]
+        # To join many arrays holds Python's lock: several threads would only wait for each other.
+        joined = [task for task in tasks if len(task[0]) > 1]
+        left = iter([task for task in tasks if len(task[0]) == 1])
         if places.size < _COPIED_AT_ONCE or _THREADS == 1:
-            _carry_out(tasks)
+            _carry_out(left)
+            _carry_out(joined)
         else:
-            left = iter(tasks)  # each thread takes the next one
             with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-                list(threads.map(_carry_out, [left] * _THREADS))
+                # Each thread takes the next one; this one begins with those that are joined.
+                others = [threads.submit(_carry_out, left) for _ in range(_THREADS - 1)]
+                _carry_out(joined)
+                _carry_out(left)
+            for other in others:
+                other.result()
         objects = {
             number: arrays[number].copy()
             for number, start in enumerate(places.starts)

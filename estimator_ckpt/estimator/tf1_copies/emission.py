@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ class Emitter:
         self._follows = False
         self._directory: CheckpointDirectory | None = None
         self._claimed: Claim | None = None
-        self._planned: tuple[KeysView[str], Conversion] | None = None
+        self._planned: tuple[list[str], Conversion] | None = None
         self._index = RecurringIndex()
         self._seen: str | None = None
         self._saved: str | None = None  # by this run
@@ -309,7 +309,7 @@ class Emitter:
 
     def _plan_again(self, checkpoint: Checkpoint) -> Conversion:
         """Returns the plan for what the job's saver has written, whose keys seldom change."""
-        keys = checkpoint.index.entries.keys()
+        keys = list(checkpoint.index.entries)
         if self._planned is None or self._planned[0] != keys:
             self._planned = keys, plan(Account(checkpoint), "tf1")
         return self._planned[1]
