@@ -174,7 +174,7 @@ def _pauses(quick: bool) -> Iterator[Table]:
         "copy of as many bytes from memory that was touched to memory that was touched.",
         ("data, variables", "saved by", "pause", "of plain TF2", "of a copy", COPY, COPY_BY_ALL),
     )
-    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 6), (64, 10_000, 6))
+    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 5), (64, 10_000, 6))
     for megabytes, variables, rounds in sizes:
         label = f"{measure.megabytes(megabytes)}, {variables:,}"
         found = measure.in_own_process("async_save", "pauses", variables, megabytes, rounds)
@@ -215,7 +215,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "and the most memory of the process; ratios are to plain TensorFlow's synchronous save.",
         ("data", "saved by", "pause", "worst", "of plain TF2", "steps/s", "of plain", "memory"),
     )
-    sizes = ((16, 3, 1),) if quick else ((64, 6, 2), (1024, 16, 4))
+    sizes = ((16, 3, 1),) if quick else ((64, 6, 2), (1024, 9, 3))
     for megabytes, seconds, every in sizes:
         found = {
             way: measure.in_own_process("async_save", "trains", way, megabytes, seconds, every)

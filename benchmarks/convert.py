@@ -90,7 +90,7 @@ def _compare(table: Table, source: str, to: str, label: str, runs: int, beside: 
 
 
 def tables(quick: bool) -> Iterator[Table]:
-    runs = 1 if quick else 3
+    runs = 1 if quick else 2
     by_size = Table(
         "convert, by size",
         f"To `tf2`, {VARIABLES} variables, beside the migration guide's converter.",

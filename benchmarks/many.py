@@ -76,7 +76,7 @@ def of_many(command: str, folder: str) -> measure.Run:
 
 
 def tables(quick: bool) -> Iterator[Table]:
-    variables, runs = (10_000, 1) if quick else (100_000, 3)
+    variables, runs = (10_000, 1) if quick else (100_000, 2)
     by_pair = Table(
         f"convert {variables:,} variables",
         "The least is to read and sum up the source's index, and to write and sum up as many bytes "

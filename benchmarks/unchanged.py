@@ -143,7 +143,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "with `async_save` its pause. Ratios are medians of the ratios within a round.",
         ("data, variables", "saved", "time", "of all written", "of one hash", "written", "of all"),
     )
-    sizes = ((64, 64, 3),) if quick else ((1024, 64, 5),)
+    sizes = ((64, 64, 3),) if quick else ((1024, 64, 4),)
     for megabytes, variables, rounds in sizes:
         label = f"{measure.megabytes(megabytes)}, {variables:,}"
         found = measure.in_own_process("unchanged", "saves", variables, megabytes, rounds)

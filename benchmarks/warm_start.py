@@ -55,7 +55,7 @@ def tables(quick: bool) -> Iterator[Table]:
         ("variables", "TensorFlow's", "ours", "ours / TensorFlow's", "at once / TensorFlow's"),
     )
     for count in (200,) if quick else (10, 1_000, 10_000):
-        runs = 1 if quick or count > 1_000 else 2
+        runs = 1 if quick or count > 10 else 2
         # With 10,000 TensorFlow's own takes half a minute, and ours what TensorFlow's takes.
         ways = WAYS if count <= 1_000 else ("plain", "at once")
         with tempfile.TemporaryDirectory(prefix="benchmarks_") as folder:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 # Of a TensorEntry, of which there may be 100,000.
-_SHARD, _PLACE, _SIZE = itemgetter(2), itemgetter(2, 3), itemgetter(4)
+_SHARD, _OFFSET, _SIZE = itemgetter(2), itemgetter(3), itemgetter(4)
 
 
 class WriteOptions(TypedDict, total=False):
@@ -310,18 +310,24 @@ def _unused(index: BundleIndex, shards: Sequence[Shard]) -> int:
     entries: Collection[TensorEntry] = index.entries.values()
     if have_parts(entries):
         entries = [stored for entry in entries for stored in entry.stored]
-    sizes = list(map(_SIZE, entries))
-    # The size of what is at each place, counted once: the largest, where there are several.
-    used: dict[tuple[int, int], int] = dict(zip(map(_PLACE, entries), sizes))
-    for place, size in zip(map(_PLACE, entries), sizes) if sum(used.values()) < sum(sizes) else ():
-        if size > used[place]:
-            used[place] = size
     taken = {
         number: shard.path for number, shard in enumerate(shards) if shard.path and not shard.move
     }
-    return sum(map(files.size, taken.values())) - sum(
-        size for (number, _), size in used.items() if number in taken
+    used = sum(
+        _bytes_at([entry for entry in entries if entry.shard_id == number]) for number in taken
     )
+    return sum(map(files.size, taken.values())) - used
+
+
+def _bytes_at(entries: Collection[TensorEntry]) -> int:
+    """Counts the bytes of tensors of one data file, those at one place once: of the largest."""
+    sizes = list(map(_SIZE, entries))
+    used = dict(zip(map(_OFFSET, entries), sizes))
+    if sum(used.values()) < sum(sizes):
+        for offset, size in zip(map(_OFFSET, entries), sizes):
+            if size > used[offset]:
+                used[offset] = size
+    return sum(used.values())
 
 
 @many_objects()
