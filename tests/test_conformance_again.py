@@ -10,11 +10,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-# Where links may differ: what is saved, by whom and in what pieces. `tests/conformance` is all.
-OF_LINKS = (
-    *("test_formats", "test_late_variables", "test_nonvariables", "test_partitions"),
-    *("test_saver_in_use", "test_savers", "test_warm_starts"),
-)
+# Where links may differ: in what pieces it is saved, and by whom. `tests/conformance` is all.
+OF_LINKS = ("test_formats", "test_partitions", "test_savers")
 
 
 @pytest.mark.slow
