@@ -1,4 +1,4 @@
-"""The conformance suite once more: reference variables, saving in the background, and linking."""
+"""The conformance suite once more, on reference variables."""
 
 import os
 import pathlib
@@ -8,37 +8,22 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-# Where links may differ: in what pieces it is saved, and by whom. `tests/conformance` is all.
-OF_LINKS = ("test_formats", "test_partitions", "test_savers")
+# Clusters are processes of their own.
+SELECTED = ["tests/conformance", "--ignore=tests/conformance/test_distribution.py"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("way", "selection"),
-    [
-        pytest.param("V1_BEHAVIOR", ["-m", "not slow", "tests/conformance"], id="V1_BEHAVIOR"),
-        pytest.param(
-            "ASYNC_SAVE", ["-m", "slow or not slow", "tests/conformance"], id="ASYNC_SAVE"
-        ),
-        pytest.param(
-            "UNCHANGED",
-            ["-m", "not slow", *(f"tests/conformance/{name}.py" for name in OF_LINKS)],
-            id="UNCHANGED",
-        ),
-    ],
-)
-def test_the_scenarios_hold(way, selection):
+def test_the_scenarios_hold_on_reference_variables():
+    """A process of its own, as `disable_v2_behavior()` can't be undone."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
     }
     # Two processes: as the longest of the slow tests, this one is often the last that runs.
     options = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", "-k", "dual"]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *selection],
+        [sys.executable, "-m", "pytest", *options, "-m", "not one_version", *SELECTED],
         cwd=ROOT,
-        env={**environment, f"ESTIMATOR_CKPT_{way}": "1"},
+        env={**environment, "ESTIMATOR_CKPT_V1_BEHAVIOR": "1"},
         capture_output=True,
         text=True,
         timeout=1800,

@@ -211,6 +211,7 @@ def test_data_that_is_hard_linked_is_counted_once(main_job):
     assert bytes_of_checkpoints([str(folder), str(folder / "nothing")])[0] < on_disk
 
 
+@pytest.mark.slow
 def test_the_written_flags_repeat_the_run(main_job, place):
     _, _, folder = main_job
     lines = (folder / "flags.txt").read_text().splitlines()
@@ -251,6 +252,7 @@ def test_the_job_as_it_was_writes_tf1_and_the_migrated_one_goes_on_from_it(in_pl
     assert (folder / "model.ckpt-40.index").exists()
 
 
+@pytest.mark.slow
 def test_the_evaluating_configuration_only_evaluates(in_place, place):
     _, _, folder = in_place
     before = sorted(path.name for path in folder.iterdir())
@@ -260,6 +262,7 @@ def test_the_evaluating_configuration_only_evaluates(in_place, place):
     assert new == {"flags_evaluate.txt"}
 
 
+@pytest.mark.slow
 def test_the_renamed_model_starts_from_the_old_ones_values(in_place, place):
     _, _, folder = in_place
     run(place, "--flagfile=configs/digits_renamed.flags", "--max_steps=1", "--model_dir=renamed")
@@ -275,6 +278,7 @@ def test_the_renamed_model_starts_from_the_old_ones_values(in_place, place):
 # Modes and formats.
 
 
+@pytest.mark.slow
 def test_predictions_are_printed_as_json_lines(in_place, place):
     flagfile = "--flagfile=configs/digits_evaluate.flags"
     out, _ = run(place, flagfile, "--mode=predict", "--max_predictions=3")
@@ -283,6 +287,7 @@ def test_predictions_are_printed_as_json_lines(in_place, place):
     assert sum(predictions[0]["probabilities"]) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_export_can_be_loaded(in_place, place):
     out, _ = run(place, "--flagfile=configs/digits_evaluate.flags", "--mode=export")
     folder = re.fullmatch(r"exported to (\S+)\n", out)[1]
@@ -290,6 +295,7 @@ def test_an_export_can_be_loaded(in_place, place):
     assert signature(pixels=tf.zeros([2, 64]))["digit"].shape == [2]
 
 
+@pytest.mark.slow
 def test_the_tf2_format_is_read_back_by_object_only(place):
     arguments = ("--checkpoint_format=tf2", "--model_dir=tf2", "--tf1_dir=", "--mode=train")
     out, _ = run(place, "--flagfile=configs/digits.flags", *SHORT, *arguments)
@@ -297,6 +303,7 @@ def test_the_tf2_format_is_read_back_by_object_only(place):
     assert "accuracy" not in out
 
 
+@pytest.mark.slow
 def test_an_unwrapped_job_gets_its_tf1_folder_from_a_hook(place):
     arguments = ("--checkpoint_format=tf1", "--model_dir=unwrapped", "--mode=train")
     run(place, "--flagfile=configs/digits.flags", *SHORT, *arguments)
@@ -306,6 +313,7 @@ def test_an_unwrapped_job_gets_its_tf1_folder_from_a_hook(place):
 # What goes wrong.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -323,6 +323,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--async_save", "--checkpoint_format=tf2")])
 def test_a_program_keeps_its_flags_and_what_it_wraps_itself(tmp_path, options):
     write(tmp_path, kinds=KINDS, own=OWN_FLAGS)
@@ -380,7 +381,13 @@ def same_as_raw(*arguments, cwd):
     return raw
 
 
-@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize(
+    "ends",
+    [
+        each if number < 2 else pytest.param(each, marks=pytest.mark.slow)
+        for number, each in enumerate(ENDS)
+    ],
+)
 def test_a_script_ends_as_it_does_raw(tmp_path, ends):
     folder = write(tmp_path, beside="", job=FACTS.format(beside="beside") + ENDS[ends])
     (folder / "elsewhere").mkdir()
@@ -396,6 +403,7 @@ def test_a_module_ends_as_it_does_raw(tmp_path, ends):
     assert "--checkpoint_format=x" in raw.stdout
 
 
+@pytest.mark.slow
 def test_other_programs_end_as_they_do_raw(tmp_path):
     write(tmp_path, wrong="print(1\n", folder__other="import sys\nprint(sys.argv, sys.path[0])")
     (tmp_path / "folder/other.py").rename(tmp_path / "folder/__main__.py")
@@ -487,6 +495,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_forked_processes_are_wrapped_and_spawned_ones_are_not(tmp_path):
     write(tmp_path, kinds=KINDS, children=CHILDREN)
     result = succeed(*WRAPPED, "children.py", cwd=tmp_path)

@@ -98,6 +98,7 @@ def test_bytes_that_are_no_message_are_refused(name):
         ours.FromString(b"\xff\xff\xff")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["tensorflow", "estimator_ckpt.bundle.protos"])
 def test_the_messages_live_beside_tensorflow_s_whichever_comes_first(first):
     code = f"import {first}, tensorflow, estimator_ckpt.bundle.protos"

@@ -147,6 +147,7 @@ def test_a_store_that_lists_late_lets_a_command_overlook_another(object_store, t
     assert "model.ckpt-10.index" in names(object_store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [-1e8, 1e8])
 def test_the_clock_of_this_machine_is_of_no_account(object_store, source, monkeypatch, shift):
     now, now_ns = time.time, time.time_ns

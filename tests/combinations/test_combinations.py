@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from job_combinations import LEVELS, Configuration, is_possible, pairwise
 
-SEEDS = (2, 4)
+SEEDS = (2,)
 EVERYDAY = job_combinations.few(pairwise(1))
-# Some 100, at 2.4 s each on a core of its own.
+# Some 50, at 2.4 s each on a core of its own.
 SLOW = [configuration for seed in SEEDS for configuration in pairwise(seed)]
 
 

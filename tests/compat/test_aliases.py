@@ -184,6 +184,7 @@ def test_each_way_to_import_works_first_and_after_the_others():
     assert run(textwrap.dedent(code)).split() == ["True", "True"]
 
 
+@pytest.mark.slow
 def test_a_child_that_is_spawned_imports_what_its_program_installs(tmp_path):
     program = """
     import multiprocessing

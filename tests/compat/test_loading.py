@@ -95,6 +95,7 @@ def test_install_may_be_called_again():
     assert (tf.estimator, tf.compat.v1.estimator, tf.compat.v2.estimator) == installed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first", ["", "import tensorflow as tf; ", "import tensorflow.compat.v1; "]
 )
@@ -118,6 +119,7 @@ def test_the_api_alone_leaves_tensorflow_without_the_name():
     assert run(code).split() == ["False", "True", "numpy_input_fn"]
 
 
+@pytest.mark.slow
 @without_its_own
 @pytest.mark.parametrize(
     "name", ["tf.keras.layers", "tf.compat.v1.layers.dense", "tf.optimizers.Adam"]

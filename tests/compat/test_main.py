@@ -39,6 +39,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [("job.py",), ("-m", "job")])
 def test_it_runs_as_python_would(folder, named):
     result = run(*named, "--steps=5", "-m", cwd=folder)

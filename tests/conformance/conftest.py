@@ -17,6 +17,5 @@ def pytest_configure(config):
 def pytest_sessionfinish(session, exitstatus):
     del session, exitstatus
     path = os.environ.get("ESTIMATOR_CKPT_CONFORMANCE")
-    ways = (scenarios.v1_behavior, scenarios.async_save, scenarios.links)
-    if path and not any(way() for way in ways):
+    if path and not scenarios.v1_behavior():
         conformance_table.record(pathlib.Path(path), scenarios.SCENARIOS, scenarios.RESULTS)

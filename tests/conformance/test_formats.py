@@ -304,4 +304,4 @@ def two_variables_of_one_name(job):
     return found
 
 
-test_scenario = conformance_test(__name__)
+test_scenario = conformance_test(__name__, options=("async", "links"))

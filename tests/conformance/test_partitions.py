@@ -76,37 +76,37 @@ def canned_dnn(job):
     return _canned_job(job, "DNN", 1)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_dnn_2(job):
     """DNNRegressor of version 2, with embedding columns and batch norm."""
     return _canned_job(job, "DNN", 2)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_linear(job):
     """LinearRegressor of version 1, whose Ftrl has slots."""
     return _canned_job(job, "Linear", 1)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_linear_2(job):
     """LinearRegressor of version 2."""
     return _canned_job(job, "Linear", 2)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_combined(job):
     """DNNLinearCombinedRegressor of version 1, with two optimizers."""
     return _canned_job(job, "DNNLinearCombined", 1)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_combined_2(job):
     """DNNLinearCombinedRegressor of version 2, with two optimizers."""
     return _canned_job(job, "DNNLinearCombined", 2)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_with_other_parts(job):
     """A canned DNN whose embedding has 1, 3, 2 and again 1 parts."""
     # With SGD: TensorFlow cuts the names of these slots too short for another number of parts.
@@ -114,7 +114,7 @@ def canned_with_other_parts(job):
     return _canned_job(job, "DNN", 1, parts=(None, 3, 2, None), optimizer=sgd)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_with_slots_in_parts(job):
     """A canned DNN whose embedding and slots have 3 parts, before and after a conversion."""
     canned = _canned("DNN", 1, 3)
@@ -134,7 +134,7 @@ def canned_with_slots_in_parts(job):
     return metrics
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_warm_start(job):
     """A canned DNN warm-started from one with other parts."""
     source = job.folder / "source"
@@ -268,4 +268,4 @@ def another_shape(job):
     ]
 
 
-test_scenario = conformance_test(__name__)
+test_scenario = conformance_test(__name__, options=("async", "links"))

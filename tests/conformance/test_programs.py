@@ -138,13 +138,13 @@ def a_program_that_trains_twice(job):
     return _run(job, TRAINED_TWICE)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def a_program_with_earlier_imports(job):
     """Imports all it needs from `tensorflow.python.estimator`, and trains and evaluates."""
     return _run(job, EARLIER_IMPORTS)
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def a_program_whose_input_forks(job):
     """Batches come from a process that the input forks, and ends; trains twice."""
     return _run(job, FORKING_INPUT)

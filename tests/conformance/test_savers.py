@@ -399,4 +399,4 @@ def own_class_of_saver(job):
     return notes, sorted(jobs.keys(job.model_dir)), job.values(), job.checkpoints(), metrics
 
 
-test_scenario = conformance_test(__name__)
+test_scenario = conformance_test(__name__, options=("async", "links"))

@@ -429,6 +429,7 @@ def require_consistent(prefix):
         np.testing.assert_array_equal(value, np.full_like(value, step), err_msg=name)
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "steps"), [("resource", 1000), ("reference", 200)])
 def test_a_thousand_checkpoints_are_each_of_one_step(tmp_path, kind, steps):
@@ -577,6 +578,7 @@ def require_counted(prefix):
     assert jobs.values(prefix)["count"] == int(prefix.rpartition("-")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "kept"),
     [
@@ -607,6 +609,7 @@ def test_sigterm_in_every_phase_ends_the_process_and_from_the_first_step_on_with
         require_counted(str(tmp_path / f"model.ckpt-{step}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_a_step_that_hangs_ends_after_the_deadline_or_when_it_is_told_again(tmp_path, again):
     with at_phase("hanging step", tmp_path) as job:

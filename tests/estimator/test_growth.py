@@ -33,6 +33,7 @@ def used():
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 @pytest.mark.parametrize("way", WAYS)

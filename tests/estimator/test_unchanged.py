@@ -380,6 +380,7 @@ def total(prefix):
     return sum(os.path.getsize(path) for path in open_checkpoint(prefix).shard_paths)
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_thousand_saves_hold_what_full_saves_hold(tmp_path, is_async):

@@ -9,8 +9,9 @@
 
     test_scenario = conformance_test(__name__)
 
-A scenario is called once for each way to wrap: "raw" (not at all), "dual" and "tf2". It returns
-what can be observed, as nested dicts, lists, numbers, strings and arrays, and that has to be equal.
+A scenario is called once for each way to wrap: "raw" (not at all), "dual" and "tf2"; and "async"
+and "links", which are "dual" with an option. It returns what can be observed, as nested dicts,
+lists, numbers, strings and arrays, and that has to be equal.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ import tensorflow as tf
 import estimator_ckpt
 
 WRAPPED = ("dual", "tf2")
+OPTIONS = {"async": "ESTIMATOR_CKPT_ASYNC_SAVE", "links": "ESTIMATOR_CKPT_UNCHANGED"}
+"""Ways that are "dual" with an option: the variable that tells it to processes, too."""
 SCENARIOS: list[Scenario] = []
 RESULTS: dict[tuple[str, str], str] = {}
 """{(scenario, format): "equal", "better" or "differs by nature"} of what has run and passed."""
@@ -115,21 +118,25 @@ class Job:
         return jobs.listed(self.model_dir)
 
 
-def conformance_test(module: str) -> Callable:
-    """Makes the test function that runs the scenarios of a module."""
+def conformance_test(module: str, options: tuple[str, ...] = ("async",)) -> Callable:
+    """Makes the test function that runs the scenarios of a module, those of "dual" with options."""
     mine = [each for each in SCENARIOS if each.run.__module__ == module]
-    cases = [
-        pytest.param(
-            each, how, id=f"{each.name}-{how}", marks=[pytest.mark.slow] if each.slow else []
-        )
-        for each in mine
-        for how in each.formats
-    ]
+    cases = []
+    for each in mine:
+        for how in (*each.formats, *(options if "dual" in each.formats else ())):
+            marks = [pytest.mark.slow] if each.slow or how != "dual" else []
+            marks += [pytest.mark.one_version] if how in OPTIONS else []
+            cases.append(pytest.param(each, how, id=f"{each.name}-{how}", marks=marks))
 
     @pytest.mark.parametrize(("scenario", "how"), cases)
-    def test_scenario(scenario: Scenario, how: str, tmp_path_factory: Any) -> None:
+    def test_scenario(
+        scenario: Scenario, how: str, tmp_path_factory: Any, monkeypatch: Any
+    ) -> None:
         expected = _expected(scenario, tmp_path_factory)
-        found = scenario.run(Job(how, tmp_path_factory.mktemp(f"{scenario.name[:40]}-{how}")))
+        folder = tmp_path_factory.mktemp(f"{scenario.name[:40]}-{how}")
+        if how in OPTIONS:
+            monkeypatch.setenv(OPTIONS[how], "1")
+        found = scenario.run(Job("dual" if how in OPTIONS else how, folder))
         outcome = "equal" if scenario.raw is None else "better"
         if (how == "tf2" and scenario.tf2) or (async_save() and scenario.asynchronous):
             outcome = "differs by nature"
@@ -181,13 +188,13 @@ def v1_behavior() -> bool:
 
 
 def async_save() -> bool:
-    """Whether wrapped jobs save while training goes on in this run."""
-    return bool(os.environ.get("ESTIMATOR_CKPT_ASYNC_SAVE"))
+    """Whether wrapped jobs now save while training goes on."""
+    return bool(os.environ.get(OPTIONS["async"]))
 
 
 def links() -> bool:
-    """Whether wrapped jobs link what has not changed in this run."""
-    return bool(os.environ.get("ESTIMATOR_CKPT_UNCHANGED"))
+    """Whether wrapped jobs now link what has not changed."""
+    return bool(os.environ.get(OPTIONS["links"]))
 
 
 def run_in_process(function: Callable, *args: str, timeout: float = 120) -> str:
