@@ -174,7 +174,7 @@ def _pauses(quick: bool) -> Iterator[Table]:
         "copy of as many bytes from memory that was touched to memory that was touched.",
         ("data, variables", "saved by", "pause", "of plain TF2", "of a copy", COPY, COPY_BY_ALL),
     )
-    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 5), (64, 10_000, 6))
+    sizes = ((64, 64, 5), (4, 1_000, 3)) if quick else ((1024, 64, 4), (64, 10_000, 4))
     for megabytes, variables, rounds in sizes:
         label = f"{measure.megabytes(megabytes)}, {variables:,}"
         found = measure.in_own_process("async_save", "pauses", variables, megabytes, rounds)

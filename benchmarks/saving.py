@@ -158,10 +158,10 @@ def tables(quick: bool) -> Iterator[Table]:
         ("data, variables", "saved by", "time", "of plain TF2", "of two Savers", "on disk"),
     )
     sizes: Sequence[tuple[int, int, int, Sequence[str]]] = (
-        (1024, 64, 7, SOME),
-        (64, 64, 7, WAYS),
-        (64, 2_000, 7, SOME),
-        (64, 10_000, 5, FEW),
+        (1024, 64, 5, SOME),
+        (64, 64, 5, WAYS),
+        (64, 2_000, 5, SOME),
+        (64, 10_000, 4, FEW),
     )
     if quick:
         sizes = ((64, 64, 5, WAYS), (4, 1_000, 3, FEW))

@@ -164,14 +164,14 @@ class _Teller:
             return Role("counter" if is_count else "slot", slot=name.rpartition("/")[2])
         if not shape and (scalar := _scalar_role(name, tensor)):
             return scalar
+        if not may_be_slot(name):
+            return VARIABLE
         parent, _, last = name.rpartition("/")
         kind = kind_behind(last)
         if kind:
             owner = self._tensors.get(parent)
             if owner is not None and owner.shape == shape:
                 return _slot_behind(parent, last, kind)  # what most slots of a job are called
-        if not may_be_slot(name):
-            return VARIABLE
         slot, of = self._read(name, tensor)
         if slot is None or of is None:
             return VARIABLE

@@ -163,21 +163,32 @@ _TELLING = {
     "r": "adafactor",
 }
 _KINDS = frozenset(_MEANINGS)
+_DIGITS = "0123456789"
 _KERAS = "keras"  # one of Keras since 2.11, which does not tell its own name
 
 
 def may_be_slot(name: str) -> bool:
     """Returns whether `parse_slot` may yield anything: at once, as there may be 100,000 names."""
-    *scopes, last = name.split("/")
-    return bool(scopes) and (_is_last_of_slot(last) or not _KERAS_SLOTS.isdisjoint(scopes))
+    scopes, slash, last = name.rpartition("/")
+    return bool(slash) and (_is_last_of_slot(last) or _are_scopes_of_slot(scopes))
 
 
 @functools.lru_cache(maxsize=4096)
+def _are_scopes_of_slot(scopes: str) -> bool:
+    return not _KERAS_SLOTS.isdisjoint(scopes.split("/"))
+
+
 def _is_last_of_slot(last: str) -> bool:
+    # What number it has is of no account: so it is asked once for all of a row.
+    stem = last.rstrip(_DIGITS)
+    return _is_behind(last if last in _BEHIND or stem == last else f"{stem}0")
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_behind(last: str) -> bool:
     return _LAST_OF_SLOT.fullmatch(last) is not None
 
 
-@functools.lru_cache(maxsize=4096)
 def kind_behind(last: str) -> str | None:
     """Returns the kind of optimizer that puts this behind a variable's name, as in `w/Adam_1`.
 
@@ -189,7 +200,7 @@ def kind_behind(last: str) -> str | None:
       tf.compat.v1.train and the like does.
     """
     stem, _, number = last.rpartition("_")
-    return _TF1_KINDS.get(last, _TF1_KINDS.get(stem) if number.isdecimal() else None)
+    return _TF1_KINDS.get(stem if number.isdecimal() and last not in _TF1_KINDS else last)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -188,7 +188,7 @@ def described(account: Account) -> CheckpointDescription:
 def _rows(account: Account) -> tuple[VariableRow, ...]:
     entries, roles, keys = account.entries, account.roles, account.key_of
     rows: list[VariableRow] = []
-    dtypes = {entry.dtype: dtype_name(entry.dtype) for entry in entries.values()}
+    dtypes = {dtype: dtype_name(dtype) for dtype in {entry.dtype for entry in entries.values()}}
     for name in sorted(keys, key=by_scope):
         key = keys[name]
         role = roles[name]
