@@ -137,9 +137,6 @@ _KERAS3_SLOTS = sorted(
     reverse=True,
 )
 _KERAS3 = re.compile(rf"(?P<variable>.+)_(?P<slot>{'|'.join(_KERAS3_SLOTS)})")
-_LAST_OF_SLOT = re.compile(
-    rf"(?:{'|'.join(map(re.escape, sorted(_BEHIND)))})(?:_\d+)?|{_KERAS3.pattern}", re.DOTALL
-)
 _HYPERPARAMETERS = frozenset(
     (
         *("beta_1", "beta_2", "decay", "learning_rate", "momentum", "rho", "epsilon", "beta"),
@@ -186,7 +183,9 @@ def _is_last_of_slot(last: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_behind(last: str) -> bool:
-    return _LAST_OF_SLOT.fullmatch(last) is not None
+    stem, _, number = last.rpartition("_")
+    base = stem if number.isdecimal() and last not in _BEHIND else last
+    return base in _BEHIND or _KERAS3.fullmatch(last) is not None
 
 
 def kind_behind(last: str) -> str | None:
