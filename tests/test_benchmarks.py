@@ -14,11 +14,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import limits, measure, pages  # noqa: E402
-from benchmarks.__main__ import SUITES  # noqa: E402
 from benchmarks.measure import Table  # noqa: E402
 
-# Those of which nothing stands in the first table; they are run by hand.
-COMPARED_ONLY = {"checksums", "convert", "matching", "training"}
+# Those that run here in less than half a minute; all are run by hand when the page is renewed.
+SHORT = ("imports", "many", "saving", "unchanged")
 BEGIN, END = "<!-- benchmarks: begin -->\n", "<!-- benchmarks: end -->\n"
 
 
@@ -34,7 +33,7 @@ def benchmarks(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", [name for name in SUITES if name not in COMPARED_ONLY])
+@pytest.mark.parametrize("suite", SHORT)
 def test_a_suite_runs_and_its_tables_go_into_a_page(tmp_path, suite):
     page, results = tmp_path / "page.md", tmp_path / "results.json"
     page.write_text(f"before\n{BEGIN}what was there\n{END}after\n", encoding="utf-8")

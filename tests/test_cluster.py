@@ -101,6 +101,7 @@ def test_a_question_starts_nothing(question, tmp_path, monkeypatch, capsys):
     assert "--workers" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_what_the_page_says_runs(tmp_path):
     shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")

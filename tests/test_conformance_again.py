@@ -8,8 +8,9 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Clusters are processes of their own.
-SELECTED = ["tests/conformance", "--ignore=tests/conformance/test_distribution.py"]
+# Clusters and programs are processes of their own.
+OTHERS = ("test_distribution", "test_programs")
+SELECTED = ["tests/conformance", *(f"--ignore=tests/conformance/{name}.py" for name in OTHERS)]
 
 
 @pytest.mark.slow

@@ -211,6 +211,7 @@ def test_data_that_is_hard_linked_is_counted_once(main_job):
     assert bytes_of_checkpoints([str(folder), str(folder / "nothing")])[0] < on_disk
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_the_written_flags_repeat_the_run(main_job, place):
     _, _, folder = main_job
@@ -252,6 +253,7 @@ def test_the_job_as_it_was_writes_tf1_and_the_migrated_one_goes_on_from_it(in_pl
     assert (folder / "model.ckpt-40.index").exists()
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_the_evaluating_configuration_only_evaluates(in_place, place):
     _, _, folder = in_place
@@ -262,6 +264,7 @@ def test_the_evaluating_configuration_only_evaluates(in_place, place):
     assert new == {"flags_evaluate.txt"}
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_the_renamed_model_starts_from_the_old_ones_values(in_place, place):
     _, _, folder = in_place
@@ -278,6 +281,7 @@ def test_the_renamed_model_starts_from_the_old_ones_values(in_place, place):
 # Modes and formats.
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_predictions_are_printed_as_json_lines(in_place, place):
     flagfile = "--flagfile=configs/digits_evaluate.flags"
@@ -287,6 +291,7 @@ def test_predictions_are_printed_as_json_lines(in_place, place):
     assert sum(predictions[0]["probabilities"]) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_an_export_can_be_loaded(in_place, place):
     out, _ = run(place, "--flagfile=configs/digits_evaluate.flags", "--mode=export")
@@ -295,6 +300,7 @@ def test_an_export_can_be_loaded(in_place, place):
     assert signature(pixels=tf.zeros([2, 64]))["digit"].shape == [2]
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_the_tf2_format_is_read_back_by_object_only(place):
     arguments = ("--checkpoint_format=tf2", "--model_dir=tf2", "--tf1_dir=", "--mode=train")
@@ -303,6 +309,7 @@ def test_the_tf2_format_is_read_back_by_object_only(place):
     assert "accuracy" not in out
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_an_unwrapped_job_gets_its_tf1_folder_from_a_hook(place):
     arguments = ("--checkpoint_format=tf1", "--model_dir=unwrapped", "--mode=train")
@@ -313,6 +320,7 @@ def test_an_unwrapped_job_gets_its_tf1_folder_from_a_hook(place):
 # What goes wrong.
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
@@ -519,6 +527,7 @@ def test_a_folder_without_checkpoint_has_nothing_to_read(tmp_path):
     assert global_step(str(tmp_path)) == 0
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_a_job_whose_checkpoints_cannot_be_read_back_fails(place):
     # The TF1 folder already holds a later checkpoint, of another model, which stays the latest.

@@ -403,6 +403,7 @@ def test_a_module_ends_as_it_does_raw(tmp_path, ends):
     assert "--checkpoint_format=x" in raw.stdout
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_other_programs_end_as_they_do_raw(tmp_path):
     write(tmp_path, wrong="print(1\n", folder__other="import sys\nprint(sys.argv, sys.path[0])")

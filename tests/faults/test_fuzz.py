@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGETS = sorted(fuzz_targets.TARGETS)
-CI_SECONDS = 60
+CI_SECONDS = 40
 SLOW = ("flags", "owner")  # they define flags anew, and write to the disk
 
 

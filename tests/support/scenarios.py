@@ -125,7 +125,7 @@ def conformance_test(module: str, options: tuple[str, ...] = ("async",)) -> Call
     for each in mine:
         for how in (*each.formats, *(options if "dual" in each.formats else ())):
             marks = [pytest.mark.slow] if each.slow or how != "dual" else []
-            marks += [pytest.mark.one_version] if how in OPTIONS else []
+            marks += [pytest.mark.one_version] if how != "dual" else []
             cases.append(pytest.param(each, how, id=f"{each.name}-{how}", marks=marks))
 
     @pytest.mark.parametrize(("scenario", "how"), cases)
