@@ -95,7 +95,7 @@ def run(code: str) -> str:
         text=True,
         check=False,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        timeout=120,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
@@ -207,7 +207,7 @@ def test_a_child_that_is_spawned_imports_what_its_program_installs(tmp_path):
     path.write_text(textwrap.dedent(program), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     output = subprocess.check_output(
-        [sys.executable, str(path)], env=environment, text=True, timeout=180
+        [sys.executable, str(path)], env=environment, text=True, timeout=300
     )
     assert output.split() == ["True", "9"]
 
@@ -221,6 +221,6 @@ def test_the_names_need_install():
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert (result.returncode == 0) == HAS_ITS_OWN

@@ -48,7 +48,7 @@ def run(where, leg, folder):
         text=True,
         check=False,
         env=environment(),
-        timeout=300,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr[-4000:]
 
@@ -113,7 +113,7 @@ def test_the_page_about_it_moves_a_job_there_and_back(tmp_path):
         text=True,
         check=False,
         env=environment(),
-        timeout=300,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr[-4000:]
     versions = re.findall(r"^([\d.]+) at step (\d+)$", result.stdout, re.MULTILINE)

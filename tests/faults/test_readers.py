@@ -51,7 +51,7 @@ def start(*arguments):
 
 def finish(process):
     try:
-        output, errors = process.communicate(timeout=400)
+        output, errors = process.communicate(timeout=900)
     finally:
         process.kill()
     assert process.returncode == 0, errors[-3000:]

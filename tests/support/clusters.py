@@ -31,7 +31,7 @@ def cluster(
     folder: pathlib.Path,
     sizes: Mapping[str, int],
     evaluator: bool = False,
-    time_limit: int = 120,
+    time_limit: int = 300,
 ) -> LocalCluster:
     """A cluster whose processes call a function; their output goes below `folder`."""
     command = [sys.executable, "-c", _CALL, str(inspect.getsourcefile(function))]
@@ -45,7 +45,7 @@ def cluster(
     )
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 60) -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = 180) -> None:
     """Waits for something that another process does."""
     deadline = time.monotonic() + timeout
     while not condition():
