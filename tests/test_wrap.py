@@ -246,6 +246,7 @@ def values(folder):
     return {key: reader.get_tensor(key) for key in keys if "save_counter" not in key}
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["raw, wrapped", "wrapped, raw"])
 @pytest.mark.parametrize("name", NAMES)
@@ -259,6 +260,7 @@ def test_each_kind_of_estimator_ends_where_it_does_raw(twice, name, how):
     jobs.assert_equal_values({key: after[key] for key in raw}, raw)
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_both_worlds_read_what_each_kind_saves(twice, name):
@@ -273,6 +275,7 @@ def test_both_worlds_read_what_each_kind_saves(twice, name):
     assert step == tf.train.load_variable(str(folder / "tf1"), "global_step") == by_name.step
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_it_says_once_how_many_there_were(twice):
     _, (_, wrapped) = twice["raw, wrapped"]
@@ -280,6 +283,7 @@ def test_it_says_once_how_many_there_were(twice):
     assert told(wrapped) == f"Estimators wrapped: {len(NAMES) + 2}"
 
 
+@pytest.mark.one_version
 @pytest.mark.slow
 def test_it_prints_what_the_program_prints(twice):
     raw, wrapped = twice["raw"][1][1].stdout, twice["raw, wrapped"][1][1].stdout
