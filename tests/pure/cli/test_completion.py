@@ -2,7 +2,7 @@
 
 import os
 import pty
-import select
+import selectors
 import shlex
 import shutil
 import signal
@@ -100,7 +100,9 @@ def typed(keys: str, wanted: str) -> str:
         os.environ.update(PS1="$ ", TERM="dumb", INPUTRC="/dev/null")
         os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
     shown = b""
+    ready = selectors.DefaultSelector()  # select() takes no descriptor above 1,023
     try:
+        ready.register(terminal, selectors.EVENT_READ)
         os.write(terminal, b"bind 'set enable-bracketed-paste off'\n")
         with tempfile.NamedTemporaryFile("w", suffix=".bash") as file:
             file.write(script("bash"))
@@ -112,11 +114,12 @@ def typed(keys: str, wanted: str) -> str:
                     os.write(terminal, text.encode())
                 deadline = time.monotonic() + 20
                 while until.encode() not in shown and time.monotonic() < deadline:
-                    if select.select([terminal], [], [], 0.1)[0]:
+                    if ready.select(0.1):
                         shown += os.read(terminal, 4096)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        ready.close()
         os.close(terminal)
     return shown.decode()
 
