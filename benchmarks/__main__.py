@@ -1,7 +1,7 @@
 """Measures what the docs claim, beside the plain way to do the same.
 
-    python -m benchmarks                                   # all of it, a quarter of an hour
-    python -m benchmarks --quick                           # smaller, in two minutes
+    python -m benchmarks                                   # all of it, about half an hour
+    python -m benchmarks --quick                           # smaller, in some minutes
     python -m benchmarks --only=convert,saving --json=results.json
     python -m benchmarks --json=results.json --page=docs/benchmarks.md   # puts the tables there,
                                                            # and their numbers into the docs

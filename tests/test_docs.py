@@ -24,8 +24,7 @@ def _run(line):
     assert code == int(comment[:1] or 0), (line, code)
 """
 MODULE = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file of its own
-SLOW = [f"{name}.md" for name in ("async", "canned", "cli", "fleet", "guide", "jobs", "leave")]
-SLOW += ["migrate.md", "twenty.md"]
+SLOW = ("async", "canned", "cli", "fleet", "guide", "jobs", "leave", "migrate", "twenty")
 
 
 def script(page: str) -> str:
@@ -49,7 +48,7 @@ def modules(page: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW))
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.stem in SLOW))
         for page in PAGES
     ],
 )

@@ -15,7 +15,6 @@ from typing import NamedTuple
 VARIABLE_VALUE = "VARIABLE_VALUE"
 _ATTRIBUTES = "/.ATTRIBUTES/"
 _VARIABLE = _ATTRIBUTES + VARIABLE_VALUE
-_BEFORE_VARIABLE = -len(_VARIABLE)
 _SLOT = ".OPTIMIZER_SLOT"
 _BELOW_SLOT = f"/{_SLOT}/"
 _PLACE = re.compile(r"(?:[^/]+/)*vars/[^/]+")
@@ -114,12 +113,8 @@ def container_and_name(key: str) -> tuple[str, str] | None:
     """
     if not key.endswith(_VARIABLE):
         return None
-    container, slash, name = key[:_BEFORE_VARIABLE].partition("/")
-    if not slash or "/" in name:
-        return None
-    if "." in name:
-        name = unescape(name) if ".." in name else name.replace(".S", "/")
-    return unescape(container) if "." in container else container, name
+    container, slash, name = key[: -len(_VARIABLE)].partition("/")
+    return (unescape(container), unescape(name)) if slash and "/" not in name else None
 
 
 def attribute_of(key: str) -> str:

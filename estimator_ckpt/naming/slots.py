@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 AVERAGE = "ExponentialMovingAverage"
@@ -183,9 +183,13 @@ def _is_last_of_slot(last: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_behind(last: str) -> bool:
+    return _without_number(last, _BEHIND) in _BEHIND or _KERAS3.fullmatch(last) is not None
+
+
+def _without_number(last: str, known: Collection[str]) -> str:
+    """Returns what is numbered, as `Adam` of `Adam_1`; what is known as it is, or has no number."""
     stem, _, number = last.rpartition("_")
-    base = stem if number.isdecimal() and last not in _BEHIND else last
-    return base in _BEHIND or _KERAS3.fullmatch(last) is not None
+    return stem if number.isdecimal() and last not in known else last
 
 
 def kind_behind(last: str) -> str | None:
@@ -198,8 +202,7 @@ def kind_behind(last: str) -> str | None:
       The kind, "" for one whose slots are not known in detail, or None if none of
       tf.compat.v1.train and the like does.
     """
-    stem, _, number = last.rpartition("_")
-    return _TF1_KINDS.get(stem if number.isdecimal() and last not in _TF1_KINDS else last)
+    return _TF1_KINDS.get(_without_number(last, _TF1_KINDS))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -220,10 +223,8 @@ def parse_slot(name: str, *, is_slot: bool = False) -> Iterator[SlotName]:
       Readings of it. Whether there is such a variable, and of what shape, is for others to see.
     """
     *scopes, last = name.split("/")
-    stem, _, number = last.rpartition("_")
-    numbered = stem if number.isdecimal() else ""
-    if last in _BEHIND or numbered in _BEHIND:  # `dense/kernel/Adam_1`, `Adam/dense/kernel/m`
-        base = last if last in _BEHIND else numbered
+    base = _without_number(last, _BEHIND)
+    if base in _BEHIND:  # `dense/kernel/Adam_1`, `Adam/dense/kernel/m`
         slot = last if base in _TF1_KINDS or base == AVERAGE else base
         for start in range(len(scopes)):
             kind = _TF1_KINDS.get(base) or kind_of_optimizer(scopes[start - 1] if start else "")
@@ -236,7 +237,7 @@ def parse_slot(name: str, *, is_slot: bool = False) -> Iterator[SlotName]:
             kind = kind or (_KERAS if is_slot else "")
             if scopes[at] in _KERAS_SLOTS and kind:
                 yield SlotName("/".join([*scopes[at + 1 :], last]), scopes[at], kind)
-    if scopes and stem and (matched := _KERAS3.fullmatch(last)):
+    if scopes and (matched := _KERAS3.fullmatch(last)):
         # `adam/net_dense_kernel_momentum`: each `/` of the variable's path has become `_`.
         yield SlotName(matched["variable"], matched["slot"], kind_of_optimizer(scopes[-1]))
 

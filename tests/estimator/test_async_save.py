@@ -467,7 +467,7 @@ def listed(directory):
     return jobs.listed(directory) if tf.train.get_checkpoint_state(str(directory)) else []
 
 
-def wait_for(condition, job, timeout=300):
+def wait_for(condition, job, timeout=120):
     end = time.monotonic() + timeout
     while not condition():
         assert job.poll() is None, job.stderr.read()[-2000:]
@@ -480,7 +480,7 @@ def test_a_job_that_is_told_to_go_makes_its_final_checkpoint_first(tmp_path):
     try:
         assert job.stdout.readline() == "trains\n"
         job.send_signal(signal.SIGTERM)
-        _, errors = job.communicate(timeout=300)
+        _, errors = job.communicate(timeout=120)
     finally:
         job.kill()
         job.wait()
@@ -597,7 +597,7 @@ def test_sigterm_in_every_phase_ends_the_process_and_from_the_first_step_on_with
         while job.stdout.readline() != phase + "\n":
             assert job.poll() is None, job.stderr.read()[-2000:]
         job.terminate()
-        _, errors = job.communicate(timeout=300)
+        _, errors = job.communicate(timeout=100)
         assert job.returncode == -signal.SIGTERM, errors[-2000:]
     assert ("SIGTERM: training stops" in errors) == (kept is not None)
     steps = [int(name.rpartition("-")[2]) for name in listed(tmp_path)]
@@ -619,7 +619,7 @@ def test_a_step_that_hangs_ends_after_the_deadline_or_when_it_is_told_again(tmp_
         if again:
             time.sleep(1.5)
             job.terminate()
-        _, errors = job.communicate(timeout=300)
+        _, errors = job.communicate(timeout=60)
         assert (time.monotonic() - before < 2.8) == again
         assert job.returncode == -signal.SIGTERM
     said = "SIGTERM again: " if again else "SIGTERM, 3 s ago: "
@@ -629,7 +629,7 @@ def test_a_step_that_hangs_ends_after_the_deadline_or_when_it_is_told_again(tmp_
 
 def test_a_child_that_the_input_makes_by_fork_can_be_told_to_go(tmp_path):
     with at_phase("child", tmp_path) as job:
-        printed, errors = job.communicate(timeout=300)
+        printed, errors = job.communicate(timeout=100)
     assert (job.returncode, printed) == (0, "child -15\ntrained\n"), errors[-2000:]
     assert jobs.listed(tmp_path)[-1] == "model.ckpt-10"
 
@@ -646,7 +646,7 @@ def test_a_kill_leaves_complete_checkpoints_and_the_next_start_goes_on_from_the_
         require_consistent(str(tmp_path / name))
     step = int(kept[-1].rpartition("-")[2])
     again = start(tmp_path, 5, every=1)
-    _, errors = again.communicate(timeout=300)
+    _, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors[-2000:]
     assert jobs.listed(tmp_path) == [f"model.ckpt-{step + more}" for more in (3, 4, 5)]
     assert not list(tmp_path.glob("*staging*"))

@@ -124,8 +124,8 @@ def conformance_test(module: str, options: tuple[str, ...] = ("async",)) -> Call
     cases = []
     for each in mine:
         for how in (*each.formats, *(options if "dual" in each.formats else ())):
-            marks = [pytest.mark.slow] if each.slow or how != "dual" else []
-            marks += [pytest.mark.one_version] if how != "dual" else []
+            marks = [pytest.mark.one_version, pytest.mark.slow] if how != "dual" else []
+            marks += [pytest.mark.slow] if each.slow else []
             cases.append(pytest.param(each, how, id=f"{each.name}-{how}", marks=marks))
 
     @pytest.mark.parametrize(("scenario", "how"), cases)
@@ -134,9 +134,10 @@ def conformance_test(module: str, options: tuple[str, ...] = ("async",)) -> Call
     ) -> None:
         expected = _expected(scenario, tmp_path_factory)
         folder = tmp_path_factory.mktemp(f"{scenario.name[:40]}-{how}")
-        if how in OPTIONS:
-            monkeypatch.setenv(OPTIONS[how], "1")
-        found = scenario.run(Job("dual" if how in OPTIONS else how, folder))
+        option = OPTIONS.get(how)
+        if option:
+            monkeypatch.setenv(option, "1")
+        found = scenario.run(Job("dual" if option else how, folder))
         outcome = "equal" if scenario.raw is None else "better"
         if (how == "tf2" and scenario.tf2) or (async_save() and scenario.asynchronous):
             outcome = "differs by nature"
