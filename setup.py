@@ -77,6 +77,7 @@ TEST = [
     *TENSORBOARD,
     *FUZZ,
     "allpairspy>=2.5",  # pairs of options, for combinations of them; pure Python
+    "cryptography>=41",  # the certificate of a local server of Google's store; moto has it, too
     "google-crc32c>=1.5",  # what sums up where crc32c is not installed
     "hypothesis>=6.80",
     "import-linter>=2.0",

@@ -24,7 +24,10 @@ def _run(line):
     assert code == int(comment[:1] or 0), (line, code)
 """
 MODULE = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file of its own
-SLOW = ("async", "canned", "cli", "fleet", "guide", "jobs", "leave", "migrate", "twenty")
+SLOW = (
+    *("async", "canned", "cli", "faults", "fleet", "guide", "jobs", "leave", "map", "migrate"),
+    *("report", "twenty", "unchanged"),
+)
 
 
 def script(page: str) -> str:

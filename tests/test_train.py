@@ -150,6 +150,7 @@ def test_params_go_to_those_that_take_them(models, function, checkpoint_format, 
     assert global_step(str(model_dir)) == 2
 
 
+@pytest.mark.slow
 def test_params_that_nobody_takes_are_refused(models):
     out, err = run(
         models,
@@ -344,6 +345,7 @@ def test_a_bad_flag_ends_the_run_with_one_message_and_no_file(place, tmp_path, a
     assert [path.name for path in tmp_path.iterdir()] == ["configs"]
 
 
+@pytest.mark.slow
 def test_a_folder_without_checkpoint_cannot_be_evaluated(place):
     arguments = ("--flagfile=configs/digits_evaluate.flags", "--model_dir=empty")
     _, err = run(place, *arguments, exit_code=1)

@@ -399,7 +399,9 @@ def test_a_script_ends_as_it_does_raw(tmp_path, ends):
     assert raw.stdout.startswith("['../job.py', '--help', '-m', 'x'] __main__")
 
 
-@pytest.mark.parametrize("ends", ["with a code", "with an error"])
+@pytest.mark.parametrize(
+    "ends", ["with a code", pytest.param("with an error", marks=pytest.mark.slow)]
+)
 def test_a_module_ends_as_it_does_raw(tmp_path, ends):
     text = FACTS.format(beside="my.beside").replace("import my", "from . import beside; import my")
     write(tmp_path, my__beside="", my__job=text + ENDS[ends])

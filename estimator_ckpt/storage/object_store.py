@@ -15,12 +15,14 @@ import errno
 import io
 import posixpath
 import queue
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Literal, cast
 
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import by_boto3, connecting, ranges
+from estimator_ckpt.storage.gfile import replace_by_tensorflow
 from estimator_ckpt.storage.looking import Known, Listing, known
 from estimator_ckpt.storage.protocol import (
     Bytes,
@@ -194,6 +196,13 @@ class ObjectStore(FileSystem):
         """Puts an object: bytes in one request, pieces of them in parts."""
         import obstore
 
+        if (
+            mode == "overwrite"
+            and isinstance(data, bytes)
+            and self._may_be_remembered(path)
+            and replace_by_tensorflow(path, data)
+        ):
+            return
         store, key = self._at(path)
         with refusals(path):
             if isinstance(data, (bytes, bytearray, memoryview)):
@@ -360,6 +369,10 @@ class ObjectStore(FileSystem):
         bucket, _, key = path.partition("://")[2].partition("/")
         with refusals(path):
             return connecting.connect(self._scheme, bucket), key
+
+    def _may_be_remembered(self, path: str) -> bool:
+        """Returns whether TensorFlow, in this process, may remember the file that is there."""
+        return self._scheme == "gs" and "tensorflow" in sys.modules and self.exists(path)
 
     def _written(self, path: str) -> None:
         if seen := known():

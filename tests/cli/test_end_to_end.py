@@ -386,6 +386,7 @@ def many(tmp_path_factory):
     shutil.rmtree(prefix.parent)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_variables(command, many, tmp_path):
     assert command("convert", many, tmp_path / "tf2", "--to=tf2").code == 0
     assert command("diff", many, tmp_path / "tf2").code == 0

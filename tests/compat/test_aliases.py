@@ -212,6 +212,7 @@ def test_a_child_that_is_spawned_imports_what_its_program_installs(tmp_path):
     assert output.split() == ["True", "9"]
 
 
+@pytest.mark.slow
 def test_the_names_need_install():
     """Merely to use the API does not add them: nothing of TensorFlow is to be changed by that."""
     code = "from estimator_ckpt.compat import estimator; import tensorflow.python.estimator.gc"

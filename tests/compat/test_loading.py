@@ -109,6 +109,7 @@ def test_either_order_of_imports_gives_keras_2(first):
 
 
 @without_its_own
+@pytest.mark.slow
 def test_the_api_alone_leaves_tensorflow_without_the_name():
     code = (
         "from estimator_ckpt.compat import estimator; import tensorflow as tf; "
@@ -144,11 +145,13 @@ except EstimatorUnavailableError as error:
 
 
 @without_its_own
+@pytest.mark.slow
 def test_a_user_may_choose_keras_3():
     code = "from estimator_ckpt.compat import estimator; print(estimator.Estimator.__name__)"
     assert run(code, TF_USE_LEGACY_KERAS="0") == "EstimatorV2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "remedy"),
     [
@@ -183,6 +186,7 @@ def test_an_unsuitable_version_is_told(monkeypatch):
         loading._require_version()
 
 
+@pytest.mark.slow
 def test_nothing_else_of_tensorflow_is_changed():
     code = f"""{UNCHANGED}
 from estimator_ckpt import compat
@@ -204,6 +208,7 @@ print(*sorted({{*dir(tf), *dir(tf.compat.v1)}} - {{*modules}}))
 
 
 @without_its_own
+@pytest.mark.slow
 def test_tensorflows_own_hooks_do_not_become_deprecated():
     code = """
 from estimator_ckpt import compat

@@ -47,6 +47,7 @@ def test_it_runs_as_python_would(folder, named):
     assert result.stdout.split() == ["train", "beside", "--steps=5", "-m"]
 
 
+@pytest.mark.slow
 def test_a_traceback_begins_with_the_program(folder):
     (folder / "wrong.py").write_text("def fail():\n    1 / 0\n\nfail()\n", encoding="utf-8")
     result = run("wrong.py", cwd=folder)

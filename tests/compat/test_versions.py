@@ -70,8 +70,10 @@ def layout(prefix):
     return {key: (shape, dtypes[key]) for key, shape in reader.get_variable_to_shape_map().items()}
 
 
-@pytest.mark.parametrize("checkpoint_format", ["dual", "tf2", "tf1"])
-@pytest.mark.parametrize(("job", "step"), [("digits", 0), ("taxi", 1000)])
+@pytest.mark.parametrize(
+    ("job", "checkpoint_format", "step"),
+    [("digits", "dual", 0), ("digits", "tf2", 0), ("taxi", "dual", 1000)],
+)
 @pytest.mark.parametrize("first", ["here", "there"])
 def test_a_job_that_moves_goes_on_with_equal_values(folders, job, step, first, checkpoint_format):
     if job == "taxi" and not TAXI.is_dir():

@@ -113,6 +113,7 @@ def test_all_that_needs_no_estimator_works(run):
     assert printed.splitlines()[-1] == "all of it"
 
 
+@pytest.mark.slow
 def test_the_names_that_need_one_say_in_one_sentence_what_to_install(run):
     printed, errors, code = run("-c", NAMES)
     assert code == 0, errors
@@ -121,6 +122,7 @@ def test_the_names_that_need_one_say_in_one_sentence_what_to_install(run):
     assert told == {name: sentence + REMEDY for name in ("warm_start_settings", "wrap_model_fn")}
 
 
+@pytest.mark.slow
 def test_a_command_that_trains_says_it_in_one_message(run, tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     printed, errors, code = run("-m", "estimator_ckpt.train", "--flagfile=configs/digits.flags")

@@ -59,7 +59,7 @@ def tf1_in_every_mode(job):
     return _all_modes(job.estimator(jobs.adam_model_fn), job.folder / "out")
 
 
-@scenario(_GROUP)
+@scenario(_GROUP, slow=True)
 def each_format_by_its_path(job):
     """TF1, dual and TF2 in one model_dir: each by its checkpoint_path, in every mode."""
     for how in _FORMATS:
@@ -157,7 +157,7 @@ def the_oldest_file_format(job):
     return job.values()
 
 
-@scenario(_GROUP)
+@scenario(_GROUP, slow=True)
 def read_only_checkpoints(job):
     """Checkpoints that may only be read: predict, evaluate, export and convert leave them be."""
     for how in _FORMATS:

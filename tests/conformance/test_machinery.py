@@ -130,7 +130,7 @@ def worker_stops_at_a_checkpoints_step(job):
     return job.values(), job.checkpoints()
 
 
-@scenario(_GROUP, tf2=_BY_NAME)
+@scenario(_GROUP, tf2=_BY_NAME, slow=True)
 def train_and_evaluate_again(job):
     """train_and_evaluate, run again after its end and with more steps."""
     found = []

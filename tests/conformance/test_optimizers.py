@@ -94,7 +94,7 @@ def every_tf1_optimizer_resumes(job):
     return _values_of_8_and_of_4_and_4(job, model_fn)
 
 
-@scenario("Optimizers")
+@scenario("Optimizers", slow=True)
 def every_legacy_keras_optimizer_resumes(job):
     """Every legacy Keras optimizer, with a step counter of its own: 8 steps equal 4 and 4."""
     # Keras optimizers refuse reference variables, which are the default without v2 behavior.
@@ -117,7 +117,7 @@ def legacy_keras_optimizer_counts_the_global_step(job):
     return _values_of_8_and_of_4_and_4(job, model_fn)
 
 
-@scenario("Optimizers")
+@scenario("Optimizers", slow=True)
 def two_optimizers_resume(job):
     """Two optimizers, one for each part of the model: 8 steps equal 4 and 4."""
 
@@ -136,7 +136,7 @@ def two_optimizers_resume(job):
     return _values_of_8_and_of_4_and_4(job, model_fn)
 
 
-@scenario("Optimizers")
+@scenario("Optimizers", slow=True)
 def two_adams_of_one_variable_resume(job):
     """Two Adams on the same variables, whose slots are numbered: 8 steps equal 4 and 4."""
 
@@ -168,7 +168,7 @@ def learning_rate_decays_with_the_step(job):
     return _values_of_8_and_of_4_and_4(job, model_fn)
 
 
-@scenario("Optimizers")
+@scenario("Optimizers", slow=True)
 def sparse_gradients_resume(job):
     """An embedding with sparse gradients, under Adam and Adagrad: 8 steps equal 4 and 4."""
 
@@ -226,7 +226,7 @@ class _KerasJob:
 _KERAS_NAMES = ("dense/kernel", "dense/bias")
 
 
-@scenario("Optimizers")
+@scenario("Optimizers", slow=True)
 def keras_model_and_optimizer_resume(job):
     """A Keras model in the model_fn, with the user's own layout: 8 steps equal 4 and 4."""
     keras = _KerasJob()

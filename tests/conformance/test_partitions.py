@@ -199,7 +199,7 @@ def parts_of_columns(job):
     return found
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def parts_in_a_warm_start(job):
     """3 parts warm-started into 2 and into a whole, slots and step too."""
     job.train(_model_fn(3), steps=2)
@@ -217,7 +217,7 @@ def parts_in_a_warm_start(job):
     return found
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def parts_in_a_conversion(job):
     """3 parts, converted to each format, and resumed with 2 parts and as a whole."""
     job.train(_model_fn(3), steps=2)
@@ -259,6 +259,7 @@ def _error_of_another_shape(job, saved, restored):
         else "restores the old shape without an error"
     ),
     right=lambda: [True] * 4,
+    slow=True,
 )
 def another_shape(job):
     """Another shape, whole or in parts: an error that names the variable and both shapes."""

@@ -132,7 +132,7 @@ def _run(job, program):
     return result.stdout, job.values(), job.checkpoints()
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def a_program_that_trains_twice(job):
     """Trains, goes on, evaluates and predicts; wrapped by `python -m estimator_ckpt.wrap`."""
     return _run(job, TRAINED_TWICE)

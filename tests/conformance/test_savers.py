@@ -276,7 +276,7 @@ def _keras_job(job, checkpoint_format):
     return estimator
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def model_to_estimator_by_name(job):
     """`model_to_estimator(checkpoint_format="saver")`."""
     estimator = _keras_job(job, "saver")
@@ -348,7 +348,7 @@ def _hook_job(job, settings, place, hook_class=tf1.train.CheckpointSaverHook):
     }
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def own_checkpoint_saver_hook(job):
     """A CheckpointSaverHook in `hooks`, `training_hooks` and `training_chief_hooks`."""
     return [
@@ -357,7 +357,7 @@ def own_checkpoint_saver_hook(job):
     ]
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def own_checkpoint_saver_hook_with_scaffold_or_saver(job):
     """A CheckpointSaverHook with `scaffold=` or with `saver=`."""
     return [_hook_job(job, settings, "training_hooks") for settings in ("scaffold", "saver")]

@@ -627,6 +627,7 @@ def test_a_step_that_hangs_ends_after_the_deadline_or_when_it_is_told_again(tmp_
     assert jobs.listed(tmp_path) == ["model.ckpt-0"]
 
 
+@pytest.mark.slow
 def test_a_child_that_the_input_makes_by_fork_can_be_told_to_go(tmp_path):
     with at_phase("child", tmp_path) as job:
         printed, errors = job.communicate(timeout=100)

@@ -16,9 +16,7 @@ WARM, SAVES = 300, 2000
 BYTES_A_SAVE = 2048  # what a save may leave in memory; a leak of what is saved is 40 times that
 WAYS = {
     "sync": {},
-    "async": {"async_save": True},
     "async, kept": {"async_save": True, "keeps_memory": True},
-    "linked": {"unchanged": Bounds()},
     "linked, TF1 beside": {"unchanged": Bounds()},
 }
 

@@ -17,6 +17,18 @@ needs_s3 = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module", params=[pytest.param("s3", marks=needs_s3), "gcs"])
+def server(request):
+    """A server of each store that TensorFlow reaches."""
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+@pytest.fixture
+def store(server):
+    with server.new_store() as store:
+        yield store
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """What a scenario gives on the local disk."""
@@ -46,29 +58,35 @@ def test_a_job_at_a_url_of_the_local_disk(name, local, tmp_path):
 
 # TensorFlow itself can't warm-start from there, and cuts off no file that it writes anew, so that
 # an unwrapped job damages the checkpoint that it begins with.
-@pytest.mark.parametrize("name", scenarios("warm start", "wrapped and unwrapped by turns"))
+@pytest.mark.parametrize(
+    "name", scenarios("warm start", "wrapped and unwrapped by turns", "a step is saved again")
+)
 def test_a_job_in_memory(name, local, tmp_path):
     store_jobs.assert_equal(store_jobs.run(name, f"ram://{tmp_path}/job"), local(name))
     tf.io.gfile.rmtree(f"ram://{tmp_path}")
 
 
-@needs_s3
 @pytest.mark.parametrize("name", scenarios())
-def test_a_job_on_s3(name, local, s3_store):
-    folder = f"{s3_store.url}/a folder/job"
-    seen = store_jobs.in_child(s3_store.environment, store_jobs.run, name, folder)
+def test_a_job_on_a_store(name, local, store):
+    folder = f"{store.url}/a folder/job"
+    seen = store_jobs.in_child(store.environment, store_jobs.run, name, folder)
     store_jobs.assert_equal(seen, local(name))
 
 
-@needs_s3
 @pytest.mark.slow
-def test_a_job_on_s3_without_obstore(local, s3_store):
-    folder = f"{s3_store.url}/job"
-    seen = store_jobs.in_child(
-        s3_store.environment, store_jobs.run_without_obstore, "tf1_dir", folder
-    )
+def test_a_job_on_a_store_without_obstore(local, store):
+    folder = f"{store.url}/job"
+    seen = store_jobs.in_child(store.environment, store_jobs.run_without_obstore, "tf1_dir", folder)
     store_jobs.assert_equal(seen, local("tf1_dir"))
-    assert not any(each.agent.startswith("object_store") for each in s3_store.log)
+    assert not any(each.agent.startswith("object_store") for each in store.log)
+
+
+@pytest.mark.slow
+def test_where_tensorflow_has_no_access_to_googles_store_the_functions_have(gcs_store):
+    environment = {**gcs_store.environment, "GOOGLE_AUTH_TOKEN_FOR_TESTING": ""}
+    store_jobs.in_child(environment, store_jobs.convert_twice, f"{gcs_store.url}/converted")
+    assert "converted.index" in gcs_store.objects()
+    assert 401 in {each.status for each in gcs_store.log}
 
 
 @needs_s3
@@ -82,19 +100,18 @@ def test_tensorflows_plugin_aborts_a_process_that_ends(end, code, s3_store):
 
 
 @pytest.fixture(scope="module")
-def save_traffic(s3_server):
-    """What one save asks of the server, by kind and number of variables."""
+def save_traffic(server):
+    """What one save asks of a server, by kind and number of variables."""
     counted = {}
 
     def traffic(kind, variables):
         if (kind, variables) not in counted:
-            counted[kind, variables] = store_jobs.count_save(s3_server, kind, variables)
+            counted[kind, variables] = store_jobs.count_save(server, kind, variables)
         return counted[kind, variables]
 
     return traffic
 
 
-@needs_s3
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "variables"),
@@ -115,15 +132,14 @@ def test_a_wrapped_save_asks_no_more_of_a_store_than_a_plain_one(kind, variables
     assert all(key.startswith("job/tf1/") for key in copies)
 
 
-@needs_s3
 @pytest.mark.slow
 @pytest.mark.parametrize("options", store_job_tables.KILLED.values(), ids=str)
-def test_a_job_that_is_killed_while_it_saves_goes_on(options, s3_server):
-    writes, wanted = store_jobs.count_writes(s3_server, options)
+def test_a_job_that_is_killed_while_it_saves_goes_on(options, server):
+    writes, wanted = store_jobs.count_writes(server, options)
     found = {}
-    for number in range(3 if options else 8, writes, writes // 4):
+    for number in range(3 if options else 8, writes, writes // 3):
         after = bool(number % 2)
-        problems = store_jobs.kill(s3_server, options, number, after=after, wanted=wanted)
+        problems = store_jobs.kill(server, options, number, after=after, wanted=wanted)
         if problems:
             found[number, after] = problems
     assert not found

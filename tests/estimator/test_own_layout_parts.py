@@ -96,6 +96,7 @@ def test_conversions_keep_the_parts(trained, how, to, tmp_path):
     assert verify(converted).findings == ()
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_wrapped_and_unwrapped(trained, tmp_path):
     expected = _train(_model_fn(), tmp_path / "raw", steps=6)
     for how in ("dual", "tf2"):

@@ -65,36 +65,22 @@ def test_commands_lose_nothing_at_any_call():
         assert (sigterms, lost) == ("0", "0")
 
 
-@pytest.mark.parametrize(("faults", "every"), [("kills", 24), ("errors", 72)])
 @pytest.mark.parametrize("job", ["two jobs, one takes over", "a copied job", "tf1_dir removed"])
-def test_jobs_beside_others_lose_nothing_at_some_calls(job, faults, every):
-    ((_, calls, kills, errors, sigterms, lost, _),) = sweep(
-        f"--scenario={job}", f"--faults={faults}", f"--every={every}"
-    )
+def test_jobs_beside_others_lose_nothing_at_some_calls(job):
+    ((_, calls, kills, errors, sigterms, lost, _),) = sweep(f"--scenario={job}", "--every=83")
     assert int(calls) > 90
-    assert int(kills) + int(errors) >= 3 and sigterms == "0"
+    assert int(kills) >= 2 and int(errors) >= 3 and sigterms == "0"
     assert lost == "0"
 
 
-@pytest.mark.parametrize(
-    ("job", "faults", "every"),
-    [
-        ("digits job", "kills", 23),
-        ("digits job", "errors", 61),
-        ("digits job, async_save", "kills", 23),
-        ("digits job, async_save", "errors", 61),
-        ("digits job, async_save", "sigterms", 41),
-        ("digits job, links", "kills", 29),
-        ("digits job, links", "errors", 71),
-        ("digits job, links, async_save", "kills", 37),
-    ],
-)
-def test_training_loses_nothing_at_some_calls(job, faults, every):
+@pytest.mark.parametrize("saving", ["", ", async_save", ", links", ", links, async_save"])
+def test_training_loses_nothing_at_some_calls(saving):
     ((_, calls, kills, errors, sigterms, lost, _),) = sweep(
-        f"--scenario={job}", f"--faults={faults}", f"--every={every}"
+        f"--scenario=digits job{saving}", "--every=73"
     )
     assert int(calls) > 150
-    assert int(kills) + int(errors) + int(sigterms) > 4
+    assert int(kills) >= 3 and int(errors) >= 6
+    assert int(sigterms) >= (3 if "async" in saving else 0)
     assert lost == "0"
 
 

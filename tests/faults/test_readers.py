@@ -18,9 +18,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "support" / "saving_race.py"
-SAVES = 300
-RESTARTS = 30
-READS = 3_000
+SAVES = 150
+RESTARTS = 15
+READS = 1_000
 READERS = {
     "raw": [("poll", "job"), ("iterate", "job"), ("evaluate", "raw"), ("watch", "job")],
     "wrapped": [

@@ -42,7 +42,7 @@ class TrainsBesideChiefs(tf1.train.SessionRunHook):
             clusters.wait_until((self._folder / "killed").exists)
         if self._steps == 13:
             (self._folder / "worker went on").touch()
-            clusters.wait_until((self._folder / "began again").exists)
+            clusters.wait_until((self._folder / "restored").exists)
 
 
 class WaitsForWorker(tf1.train.SessionRunHook):
@@ -55,7 +55,6 @@ class WaitsForWorker(tf1.train.SessionRunHook):
     def begin(self):
         if self._is_second:
             clusters.wait_until((self._folder / "worker went on").exists)
-            (self._folder / "began again").touch()
 
     def after_create_session(self, session, coord):
         (self._folder / "began").touch()
@@ -74,7 +73,9 @@ def task(folder, place):
         hooks.append(TrainsBesideChiefs(folder))
     elif kind == "chief":
         hooks.append(WaitsForWorker(folder))
-        if not (folder / "killed").exists():
+        if (folder / "killed").exists():
+            save_after_worker(folder)
+        else:
             kill_at(folder, *PLACES[place])
     estimator = jobs.make_estimator(
         wrap_model_fn(jobs.adam_model_fn, tf1_dir=str(folder / "tf1")),
@@ -99,6 +100,20 @@ def kill_at(folder, owner, name, count=3):
         return method(self, *arguments)
 
     setattr(owner, name, killed)
+
+
+def save_after_worker(folder):
+    """Has the second chief save first at a step beyond the one that it has restored."""
+    method = tf1.train.CheckpointSaverHook.after_create_session
+
+    def after_create_session(self, session, coord):
+        step = tf1.train.get_global_step(session.graph)
+        restored = session.run(step)
+        (folder / "restored").touch()
+        clusters.wait_until(lambda: session.run(step) > restored)
+        method(self, session, coord)
+
+    tf1.train.CheckpointSaverHook.after_create_session = after_create_session
 
 
 @pytest.mark.slow

@@ -311,11 +311,11 @@ def limited(target: Callable[[bytes], None], seconds: float = SECONDS) -> Callab
 
     @functools.wraps(target)
     def measured(data: bytes) -> None:
-        memory = _most_memory()
+        memory = most_memory()
         start = time.thread_time()
         target(data)
         took = time.thread_time() - start
-        grown = _most_memory() - memory
+        grown = most_memory() - memory
         assert grown <= MEGABYTES, f"it took {grown:.0f} MB"
         if took > seconds:
             start = time.thread_time()
@@ -326,7 +326,8 @@ def limited(target: Callable[[bytes], None], seconds: float = SECONDS) -> Callab
     return measured
 
 
-def _most_memory() -> float:
+def most_memory() -> float:
+    """Returns the most memory, in MB, that this process has ever had."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -25,7 +25,7 @@ import tensorflow as tf  # noqa: E402
 from estimator_ckpt.examples import digits  # noqa: E402
 
 tf1 = tf.compat.v1
-FORMATS = ("dual", "tf2", "tf1")
+FORMATS = {"digits": ("dual", "tf2"), "taxi": ("dual",)}
 STEPS = 20
 
 
@@ -117,7 +117,7 @@ def second_half(name, checkpoint_format, folder, taxi):
 def main(leg, folder, taxi=None):
     moved, stayed = pathlib.Path(folder) / "moved", pathlib.Path(folder) / "stayed"
     for name in JOBS if taxi else ["digits"]:
-        for checkpoint_format in FORMATS:
+        for checkpoint_format in FORMATS[name]:
             half = first_half if leg == "begin" else second_half
             half(name, checkpoint_format, moved, taxi)
         if leg == "begin":

@@ -21,21 +21,24 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jobs
 import numpy as np
-import stores
-import tensorflow as tf
 
-from estimator_ckpt import warm_start_settings, wrap_model_fn
-from estimator_ckpt.checkpoint.opening import read_state
-from estimator_ckpt.operations.verify import verify
+from estimator_ckpt import compat, convert, warm_start_settings, wrap_model_fn
+
+compat.install()
+import jobs  # noqa: E402
+import stores  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from estimator_ckpt.checkpoint.opening import read_state  # noqa: E402
+from estimator_ckpt.operations.verify import verify  # noqa: E402
 
 tf1 = tf.compat.v1
 HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None
 """Whether TensorFlow can be given a plug-in that reads and writes `s3://`."""
 _FORKS = multiprocessing.get_context("forkserver") if hasattr(os, "fork") else None
 if _FORKS is not None:
-    _FORKS.set_forkserver_preload(["tensorflow", "tensorflow_estimator", "moto"])
+    _FORKS.set_forkserver_preload([__name__, "moto"])
 
 
 def train(folder: str, steps: int, wrapped: Any = None, **config: Any) -> Any:
@@ -111,6 +114,28 @@ def _forward(folder: str) -> Any:
     return look(folder)
 
 
+def _save_again(folder: str) -> Any:
+    """The first save of a job replaces a checkpoint, of another size, that was just read."""
+    train(folder, 3, jobs.adam_model_fn)
+    estimator = train(folder, 4)
+    prefixes = [posixpath.join(folder, f"model.ckpt-{step}") for step in (3, 4)]
+    for prefix in prefixes:
+        with tf.Graph().as_default():
+            tf1.train.import_meta_graph(f"{prefix}.meta")
+    return [estimator.evaluate(jobs.input_fn, 2, checkpoint_path=prefix) for prefix in prefixes]
+
+
+def _convert_again(folder: str) -> Any:
+    """What TensorFlow has just read is replaced by one of another size, and read again."""
+    train(folder, 3, jobs.adam_model_fn)
+    source, target = (posixpath.join(folder, name) for name in ("model.ckpt-3", "converted"))
+    values = []
+    for to in ("tf1", "dual", "tf2"):
+        convert(source, target, to=to, overwrite=True)
+        values.append(jobs.values(target))
+    return values
+
+
 SCENARIOS: dict[str, Callable[[str], Any]] = {
     "resume": _resume,
     "tf1_dir": _emit,
@@ -118,6 +143,8 @@ SCENARIOS: dict[str, Callable[[str], Any]] = {
     "train_and_evaluate": _evaluate,
     "warm start": _warm_start,
     "wrapped and unwrapped by turns": _forward,
+    "a step is saved again": _save_again,
+    "a target is replaced": _convert_again,
 }
 
 
@@ -154,6 +181,14 @@ def load_plugin(folder: str) -> None:
         import tensorflow_io
 
         del tensorflow_io
+
+
+def convert_twice(target: str) -> None:
+    """Converts to a target, and then anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(folder, 1)
+        for to in ("tf1", "tf2"):
+            convert(posixpath.join(folder, "model.ckpt-1"), target, to=to, overwrite=True)
 
 
 class Child:
@@ -251,7 +286,7 @@ def count_save(server: Any, kind: str, variables: int) -> stores.Traffic:
     updates = [
         number
         for number, each in enumerate(log)
-        if each.key == "job/checkpoint" and each.method == "PUT"
+        if each.key == "job/checkpoint" and (each.method == "PUT" or each.copy_source)
     ]
     return stores.Traffic(log[updates[-2] + 1 : updates[-1] + 1])
 
@@ -276,7 +311,7 @@ def kill(
     """Kills a job at its n-th request that writes, and has another one go on.
 
     Args:
-      server: of S3.
+      server: of a store.
       options: of `wrap_model_fn`.
       number: n, from 1.
       after: whether the request is carried out.
@@ -347,6 +382,8 @@ def downloaded(store: stores.Store) -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         for key, data in store.objects().items():
+            if key.endswith("/"):
+                continue  # TensorFlow marks directories so
             (root / key).parent.mkdir(parents=True, exist_ok=True)
             (root / key).write_bytes(data)
         yield root

@@ -14,8 +14,8 @@
 In a test: the fixtures `s3_store`, `gcs_store`, `azure_store`, and `object_store` (each in turn).
 S3 is moto's, or the server that `S3_SERVER` names, such as `http://KEY:SECRET@127.0.0.1:4568`,
 which is reached through one of this process that counts and interferes: `store.lacks` says what it
-does not do. Google's is below, as obstore asks for it. Azure's is Azurite, reached likewise, where
-`AZURITE` names the folder of that package.
+does not do. Google's is below, as obstore asks for it, and in `google_json`, as TensorFlow does.
+Azure's is Azurite, reached likewise, where `AZURITE` names the folder of that package.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ import http.client
 import itertools
 import json
 import os
+import pathlib
 import re
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -44,6 +46,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+import google_json
 import werkzeug
 import werkzeug.serving
 
@@ -259,7 +262,7 @@ def _path(environ: dict[str, Any]) -> str:
     return path.lstrip("/").removeprefix(f"{_AZURE_ACCOUNT}/")
 
 
-class _Handler(werkzeug.serving.WSGIRequestHandler):
+class _Handler(google_json.Tunnel, werkzeug.serving.WSGIRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are used again
     timeout = _IDLE
 
@@ -612,7 +615,14 @@ class _Gcs(Server):
 
     def __init__(self) -> None:
         self._interface = _XmlInterface()
-        super().__init__(self._interface)
+        self._folder = tempfile.TemporaryDirectory()
+        certificates = pathlib.Path(self._folder.name)
+        super().__init__(google_json.JsonInterface(self._interface))
+        self._http.tls = google_json.make_certificates(certificates)
+
+    def close(self) -> None:
+        super().close()
+        self._folder.cleanup()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -623,7 +633,14 @@ class _Gcs(Server):
             "private_key": "",
             "private_key_id": "",
         }
-        return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)}
+        return {
+            "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account),
+            **google_json.environment(self.port, pathlib.Path(self._folder.name)),
+        }
+
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+        google_json.translate(environ)
+        return super()._serve(environ, start_response)
 
     def objects(self, bucket: str) -> dict[str, bytes]:
         return {key: each.data for key, each in self._interface.buckets[bucket].items()}
@@ -679,7 +696,7 @@ class _XmlInterface:
         if bucket not in self.buckets:
             response = _failure(404, "NoSuchBucket")
         elif not key:
-            response = self._list(self.buckets[bucket], request.args)
+            response = self._list(bucket, request.args)
         else:
             method = getattr(self, f"_{request.method.lower()}", None)
             if method is None:
@@ -689,22 +706,32 @@ class _XmlInterface:
                     response = method(request, body, bucket, key)
         return response(environ, start_response)
 
-    def _list(self, objects: dict[str, _Object], args: Any) -> werkzeug.Response:
-        prefix, delimiter = args.get("prefix", ""), args.get("delimiter", "")
-        after = max(args.get("continuation-token", ""), args.get("start-after", ""))
-        most = int(args.get("max-keys", 1000))
+    def listed(
+        self, bucket: str, prefix: str, delimiter: str, after: str, most: int
+    ) -> tuple[dict[str, str], str]:
+        """Returns {key, or what several begin with: the latter, or ""}, and where it goes on."""
         found: dict[str, str] = {}
-        token = last = ""
-        for key in sorted(objects):
+        last = ""
+        for key in sorted(self.buckets[bucket]):
             if not key.startswith(prefix) or key <= after:
                 continue
             rest, separator, _ = key[len(prefix) :].partition(delimiter or "\0")
             common = prefix + rest + separator if separator else ""
             if (common or key) not in found and len(found) == most:
-                token = last
-                break
+                return found, last
             found[common or key] = common
             last = key
+        return found, ""
+
+    def _list(self, bucket: str, args: Any) -> werkzeug.Response:
+        objects = self.buckets[bucket]
+        found, token = self.listed(
+            bucket,
+            args.get("prefix", ""),
+            args.get("delimiter", ""),
+            max(args.get("continuation-token", ""), args.get("start-after", "")),
+            int(args.get("max-keys", 1000)),
+        )
         parts = [
             f"<CommonPrefixes><Prefix>{_quoted(key)}</Prefix></CommonPrefixes>"
             if common
