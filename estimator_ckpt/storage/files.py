@@ -494,8 +494,8 @@ def staging_directory(path: str) -> Iterator[str]:
 
 def write(path: str, data: bytes) -> None:
     """Writes a new file and flushes it to the disk; raises what `new_file` does."""
-    with new_file(path) as file:
-        file.write(data)
+    system, path = _reach(path)
+    system.write(path, data)
 
 
 def write_atomically(path: str, data: bytes) -> None:
@@ -516,7 +516,8 @@ def stage(path: str, data: bytes) -> str:
     """Writes what will be at `path` beside it, all of it or nothing; returns its name."""
     staged = staging_name(path)
     try:
-        write(staged, data)
+        with new_file(staged) as file:
+            file.write(data)
     except FileExistsError:
         raise  # a stranger's
     except BaseException:

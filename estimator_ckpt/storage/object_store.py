@@ -177,6 +177,12 @@ class ObjectStore(FileSystem):
         upload.close()
         self._written(path)
 
+    def write(self, path: str, data: bytes) -> None:
+        path = self._plain(path)
+        if not (self._may_be_remembered(path) and replace_by_tensorflow(path, data)):
+            self.put(path, data)
+        self._written(path)
+
     def put_new(self, path: str, data: bytes) -> None:
         path = self._plain(path)
         try:
@@ -196,13 +202,6 @@ class ObjectStore(FileSystem):
         """Puts an object: bytes in one request, pieces of them in parts."""
         import obstore
 
-        if (
-            mode == "overwrite"
-            and isinstance(data, bytes)
-            and self._may_be_remembered(path)
-            and replace_by_tensorflow(path, data)
-        ):
-            return
         store, key = self._at(path)
         with refusals(path):
             if isinstance(data, (bytes, bytearray, memoryview)):

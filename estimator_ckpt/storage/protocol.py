@@ -145,6 +145,11 @@ class FileSystem(abc.ABC):
             while chunk := bytes(file.read(CHUNK)):
                 yield chunk, size
 
+    def write(self, path: str, data: bytes) -> None:
+        """Writes what `new_file` does, at once."""
+        with self.new_file(path) as file:
+            file.write(data)
+
     def put_new(self, path: str, data: bytes) -> None:
         """Writes a file in one step, where none exists.
 

@@ -13,7 +13,7 @@ from estimator_ckpt.estimator.unchanged.bounds import Bounds
 
 tf1 = tf.compat.v1
 WARM, SAVES = 300, 2000
-BYTES_A_SAVE = 2048  # what a save may leave in memory; a leak of what is saved is 40 times that
+BYTES_A_SAVE = 8192  # what a save may leave in memory; a leak of what is saved is 10 times that
 WAYS = {
     "sync": {},
     "async, kept": {"async_save": True, "keeps_memory": True},

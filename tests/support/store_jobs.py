@@ -125,6 +125,30 @@ def _save_again(folder: str) -> Any:
     return [estimator.evaluate(jobs.input_fn, 2, checkpoint_path=prefix) for prefix in prefixes]
 
 
+class _Looks(tf1.train.CheckpointSaverListener):
+    """Has TensorFlow look, after each save, at what is listed in a directory."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self.seen: list[Any] = []
+
+    def after_save(self, session: Any, global_step_value: int) -> None:
+        del session, global_step_value
+        latest = tf.train.latest_checkpoint(self._folder)
+        self.seen.append((latest and posixpath.basename(latest), latest and jobs.values(latest)))
+
+
+def _look_on(folder: str) -> Any:
+    """A program reads the state file of its `tf1_dir` between two saves, each time anew."""
+    emitted = posixpath.join(folder, "tf1")
+    estimator = jobs.make_estimator(
+        wrap_model_fn(jobs.adam_model_fn, tf1_dir=emitted), folder, save_checkpoints_steps=1
+    )
+    looks = _Looks(emitted)
+    estimator.train(jobs.same_batch_input_fn, max_steps=12, saving_listeners=[looks])
+    return looks.seen
+
+
 def _convert_again(folder: str) -> Any:
     """What TensorFlow has just read is replaced by one of another size, and read again."""
     train(folder, 3, jobs.adam_model_fn)
@@ -145,6 +169,7 @@ SCENARIOS: dict[str, Callable[[str], Any]] = {
     "wrapped and unwrapped by turns": _forward,
     "a step is saved again": _save_again,
     "a target is replaced": _convert_again,
+    "a state file is read at each save": _look_on,
 }
 
 

@@ -152,14 +152,18 @@ def new_store(server: Any) -> Iterator[stores.Store]:
 
 
 def run(line: list[str]) -> None:
-    """Runs a command in this process.
+    """Runs a command in this process, as in one of its own: TensorFlow may be loaded in this one.
 
     Raises:
       AssertionError: it failed.
     """
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = command_line.main(line)
+    said, loaded = io.StringIO(), sys.modules.pop("tensorflow", None)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = command_line.main(line)
+    finally:
+        if loaded is not None:
+            sys.modules["tensorflow"] = loaded
     assert code == 0 or line[0] == "diff", (line, said.getvalue())
 
 
