@@ -56,11 +56,15 @@ def test_a_job_at_a_url_of_the_local_disk(name, local, tmp_path):
     store_jobs.assert_equal(store_jobs.run(name, f"file://{tmp_path}/job"), local(name))
 
 
-# TensorFlow itself can't warm-start from there, and cuts off no file that it writes anew, so that
-# an unwrapped job damages the checkpoint that it begins with.
-@pytest.mark.parametrize(
-    "name", scenarios("warm start", "wrapped and unwrapped by turns", "a step is saved again")
+# TensorFlow itself can't warm-start from there, nor rename a folder, as an export does, and cuts off
+# no file that it writes anew, so that an unwrapped job damages the checkpoint that it begins with.
+IN_MEMORY_FAIL = (
+    *("warm start", "an unwrapped job with a hook"),
+    *("wrapped and unwrapped by turns", "a step is saved again"),
 )
+
+
+@pytest.mark.parametrize("name", scenarios(*IN_MEMORY_FAIL))
 def test_a_job_in_memory(name, local, tmp_path):
     store_jobs.assert_equal(store_jobs.run(name, f"ram://{tmp_path}/job"), local(name))
     tf.io.gfile.rmtree(f"ram://{tmp_path}")

@@ -24,7 +24,8 @@ import werkzeug
 
 _HOST = "www.googleapis.com"
 _PATH = re.compile(
-    r"/(?P<upload>upload/)?storage/v1/b/(?P<bucket>[^/]+)(?P<objects>/o)?(?:/(?P<key>[^/]+))?"
+    r"/(?P<upload>upload/)?storage/v1/b/(?P<bucket>[^/]+)"
+    r"(?:/storageLayout|(?P<objects>/o)(?:/(?P<key>[^/]+))?)?"
     r"(?:/rewriteTo/b/(?P<to_bucket>[^/]+)/o/(?P<to_key>[^/]+))?"
 )
 _ACTION = "google_json.action"
@@ -145,7 +146,7 @@ class JsonInterface:
 
     def _describe(self, request: werkzeug.Request, body: bytes, bucket: str, key: str) -> Any:
         if not key:
-            return _json({"name": bucket})
+            return _json({"name": bucket, "hierarchicalNamespace": {"enabled": False}})
         found = self._other.buckets[bucket].get(key)
         if found is None:
             return werkzeug.Response(status=404)

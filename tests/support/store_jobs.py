@@ -23,7 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from estimator_ckpt import compat, convert, warm_start_settings, wrap_model_fn
+from estimator_ckpt import (
+    Tf1CheckpointSaverHook,
+    compat,
+    convert,
+    warm_start_settings,
+    wrap_model_fn,
+)
 
 compat.install()
 import jobs  # noqa: E402
@@ -125,6 +131,24 @@ def _save_again(folder: str) -> Any:
     return [estimator.evaluate(jobs.input_fn, 2, checkpoint_path=prefix) for prefix in prefixes]
 
 
+def _hook(folder: str) -> Any:
+    """An unwrapped job with a hook, which is exported."""
+    emitted = posixpath.join(folder, "tf1")
+    estimator = jobs.make_estimator(
+        jobs.adam_model_fn, folder, save_checkpoints_steps=2, keep_checkpoint_max=2
+    )
+    hook = Tf1CheckpointSaverHook(emitted)
+    estimator.train(jobs.same_batch_input_fn, max_steps=5, hooks=[hook])
+
+    def receive() -> Any:
+        x = tf1.placeholder_with_default(tf.zeros([1, 4]), [None, 4])
+        return tf.estimator.export.ServingInputReceiver({"x": x}, {"x": x})
+
+    exported = estimator.export_saved_model(posixpath.join(folder, "export"), receive)
+    variables = posixpath.join(os.fsdecode(exported), "variables", "variables")
+    return look(emitted), jobs.values(variables)
+
+
 class _Looks(tf1.train.CheckpointSaverListener):
     """Has TensorFlow look, after each save, at what is listed in a directory."""
 
@@ -167,6 +191,7 @@ SCENARIOS: dict[str, Callable[[str], Any]] = {
     "train_and_evaluate": _evaluate,
     "warm start": _warm_start,
     "wrapped and unwrapped by turns": _forward,
+    "an unwrapped job with a hook": _hook,
     "a step is saved again": _save_again,
     "a target is replaced": _convert_again,
     "a state file is read at each save": _look_on,
