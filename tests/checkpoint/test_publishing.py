@@ -250,7 +250,7 @@ def test_the_old_checkpoint_is_whole_until_the_index_is_renamed(
     assert values(existing) == NEW
 
 
-@pytest.mark.parametrize("step", ["rename", "try_link", "write", "size"])
+@pytest.mark.parametrize("step", ["rename", "try_link", "new_file", "size"])
 @pytest.mark.parametrize("code", ["ENOSPC", "EIO"])
 def test_a_refused_step_leaves_the_old_checkpoint_and_nothing_else(
     source, existing, values, monkeypatch, step, code
