@@ -83,11 +83,11 @@ def replace_by_tensorflow(path: str, data: bytes) -> bool:
     would read so much of the new one. What it has written itself it forgets.
 
     Returns:
-      Whether it could; where it has no access, there is nothing that it remembers.
+      Whether it could. Where it has no access, there is nothing that it remembers; where it may
+      only read, it still does.
     """
     try:
-        with GFile("gs").new_file(path) as file:
-            file.write(data)
+        GFile("gs").write(path, data)
     except OSError as error:
         _log.info("TensorFlow itself can't replace '%s': %s", path, error)
         return False

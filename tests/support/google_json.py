@@ -77,20 +77,17 @@ def make_certificates(folder: pathlib.Path) -> ssl.SSLContext:
 class Tunnel:
     """Mixed into a handler: what a client asks of a host behind this proxy is asked of it."""
 
-    _is_open = False
-
     def do_CONNECT(self: Any) -> None:
         self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
         self.wfile.flush()
         self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb", self.rbufsize)
         self.wfile = self.connection.makefile("wb", 0)
-        self._is_open = True
         self.close_connection = False
 
     def finish(self: Any) -> None:
         super().finish()  # type: ignore[misc]
-        if self._is_open:
+        if isinstance(self.connection, ssl.SSLSocket):
             self.connection.close()
 
 

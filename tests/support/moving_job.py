@@ -3,7 +3,7 @@
     python tests/support/moving_job.py begin FOLDER TAXI      # TAXI: a model_dir, or nothing
     other/bin/python tests/support/moving_job.py go_on FOLDER TAXI
 
-`begin` trains the first half of each job in each format below FOLDER/moved, and all of it,
+`begin` trains the first half of each job in each of its formats below FOLDER/moved, and all of it,
 unwrapped, below FOLDER/stayed; `go_on` trains the second half of those that moved. A job's folder
 then has, beside its checkpoints, the variables that the second half began with, and its metrics.
 """

@@ -17,10 +17,8 @@ import sys
 from typing import Any
 
 import store_jobs
-import stores
-from store_tables import PAGE, put_into
+from store_tables import KINDS, PAGE, put_into
 
-SERVERS = {"S3": stores.s3_server, "GCS": stores.gcs_server}
 KILLED: dict[str, dict[str, Any]] = {
     "wrapped, `tf1_dir`": {},
     "wrapped, `tf1_dir`, `async_save`": {"async_save": True},
@@ -70,7 +68,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="kill at each n-th request")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        servers = {name: stack.enter_context(make()) for name, make in SERVERS.items()}
+        servers = {name: stack.enter_context(make()) for name, make in KINDS.items()}
         tables, lost = {}, []
         if not options.kills:
             tables["job requests"] = requests_table(servers)
