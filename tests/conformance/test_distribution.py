@@ -153,7 +153,8 @@ def train_on_servers(how, folder, run, max_steps, killed="", awaited=""):
     """A task of a parameter-server cluster: trains, and maybe kills itself on the way.
 
     Workers begin when the chief's session is there, and not 30 s later, as TensorFlow would
-    have it.
+    have it. The chief trains when the worker's is there: a worker that came to a trained model
+    would train none of it.
     """
     follow_v1_behavior()
     folder = pathlib.Path(folder)
@@ -169,6 +170,8 @@ def train_on_servers(how, folder, run, max_steps, killed="", awaited=""):
         keep_checkpoint_max=100,
     )
     hooks = [Observer(folder, task, run)]
+    if task == "chief":
+        hooks.append(Paused(folder / f"began-{run}-worker-0", while_there=False))
     if task == "chief" and awaited:
         hooks.append(Paused(folder / awaited, from_step=20, while_there=False))
     if task.startswith("worker"):
