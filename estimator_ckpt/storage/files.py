@@ -23,6 +23,7 @@ from typing import IO, NamedTuple
 from estimator_ckpt.errors import CheckpointWriteError, DamagedCheckpointError
 from estimator_ckpt.messages import logger
 from estimator_ckpt.storage import connecting
+from estimator_ckpt.storage.gfile import GFile, reached_by_tensorflow
 from estimator_ckpt.storage.local import Local
 from estimator_ckpt.storage.looking import looking_once as looking_once
 from estimator_ckpt.storage.protocol import CHUNK, FileSystem, Range, pour
@@ -41,12 +42,6 @@ PIECE = 256 * 1024
 _LOCAL = Local()
 
 
-def _gfile(scheme: str) -> FileSystem:
-    from estimator_ckpt.storage.gfile import GFile
-
-    return GFile(scheme)
-
-
 def _store(scheme: str) -> FileSystem:
     if not connecting.is_available():
         if connecting.is_available("tensorflow"):  # else an error says so
@@ -55,7 +50,7 @@ def _store(scheme: str) -> FileSystem:
                 'is not installed: pip install "estimator-ckpt[stores]"',
                 scheme,
             )
-        return _gfile(scheme)
+        return GFile(scheme)
     from estimator_ckpt.storage.object_store import ObjectStore
 
     return ObjectStore(scheme)
@@ -70,7 +65,17 @@ SCHEMES: dict[str, Callable[[str], FileSystem]] = {
 
 @functools.cache
 def _of_scheme(scheme: str) -> FileSystem:
-    return SCHEMES.get(scheme, _gfile)(scheme)
+    return SCHEMES.get(scheme, GFile)(scheme)
+
+
+@functools.cache
+def _as_tensorflow_writes() -> FileSystem:
+    """Returns what reaches keys on Google's store that `obstore` can't name, and jobs may have."""
+    _log.warning(
+        "gs:// paths with a part that is empty, '.' or '..' are reached through TensorFlow, with "
+        "several times the requests, as to it they are other places, which obstore can't name"
+    )
+    return GFile("gs")
 
 
 def _reach(path: str) -> tuple[FileSystem, str]:
@@ -84,7 +89,19 @@ def _reach(path: str) -> tuple[FileSystem, str]:
     scheme, separator, _ = path.partition("://")
     if not separator:
         return _LOCAL, path
-    return _of_scheme(scheme.lower()), without_scheme(path)
+    scheme = scheme.lower()
+    system = _of_scheme(scheme)
+    is_googles = scheme == "gs" and not system.renames  # if it renames, it is TensorFlow's anyway
+    if is_googles and _has_odd_part(path) and reached_by_tensorflow(scheme):
+        system = _as_tensorflow_writes()
+    return system, without_scheme(path)
+
+
+def _has_odd_part(path: str) -> bool:
+    """Returns whether a store's path says more than one without needless slashes and dots."""
+    parts = path.partition("://")[2].split("/")
+    end = -1 if parts[-1] == "" else len(parts)  # a slash at the end says nothing
+    return not {"", ".", ".."}.isdisjoint(parts[1:end])
 
 
 def _is_possible(path: str) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
@@ -92,6 +93,12 @@ def replace_by_tensorflow(path: str, data: bytes) -> bool:
         _log.info("TensorFlow itself can't replace '%s': %s", path, error)
         return False
     return True
+
+
+def reached_by_tensorflow(scheme: str) -> bool:
+    """Returns whether TensorFlow is loaded in this process, and reaches paths of a scheme."""
+    tf = sys.modules.get("tensorflow")
+    return tf is not None and scheme in tf.io.gfile.get_registered_schemes()
 
 
 class GFile(FileSystem):

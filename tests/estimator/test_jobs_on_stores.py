@@ -84,6 +84,26 @@ def test_a_job_on_a_store(name, local, store):
     store_jobs.assert_equal(seen, local(name))
 
 
+@pytest.mark.one_version
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "name"), [("x//job", "tf1_dir"), ("x/./job", "async_save"), ("/job/", "resume")]
+)
+def test_a_job_whose_keys_only_tensorflow_can_name(place, name, local, gcs_store):
+    folder = f"{gcs_store.url}/{place}"
+    seen = store_jobs.in_child(gcs_store.environment, store_jobs.run, name, folder)
+    store_jobs.assert_equal(seen, local(name))
+    assert f"{place.rstrip('/')}/model.ckpt-8.index" in gcs_store.objects()
+
+
+@pytest.mark.one_version
+@pytest.mark.slow
+def test_each_spelling_of_a_key_is_the_same_place_to_tensorflow_and_to_us(gcs_store):
+    places = ["job", "a//job", "a/./job", "a/../job", "/job", ".", "..", "a/b//./job", "a//b//"]
+    urls = [f"{gcs_store.url}/{place}" for place in places]
+    store_jobs.in_child(gcs_store.environment, store_jobs.read_each_other, urls)
+
+
 @pytest.mark.slow
 def test_a_job_on_a_store_without_obstore(local, store):
     folder = f"{store.url}/job"

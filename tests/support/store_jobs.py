@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -38,6 +39,7 @@ import tensorflow as tf  # noqa: E402
 
 from estimator_ckpt.checkpoint.opening import read_state  # noqa: E402
 from estimator_ckpt.operations.verify import verify  # noqa: E402
+from estimator_ckpt.storage import files  # noqa: E402
 
 tf1 = tf.compat.v1
 HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None
@@ -239,6 +241,31 @@ def convert_twice(target: str) -> None:
         train(folder, 1)
         for to in ("tf1", "tf2"):
             convert(posixpath.join(folder, "model.ckpt-1"), target, to=to, overwrite=True)
+
+
+def read_each_other(folders: list[str]) -> None:
+    """Has TensorFlow read what is written by `files`, and the other way round."""
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    logging.getLogger("estimator_ckpt").addHandler(handler)
+    assert files.names(folders[0]) == []
+    for number, folder in enumerate(folders):
+        ours, theirs = (posixpath.join(folder, name) for name in ("ours", "theirs"))
+        files.write(ours, b"%d" % number)
+        with tf.io.gfile.GFile(theirs, "wb") as file:
+            file.write(b"%d" % -number)
+        files.copy(theirs, ours + "-copy")
+    for number, folder in enumerate(folders):
+        ours, theirs = (posixpath.join(folder, name) for name in ("ours", "theirs"))
+        with tf.io.gfile.GFile(ours, "rb") as file:
+            assert file.read() == b"%d" % number
+        assert files.read(theirs) == files.read(ours + "-copy") == b"%d" % -number
+        assert {"ours", "theirs"} <= {*files.names(folder)}
+        assert {"ours", "theirs"} <= {*tf.io.gfile.listdir(folder)}
+        files.remove(theirs)
+        assert not tf.io.gfile.exists(theirs)
+    assert ["reached through TensorFlow" in each.getMessage() for each in said] == [True]
 
 
 class Child:
