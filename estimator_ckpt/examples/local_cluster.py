@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -29,6 +31,8 @@ from typing import Any
 
 EVALUATOR = "evaluator"
 _ADDRESS = "127.0.0.1"
+_PORTS = range(10_240, 32_768)
+"""Below those that systems give to connections: Linux from 32768, macOS and Windows from 49152."""
 _PAUSE = 0.1
 _TAIL = 2000
 _HELP = ("h", "help", "helpshort", "helpfull", "helpxml", "help-short", "help-full")
@@ -107,16 +111,20 @@ class LocalCluster:
             if running is not None and running.poll() is None:
                 raise ValueError(f"{task} is running already")
             environment = {**self._environment, "TF_CONFIG": self.tf_config(task)}
-            with open(self.log(task), "ab") as log:
-                self._processes[task] = subprocess.Popen(
-                    self._command,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C ends this process, which ends those
-                    preexec_fn=lambda: signal.alarm(self._time_limit),
-                )
+            self._processes[task] = self._launch(environment, self.log(task))
+
+    def _launch(self, environment: dict[str, str], path: pathlib.Path) -> subprocess.Popen[bytes]:
+        """Starts a process whose output goes to the end of a file."""
+        with open(path, "ab") as log:
+            return subprocess.Popen(
+                self._command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C ends this process, which ends those
+                preexec_fn=lambda: signal.alarm(self._time_limit),
+            )
 
     def tf_config(self, task: str) -> str:
         """Returns the TF_CONFIG of a task."""
@@ -169,11 +177,15 @@ class LocalCluster:
         """Ends tasks at once (SIGKILL), those that are running; they then count as not started."""
         ended = [self._processes.pop(task) for task in list(tasks) if task in self._processes]
         for process in ended:
-            with contextlib.suppress(ProcessLookupError):
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)  # each has a group of its own
+            if process.poll() is None:
+                self._end(process)
         for process in ended:
             process.wait()
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ends a process that runs, and what it has started: each has a group of its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class TaskFailedError(Exception):
@@ -185,12 +197,21 @@ class TaskFailedError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns different ports of 127.0.0.1 that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_ADDRESS, 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Returns different ports of 127.0.0.1 that nobody listens on now.
+
+    Until a process listens there, nobody is given them: no system hands these out by itself.
+
+    Raises:
+      OSError: there are not so many.
+    """
+    free: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(free) == count:
+            return free
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind((_ADDRESS, port))
+            free.append(port)
+    raise OSError(errno.EADDRNOTAVAIL, f"there are no {count} free ports in {_PORTS}", _ADDRESS)
 
 
 def _task_name(kind: str, number: int) -> str:

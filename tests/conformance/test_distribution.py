@@ -95,17 +95,16 @@ class Killed(tf1.train.SessionRunHook):
         (self._folder / "pause").unlink()  # else a worker that is to be killed waits
 
 
-class Paused(tf1.train.SessionRunHook):
-    """Holds still while there is a file, at least from some step on."""
+class Held(tf1.train.SessionRunHook):
+    """Holds still until a condition holds, at least from some step on."""
 
-    def __init__(self, path, from_step=0, while_there=True):
-        self._path = path
+    def __init__(self, until, from_step=0):
+        self._until = until
         self._from_step = from_step
-        self._while_there = while_there
 
     def before_run(self, run_context):
         if run_context.session.run(tf1.train.get_global_step()) >= self._from_step:
-            clusters.wait_until(lambda: self._path.exists() != self._while_there)
+            clusters.wait_until(self._until)
 
 
 class Recorder(tf1.train.CheckpointSaverListener):
@@ -154,7 +153,7 @@ def train_on_servers(how, folder, run, max_steps, killed="", awaited=""):
 
     Workers begin when the chief's session is there, and not 30 s later, as TensorFlow would
     have it. The chief trains when the worker's is there: a worker that came to a trained model
-    would train none of it.
+    would train none of it. What waits for what makes the rest the same however fast each is.
     """
     follow_v1_behavior()
     folder = pathlib.Path(folder)
@@ -169,13 +168,20 @@ def train_on_servers(how, folder, run, max_steps, killed="", awaited=""):
         save_checkpoints_steps=5,
         keep_checkpoint_max=100,
     )
+    was_killed = (folder / "killed-at").exists
+    runs_on = Held(lambda: not (folder / "pause").exists())
     hooks = [Observer(folder, task, run)]
     if task == "chief":
-        hooks.append(Paused(folder / f"began-{run}-worker-0", while_there=False))
-    if task == "chief" and awaited:
-        hooks.append(Paused(folder / awaited, from_step=20, while_there=False))
+        hooks.append(Held((folder / f"began-{run}-worker-0").exists))
+        if awaited:
+            hooks.append(Held((folder / awaited).exists, from_step=20))
+        if killed == task and was_killed():
+            hooks.append(runs_on)
     if task.startswith("worker"):
-        hooks.append(Paused(folder / "pause"))
+        hooks.append(runs_on)
+        if killed == "chief":
+            hooks.append(Held(lambda: any(steps_of(folder / "job")), from_step=6))
+            hooks.append(Held(was_killed, from_step=30))
     if task == killed:
         hooks.append(Killed(folder, folder / "job", 12))
     train(estimator, int(max_steps), hooks, listeners if how == "raw" else [])

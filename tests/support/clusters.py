@@ -9,20 +9,19 @@ The function finds its place in TF_CONFIG. It takes text and is found again by i
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import pathlib
-import sys
+import runpy
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from estimator_ckpt.examples.local_cluster import LocalCluster
+import forks
 
-_CALL = (
-    "import runpy, sys; module = runpy.run_path(sys.argv[1], run_name='scenario'); "
-    "module[sys.argv[2]](*sys.argv[3:])"
-)
+from estimator_ckpt.examples.local_cluster import LocalCluster
 
 
 def cluster(
@@ -34,15 +33,58 @@ def cluster(
     time_limit: int = 300,
 ) -> LocalCluster:
     """A cluster whose processes call a function; their output goes below `folder`."""
-    command = [sys.executable, "-c", _CALL, str(inspect.getsourcefile(function))]
-    return LocalCluster(
+    return _Forked(
         sizes,
-        [*command, function.__name__, *arguments],
+        [str(inspect.getsourcefile(function)), function.__name__, *arguments],
         folder / "logs",
         evaluator=evaluator,
-        environment={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         time_limit=time_limit,
     )
+
+
+class _Forked(LocalCluster):
+    """A cluster whose command is a function: its file, its name and its arguments."""
+
+    def _launch(self, environment: dict[str, str], path: pathlib.Path) -> Any:
+        return _Process(self._command, environment, path, self._time_limit)
+
+    def _end(self, process: Any) -> None:
+        process.kill()
+
+
+class _Process:
+    """A task, with what `LocalCluster` asks of a process."""
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str], path: pathlib.Path, time_limit: int
+    ):
+        arguments = (command, environment, str(path), time_limit)
+        self._process = forks.CONTEXT.Process(target=_call, args=arguments, daemon=True)
+        self._process.start()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()  # it may not have come to have a group of its own
+
+    def wait(self) -> None:
+        self._process.join()
+
+
+def _call(command: list[str], environment: dict[str, str], path: str, time_limit: int) -> None:
+    """What runs in a task's process."""
+    os.setsid()
+    signal.alarm(time_limit)
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for output in (1, 2):
+        os.dup2(log, output)
+    os.environ.clear()
+    os.environ.update(environment)
+    file, function, *arguments = command
+    runpy.run_path(file, run_name="scenario")[function](*arguments)
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = 180) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import multiprocessing
 import os
 import pathlib
 import posixpath
@@ -33,6 +32,7 @@ from estimator_ckpt import (
 )
 
 compat.install()
+import forks  # noqa: E402
 import jobs  # noqa: E402
 import stores  # noqa: E402
 import tensorflow as tf  # noqa: E402
@@ -44,9 +44,6 @@ from estimator_ckpt.storage import files  # noqa: E402
 tf1 = tf.compat.v1
 HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None
 """Whether TensorFlow can be given a plug-in that reads and writes `s3://`."""
-_FORKS = multiprocessing.get_context("forkserver") if hasattr(os, "fork") else None
-if _FORKS is not None:
-    _FORKS.set_forkserver_preload([__name__, "moto"])
 
 
 def train(folder: str, steps: int, wrapped: Any = None, **config: Any) -> Any:
@@ -272,9 +269,8 @@ class Child:
     """A call in a process of its own, forked from one that has TensorFlow loaded."""
 
     def __init__(self, environment: dict[str, str], function: Callable[..., Any], *args: Any):
-        assert _FORKS is not None
-        self._end, theirs = _FORKS.Pipe(duplex=False)
-        self._process = _FORKS.Process(
+        self._end, theirs = forks.CONTEXT.Pipe(duplex=False)
+        self._process = forks.CONTEXT.Process(
             target=_call, args=(theirs, environment, function, args), daemon=True
         )
         self._process.start()

@@ -50,6 +50,8 @@ import google_json
 import werkzeug
 import werkzeug.serving
 
+from estimator_ckpt.examples.local_cluster import free_ports
+
 _ACCOUNT = "123456789012"  # moto's, of whoever has no other
 # Those of every Azurite.
 _AZURE_ACCOUNT = "devstoreaccount1"
@@ -511,7 +513,7 @@ class _Azure(Server):
     scheme = "az"
 
     def __init__(self, package: str):
-        self._address = ("127.0.0.1", _free_port())
+        self._address = ("127.0.0.1", *free_ports(1))
         self._process = subprocess.Popen(
             [
                 *("node", os.path.join(package, "dist", "src", "blob", "main.js"), "--silent"),
@@ -528,7 +530,7 @@ class _Azure(Server):
         super().__init__(_Forwarding(*self._address))
 
     def _await_start(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 socket.create_connection(self._address, timeout=1).close()
@@ -601,13 +603,6 @@ class _Azure(Server):
         if answer.status >= 300:
             raise OSError(f"{method} {path}: {answer.status} {data!r}")
         return data
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class _Gcs(Server):
