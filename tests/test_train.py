@@ -44,7 +44,7 @@ def run(folder, *arguments, exit_code=0):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == exit_code, done.stdout + done.stderr
     return done.stdout, STARTUP.sub("", done.stderr)

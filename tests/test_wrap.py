@@ -23,7 +23,7 @@ RAW = ("-m", "estimator_ckpt.compat")  # TensorFlow 2.16 and later have no Estim
 WRAPPED = ("-m", "estimator_ckpt.wrap")
 
 
-def run(*arguments, cwd, timeout=300):
+def run(*arguments, cwd, timeout=900):
     kept = {key: each for key, each in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -491,7 +491,7 @@ if __name__ == "__main__":
     queue = context.Queue()
     child = context.Process(target=is_wrapped, args=(queue,))
     child.start()
-    print("spawned:", queue.get(timeout=100))
+    print("spawned:", queue.get(timeout=600))
     child.join()
     if os.fork() == 0:
         from kinds import input_fn, version_2

@@ -95,7 +95,7 @@ def run(code: str) -> str:
         text=True,
         check=False,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        timeout=300,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
@@ -200,14 +200,14 @@ def test_a_child_that_is_spawned_imports_what_its_program_installs(tmp_path):
         queue = context.Queue()
         child = context.Process(target=seconds, args=(RunConfig(save_checkpoints_secs=9), queue))
         child.start()
-        print(*queue.get(timeout=100))
+        print(*queue.get(timeout=600))
         child.join()
     """
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(program), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     output = subprocess.check_output(
-        [sys.executable, str(path)], env=environment, text=True, timeout=300
+        [sys.executable, str(path)], env=environment, text=True, timeout=900
     )
     assert output.split() == ["True", "9"]
 
@@ -222,6 +222,6 @@ def test_the_names_need_install():
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert (result.returncode == 0) == HAS_ITS_OWN

@@ -54,7 +54,7 @@ def told(folder, name, version, missing):
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

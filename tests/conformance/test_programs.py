@@ -92,7 +92,7 @@ def batches():
     child.start()
     try:
         for _ in range(5):
-            yield queue.get(timeout=100)
+            yield queue.get(timeout=600)
     finally:
         child.terminate()
         child.join()

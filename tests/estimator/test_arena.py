@@ -169,7 +169,7 @@ def test_what_is_kept_is_not_the_systems_to_take():
 def test_memory_that_was_prepared_is_there_when_it_is_needed():
     arena = Arena()
     arena.prepare(LARGE)
-    arena._touching.join(60)
+    arena._touching.join(600)
     before = page_faults()
     array = arena.memory(LARGE)
     array[:] = 2
@@ -190,7 +190,7 @@ def test_whoever_needs_memory_does_not_wait_until_all_of_it_is_prepared(monkeypa
 def test_a_table_that_has_grown_a_little_has_room_in_what_was_prepared():
     arena = Arena()
     arena.prepare(LARGE)
-    arena._touching.join(60)
+    arena._touching.join(600)
     memory = arena._memory
     arena.memory(LARGE + LARGE // 20)
     assert arena._memory is memory
@@ -207,7 +207,7 @@ def test_what_goes_wrong_with_preparing_is_said_and_tried_again(monkeypatch, cap
     monkeypatch.setattr(arena_module, "_map", scarce)
     arena = Arena()
     arena.prepare(LARGE)
-    arena._touching.join(60)
+    arena._touching.join(600)
     assert f"The {LARGE} bytes for copies of the variables can't be had" in caplog.text
     assert "Cannot allocate memory" in caplog.text
     assert arena.memory(LARGE).size == LARGE

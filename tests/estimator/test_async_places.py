@@ -58,7 +58,7 @@ def test_an_evaluation_is_in_the_same_thread_and_early_stopping_hears_of_it_late
     class Evaluates(tf1.train.SessionRunHook):
         def begin(self):
             threads.append(threading.current_thread() is threading.main_thread())
-            assert not async_save or reached.wait(100)
+            assert not async_save or reached.wait(600)
 
         def end(self, session):
             evaluated.set()
@@ -71,7 +71,7 @@ def test_an_evaluation_is_in_the_same_thread_and_early_stopping_hears_of_it_late
             steps.append(int(run_context.session.run(self._step)))
             if steps[-1] == 6:
                 reached.set()
-                assert evaluated.wait(100)
+                assert evaluated.wait(600)
 
     estimator = jobs.make_estimator(
         wrap_model_fn(jobs.adam_model_fn, async_save=async_save), tmp_path, save_checkpoints_steps=4

@@ -9,7 +9,7 @@ def test_one_thing_is_done_at_a_time_in_order():
     background, done, gate = Background("test"), [], threading.Event()
 
     def first():
-        gate.wait(10)
+        gate.wait(600)
         done.append("first")
 
     background.start(first)
@@ -39,7 +39,7 @@ def test_what_goes_wrong_can_be_asked_for_without_waiting():
     background, gate = Background("test"), threading.Event()
 
     def fail():
-        gate.wait(10)
+        gate.wait(600)
         raise KeyError("mine")
 
     background.start(fail)

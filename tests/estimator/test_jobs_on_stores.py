@@ -127,7 +127,7 @@ def test_where_tensorflow_has_no_access_to_googles_store_the_functions_have(gcs_
 def test_tensorflows_plugin_aborts_a_process_that_ends(end, code, s3_store):
     program = f"import os, tensorflow_io, tensorflow as tf; tf.io.gfile.exists('s3://b/a'); {end}"
     environment = {**os.environ, **s3_store.environment}
-    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=600)
     assert ended.returncode == code
 
 

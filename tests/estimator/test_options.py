@@ -59,7 +59,7 @@ def test_options_need_no_tensorflow():
         "import sys; from estimator_ckpt.estimator.options import JobOptions; JobOptions(); "
         "assert 'tensorflow' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=900)
 
 
 def test_wrapping_twice_is_wrapping_once_with_the_same_options_and_an_error_with_others():

@@ -186,7 +186,7 @@ def _refusing_job(model_dir, monkeypatch, when=None):
         writes.append(args)
         if len(writes) == 1:
             return write(*args)
-        assert when is None or when.wait(20)
+        assert when is None or when.wait(600)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CheckpointSaver, "write", refuse)

@@ -160,7 +160,7 @@ def test_what_copies_a_folder_keeps_links_or_makes_files(saved, tmp_path, tool):
         pytest.skip(f"there is no {line[0]} on this machine")
     folder = os.path.dirname(prefix)
     places = {"from": folder, "to": str(tmp_path / "copy")}
-    subprocess.run([each.format(**places) for each in line], check=True, timeout=60)
+    subprocess.run([each.format(**places) for each in line], check=True, timeout=600)
     copy = tmp_path / "copy" / os.path.basename(prefix)
     read(copy, values, checkpoint_format)
     shares = estimator_ckpt.describe(prefix).shares

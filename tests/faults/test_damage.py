@@ -337,7 +337,7 @@ for path in sorted(pathlib.Path({str(tmp_path)!r}).glob("*.index")):
 """
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("only Linux says how much memory a process has")
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert ran.returncode == 0, ran.stderr[-2000:]
 
 

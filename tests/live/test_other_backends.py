@@ -102,7 +102,7 @@ def test_a_tf1_model_goes_into_keras_on(backend, old):
         env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert ran.stdout.splitlines()[-1] == "restored"

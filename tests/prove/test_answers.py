@@ -101,7 +101,7 @@ def test_answers_are_tried_for_keras_on_jax(old, tmp_path):
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert ran.returncode == 0, ran.stderr[-4000:]
 

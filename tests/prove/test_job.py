@@ -177,7 +177,7 @@ def test_sigterm_ends_it_with_its_processes_and_its_folder(tmp_path):
             time.sleep(0.1)
         assert len(list(temporary.glob("estimator_ckpt_prove_*"))) == 1
         process.send_signal(signal.SIGTERM)
-        assert process.wait(300) == 130
+        assert process.wait(900) == 130
     assert list(temporary.glob("estimator_ckpt_prove_*")) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int(written.read_text()), 0)

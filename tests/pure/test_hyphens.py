@@ -55,7 +55,7 @@ def test_programs_take_them(tmp_path, line):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode != 0
     assert "nothing_here" in ran.stderr and "nknown" not in ran.stderr, ran.stderr

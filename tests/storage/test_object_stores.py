@@ -343,7 +343,7 @@ def test_a_fork_of_what_has_used_a_store_is_told_and_does_not_wait_for_ever(s3_s
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=600,
     )
     assert ran.stdout.count("b'data'") == 2, ran
     assert 'get_context("spawn")' in ran.stdout

@@ -30,7 +30,7 @@ def cluster(
     folder: pathlib.Path,
     sizes: Mapping[str, int],
     evaluator: bool = False,
-    time_limit: int = 300,
+    time_limit: int = 900,
 ) -> LocalCluster:
     """A cluster whose processes call a function; their output goes below `folder`."""
     return _Forked(
@@ -87,7 +87,7 @@ def _call(command: list[str], environment: dict[str, str], path: str, time_limit
     runpy.run_path(file, run_name="scenario")[function](*arguments)
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 180) -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = 600) -> None:
     """Waits for something that another process does."""
     deadline = time.monotonic() + timeout
     while not condition():

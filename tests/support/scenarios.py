@@ -198,7 +198,7 @@ def links() -> bool:
     return bool(os.environ.get(OPTIONS["links"]))
 
 
-def run_in_process(function: Callable, *args: str, timeout: float = 300) -> str:
+def run_in_process(function: Callable, *args: str, timeout: float = 900) -> str:
     """Runs a function of a test module in a process of its own; returns what it prints.
 
     For what can't be undone in a process, such as `enable_eager_execution` or another TensorFlow

@@ -280,7 +280,7 @@ class Child:
         """Ends it, as a machine that is lost does."""
         self._process.kill()
 
-    def wait(self, seconds: float = 120) -> Any:
+    def wait(self, seconds: float = 600) -> Any:
         """Returns what the function returned; None if the process was killed; raises its error."""
         try:
             if not self._end.poll(seconds):
@@ -289,7 +289,7 @@ class Child:
             done, result = self._end.recv()
         except EOFError:
             done, result = True, None
-        self._process.join(30)
+        self._process.join(120)
         if not done:
             raise AssertionError(result)
         return result

@@ -229,7 +229,7 @@ def kill(
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         store.at_write(number, process.kill, after=after)
-        _, said = process.communicate(b"\n", timeout=60)
+        _, said = process.communicate(b"\n", timeout=600)
         if process.returncode != -9:
             return [f"it was not killed: {said.decode()[-500:]}"]
         problems = []

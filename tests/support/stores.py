@@ -482,7 +482,7 @@ class _Forwarding:
     def _ask(self, *asked: Any) -> tuple[http.client.HTTPResponse, bytes]:
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = http.client.HTTPConnection(*self._to, timeout=60)
+            connection = self._local.connection = http.client.HTTPConnection(*self._to, timeout=600)
         try:
             connection.request(*asked)
             response = connection.getresponse()
@@ -504,6 +504,9 @@ def _told_of_s3(port: int) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         # TensorFlow's plug-in has a name of its own, and takes no scheme for HTTPS.
         "S3_ENDPOINT": f"http://127.0.0.1:{port}",
+        # After 1 and 3 seconds it would ask anew, which a busy machine makes a second request.
+        "S3_CONNECT_TIMEOUT_MSEC": "300000",
+        "S3_REQUEST_TIMEOUT_MSEC": "300000",
     }
 
 
@@ -542,7 +545,7 @@ class _Azure(Server):
 
     def _end(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=600)
 
     def close(self) -> None:
         super().close()
@@ -595,7 +598,7 @@ class _Azure(Server):
         key = base64.b64decode(_AZURE_KEY)
         digest = hmac.new(key, "\n".join(signed).encode(), hashlib.sha256).digest()
         headers["Authorization"] = f"SharedKey {_AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
-        connection = http.client.HTTPConnection(*self._address, timeout=60)
+        connection = http.client.HTTPConnection(*self._address, timeout=600)
         with contextlib.closing(connection):
             connection.request(method, f"{path}?{urllib.parse.urlencode(query)}", body, headers)
             answer = connection.getresponse()

@@ -49,7 +49,7 @@ def offered(shell: str, line: str) -> list[str]:
     options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
     command = [shell, *options, "-c", ASK[shell], *(["ask"] if shell != "fish" else [])]
     done = subprocess.run(
-        [*command, line, script(shell)], capture_output=True, text=True, timeout=60, check=True
+        [*command, line, script(shell)], capture_output=True, text=True, timeout=600, check=True
     )
     assert not done.stderr, done.stderr
     return [word for word in done.stdout.splitlines() if word]
@@ -112,7 +112,7 @@ def typed(keys: str, wanted: str) -> str:
                 if text is not None:
                     shown = b""
                     os.write(terminal, text.encode())
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 300
                 while until.encode() not in shown and time.monotonic() < deadline:
                     if ready.select(0.1):
                         shown += os.read(terminal, 4096)

@@ -136,7 +136,7 @@ def run_without(blocked, folder, target="", environment=None):
         env={**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert "Traceback" not in result.stderr, result.stderr
     *_, codes = result.stdout.splitlines()

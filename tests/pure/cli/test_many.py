@@ -123,7 +123,7 @@ def test_what_a_shell_pipes_is_a_list_and_rules(listed, line):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == 0 and ran.stderr == "3 model_dirs: 3 converted\n", ran
     assert sorted(os.listdir("out/jobs")) == ["job0000", "job0001", "job0002"]
@@ -147,7 +147,7 @@ def test_a_map_may_be_a_pipe(command, listed, line):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == 0, ran
 
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_all_and_what_is_left_is_done_by_the_next_run(tmp_path):
     for _ in range(4):
         process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=600)
     assert process.returncode == 130
     assert told.count("\n") == 1 and told.startswith("interrupted: "), told
     rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
@@ -249,7 +249,7 @@ def test_ctrl_c_ends_all_and_what_is_left_is_done_by_the_next_run(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count("\tskipped\t") >= len(rows)

@@ -174,7 +174,7 @@ def test_the_program_runs_in_processes(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=900,
         )
         assert ran.returncode == 2, ran.stderr[-3000:]
         assert told in ran.stderr and "1 failed" in ran.stderr
@@ -228,7 +228,7 @@ def test_a_line_of_the_page_runs(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=900,
     )
     assert ran.returncode == 0 and "2 converted" in ran.stderr, ran.stderr[-3000:]
     assert len(_lines(f"{tmp_path}/rows")) == 2

@@ -404,7 +404,7 @@ def test_a_program_need_not_guard_its_main(here):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert (ran.stdout, ran.stderr) == ("{'done': 2} False\n", "")
 

@@ -107,7 +107,7 @@ def test_a_folder_without_pairs_is_said(tmp_path):
         [sys.executable, str(ROOT / "scripts" / "name_pairs.py"), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     assert ran.returncode == 2 and "has no pairs" in ran.stderr
 

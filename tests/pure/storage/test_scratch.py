@@ -23,7 +23,7 @@ def made(folder, *, killed):
     code = MAKE + (f"os.kill(os.getpid(), {int(signal.SIGKILL)})" if killed else "")
     environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.getcwd()}
     ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600
     )
     assert (ran.returncode == 0) != killed, ran
     return ran.stdout.split()
