@@ -14,7 +14,9 @@ import pytest
 from estimator_ckpt import compat
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
-hypothesis.settings.register_profile("any load", deadline=None)
+hypothesis.settings.register_profile(
+    "any load", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("any load")
 
 _THIRD_PARTY = pathlib.Path(__file__).resolve().parents[2] / "shared" / "testdata"

@@ -115,7 +115,7 @@ def test_what_the_page_says_runs(tmp_path):
         env={**os.environ, "PATH": path, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "started chief, worker:0, ps:0, ps:1, evaluator" in ran.stdout

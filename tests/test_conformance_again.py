@@ -27,6 +27,6 @@ def test_the_scenarios_hold_on_reference_variables():
         env={**environment, "ESTIMATOR_CKPT_V1_BEHAVIOR": "1"},
         capture_output=True,
         text=True,
-        timeout=1800,
+        timeout=7200,
     )
     assert ran.returncode == 0, ran.stdout[-4000:]

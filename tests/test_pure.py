@@ -32,7 +32,7 @@ def run(*options: str) -> None:
         env={**environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
     assert "test_edit.py" in ran.stdout or " passed" in ran.stdout

@@ -205,7 +205,7 @@ def free_ports(count: int) -> list[int]:
       OSError: there are not so many.
     """
     free: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
         if len(free) == count:
             return free
         with contextlib.suppress(OSError), socket.socket() as one:

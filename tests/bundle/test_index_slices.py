@@ -165,7 +165,9 @@ awkward = st.lists(st.sampled_from([b"\x00", b"\xff", b"\x01", b"a"]), max_size=
 
 
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(name=st.one_of(names, awkward.map(lambda end: b"x" + end)), part=slices())
 def test_the_keys_of_slices_are_what_tensorflow_writes(save, tmp_path, name, part):

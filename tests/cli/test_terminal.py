@@ -79,13 +79,15 @@ def test_a_dumb_terminal_gets_no_escapes_and_no_bar(two):
 
 
 def test_a_reader_that_leaves_early_is_no_error(written):
+    read, write = os.pipe()
+    os.close(read)
     process = subprocess.Popen(
         [sys.executable, "-m", "estimator_ckpt", "inspect", str(written / "tf1")],
-        stdout=subprocess.PIPE,
+        stdout=write,
         stderr=subprocess.PIPE,
         text=True,
     )
-    process.stdout.close()
+    os.close(write)
     err = process.stderr.read()
     assert process.wait() == 141
     assert "BrokenPipe" not in err

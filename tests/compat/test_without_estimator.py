@@ -107,6 +107,7 @@ def run(python, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_all_that_needs_no_estimator_works(run):
     printed, errors, code = run("-c", EVERYTHING)
     assert code == 0, errors

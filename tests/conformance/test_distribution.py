@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import signal
-import time
 
 import clusters
 import jobs
@@ -74,9 +73,10 @@ class Observer(tf1.train.SessionRunHook):
 class Killed(tf1.train.SessionRunHook):
     """Kills its own process (SIGKILL) between two saves, once, while workers hold still."""
 
-    def __init__(self, folder, model_dir, after_step):
+    def __init__(self, folder, task, after_step):
         self._folder = folder
-        self._model_dir = model_dir
+        self._model_dir = folder / "job"
+        self._task = task
         self._after_step = after_step
 
     def begin(self):
@@ -87,24 +87,36 @@ class Killed(tf1.train.SessionRunHook):
         if not is_late or (self._folder / "killed-at").exists():
             return
         (self._folder / "pause").touch()
-        time.sleep(0.5)  # the worker ends its step
+        if self._task == "chief":
+            clusters.wait_until((self._folder / "held-worker-0").exists)
         step = run_context.session.run(self._step)
-        if f"model.ckpt-{step}" not in jobs.listed(self._model_dir):
+        # A checkpoint is named by the step that is read before its values are.
+        if jobs.values(self._model_dir)["global_step"] < step:
             (self._folder / "killed-at").write_text(str(step))
             os.kill(os.getpid(), signal.SIGKILL)
         (self._folder / "pause").unlink()  # else a worker that is to be killed waits
 
 
 class Held(tf1.train.SessionRunHook):
-    """Holds still until a condition holds, at least from some step on."""
+    """Holds still between two steps until its conditions hold, and is seen to.
 
-    def __init__(self, until, from_step=0):
-        self._until = until
-        self._from_step = from_step
+    Each condition is (the step from which on it has to hold, what says whether it does).
+    """
+
+    def __init__(self, folder, task, conditions):
+        self._held = folder / f"held-{task}"
+        self._conditions = conditions
 
     def before_run(self, run_context):
-        if run_context.session.run(tf1.train.get_global_step()) >= self._from_step:
-            clusters.wait_until(self._until)
+        step = run_context.session.run(tf1.train.get_global_step())
+
+        def may_go_on():
+            return all(holds() for from_step, holds in self._conditions if step >= from_step)
+
+        while not may_go_on():  # and again, as soon as it is no longer seen to hold still
+            self._held.touch()
+            clusters.wait_until(may_go_on)
+            self._held.unlink()
 
 
 class Recorder(tf1.train.CheckpointSaverListener):
@@ -169,21 +181,22 @@ def train_on_servers(how, folder, run, max_steps, killed="", awaited=""):
         keep_checkpoint_max=100,
     )
     was_killed = (folder / "killed-at").exists
-    runs_on = Held(lambda: not (folder / "pause").exists())
-    hooks = [Observer(folder, task, run)]
+    runs_on = (0, lambda: not (folder / "pause").exists())
+    conditions = []
     if task == "chief":
-        hooks.append(Held((folder / f"began-{run}-worker-0").exists))
+        conditions.append((0, (folder / f"began-{run}-worker-0").exists))
         if awaited:
-            hooks.append(Held((folder / awaited).exists, from_step=20))
+            conditions.append((20, (folder / awaited).exists))
         if killed == task and was_killed():
-            hooks.append(runs_on)
+            conditions.append(runs_on)
     if task.startswith("worker"):
-        hooks.append(runs_on)
+        conditions.append(runs_on)
         if killed == "chief":
-            hooks.append(Held(lambda: any(steps_of(folder / "job")), from_step=6))
-            hooks.append(Held(was_killed, from_step=30))
+            conditions.append((6, lambda: any(steps_of(folder / "job"))))
+            conditions.append((30, was_killed))
+    hooks = [Observer(folder, task, run), Held(folder, task, conditions)]
     if task == killed:
-        hooks.append(Killed(folder, folder / "job", 12))
+        hooks.append(Killed(folder, task, 12))
     train(estimator, int(max_steps), hooks, listeners if how == "raw" else [])
 
 

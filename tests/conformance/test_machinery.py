@@ -150,7 +150,7 @@ def train_and_evaluate_goes_on(job):
     return metrics, job.checkpoints(), _events(job.model_dir / "eval")
 
 
-@scenario(_GROUP)
+@scenario(_GROUP, slow=True)
 def exporters(job):
     """BestExporter, LatestExporter and FinalExporter: when each exports, and what."""
     made = [

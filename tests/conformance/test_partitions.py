@@ -70,7 +70,7 @@ def _canned_job(job, kind, version, parts=(None, None), model_dir=None, optimize
     }
 
 
-@scenario(GROUP)
+@scenario(GROUP, slow=True)
 def canned_dnn(job):
     """DNNRegressor of version 1, with embedding columns and batch norm."""
     return _canned_job(job, "DNN", 1)

@@ -112,7 +112,12 @@ def facts_of_mapping(array):
 def page_faults():
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+
+def keep_apart(arena):
+    """Has Linux make no single mapping of this one and of another arena's beside it."""
+    arena._memory.madvise(mmap.MADV_DONTDUMP)
 
 
 @on_linux
@@ -121,10 +126,12 @@ def test_what_is_given_back_stays_and_no_page_of_it_is_faulted_in_anew():
     (array,) = parts(arena, [LARGE])
     array[:] = 1
     arena.give_back()
+    keep_apart(arena)
     facts = facts_of_mapping(array)
     assert facts["sharing"] == "p"
     assert facts["Rss"] >= LARGE  # it still counts as resident
-    assert facts["LazyFree"] >= LARGE  # and may be taken at any time
+    # And may be taken at any time; of pages that are not huge, the system counts some later.
+    assert facts["LazyFree"] >= LARGE - LARGE // 20
     before = page_faults()
     (again,) = parts(arena, [LARGE])
     again[:] = 2
@@ -138,6 +145,7 @@ def test_the_system_takes_what_was_given_back_when_it_needs_it():
     (array,) = parts(arena, [LARGE])
     array[:] = 1
     arena.give_back()
+    keep_apart(arena)
     arena._memory.madvise(PAGEOUT)
     assert facts_of_mapping(array)["Rss"] < LARGE // 20
     (again,) = parts(arena, [LARGE])

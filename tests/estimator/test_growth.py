@@ -61,6 +61,7 @@ def test_nothing_grows_over_two_thousand_saves(tmp_path, monkeypatch, way):
 
         before, used_before = save_often(WARM)
         after, used_after = save_often(SAVES)
-    assert used_after == used_before
+    # Less, where a server of an earlier test has closed a connection meanwhile.
+    assert all(after <= before for after, before in zip(used_after, used_before))
     assert after - before < BYTES_A_SAVE * SAVES
     assert len(os.listdir(tmp_path)) < 12

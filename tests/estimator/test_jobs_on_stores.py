@@ -77,6 +77,7 @@ def test_a_job_in_memory(name, local, tmp_path):
     tf.io.gfile.rmtree(f"ram://{tmp_path}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", scenarios())
 def test_a_job_on_a_store(name, local, store):
     folder = f"{store.url}/a folder/job"

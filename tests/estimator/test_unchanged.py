@@ -412,7 +412,11 @@ def test_a_thousand_saves_hold_what_full_saves_hold(tmp_path, is_async):
 
 @hypothesis.given(st.data())
 @hypothesis.settings(
-    max_examples=15, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
 )
 def test_any_checkpoints_may_be_deleted_in_any_order(tmp_path_factory, job_for_deletions, data):
     job = job_for_deletions

@@ -27,7 +27,12 @@ def cut(array, extents):
 
 
 @hypothesis.given(st.lists(st.integers(0, 40), max_size=4).filter(lambda s: np.prod(s) < 50_000))
-@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ]
+)
 def test_blocks_are_slices_whose_bytes_follow_each_other(shape):
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     data = array.tobytes()
@@ -43,7 +48,12 @@ def test_blocks_are_slices_whose_bytes_follow_each_other(shape):
 
 
 @hypothesis.given(st.lists(st.integers(1, 30), min_size=1, max_size=3))
-@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ]
+)
 def test_neighbours_that_are_joined_are_a_slice_of_both(shape):
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     found = blocks_of(tuple(shape), FLOAT32)

@@ -225,7 +225,10 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(name, marks=[] if name == "cnn" else pytest.mark.slow) for name in NETWORKS],
+)
 def test_a_network_goes_on_in_keras_3_where_it_was(network, tmp_path):
     train, make, inputs, loss = NETWORKS[network]
     trained = train(tmp_path / "job")

@@ -144,8 +144,9 @@ def test_a_process_that_takes_too_long_is_ended():
         prove_job(*functions, timeout=0.1)
 
 
-def test_a_process_that_does_not_end_when_the_job_is_done_is_told(tmp_path):
-    run = make_run(tmp_path / "raw")
+def test_a_process_that_does_not_end_when_the_job_is_done_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the job writes a file
+    run = make_run(tmp_path / "raw", model_fn="prove_jobs:endless_model_fn")
     (tmp_path / "raw" / "found.json").write_text('{"step": 3, "notes": {}}')
     failure = job._start(run, 0.1)
     assert failure.startswith("The job was done, but its process did not end within 0.1 s, the ")

@@ -11,7 +11,7 @@ import tempfile
 import made_checkpoints
 import numpy as np
 import pytest
-from browser import serious
+from browser import LONGEST, serious
 from hypothesis import HealthCheck, Phase, given, settings
 
 from estimator_ckpt import VariableMap, describe, diff, doctor, report
@@ -66,8 +66,13 @@ def pages(evil_job, tmp_path_factory):
 
 def go(page, view):
     page.get_by_role("tab", name=view).click()
+    drawn(page)
+
+
+def drawn(page):
+    """Waits until it has drawn: what it draws, it draws in the next frame, or the one after."""
     frames = "requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    page.evaluate(f"() => new Promise(done => {frames})")  # what a view draws, it draws in the next
+    page.evaluate(f"() => new Promise(done => {frames})")
 
 
 def cells(page, table):
@@ -116,21 +121,21 @@ def test_variables_are_sorted_filtered_and_searched(open_page, pages, evil_job):
     page.get_by_role("button", name="bytes", exact=True).click()
     sizes = [shown(row[4]) for row in cells(page, "Variables")]
     page.locator("[aria-sort=descending]").first.wait_for()
-    page.wait_for_timeout(50)
+    drawn(page)
     sizes = [shown(row[4]) for row in cells(page, "Variables")]
     assert sizes == sorted((variable.bytes for variable in said), reverse=True)
     page.get_by_label("Role").select_option("slot")
-    page.wait_for_timeout(50)
+    drawn(page)
     slots = {variable.name for variable in said if variable.role == "slot"}
     assert {row[0] for row in cells(page, "Variables")} == slots and len(slots) == 2
     page.get_by_label("Role").select_option("")
     page.get_by_label("Values").select_option("bad")
-    page.wait_for_timeout(50)
+    drawn(page)
     assert [row[0] for row in cells(page, "Variables")] == ["net/dense/bias"]
     page.get_by_label("Values").select_option("")
     for text, found in (("DENSE", "dense"), (r"/^net\/.*kernel$/", "net/dense/kernel")):
         page.get_by_label("Search names").fill(text)
-        page.wait_for_timeout(50)
+        drawn(page)
         names = {variable.name for variable in said if found in variable.name}
         names = {"net/dense/kernel"} if text.startswith("/") else names
         assert {row[0] for row in cells(page, "Variables")} == set(map(escaped, names))
@@ -140,7 +145,7 @@ def test_names_are_text_in_every_view(open_page, pages):
     page = open_page(pages / "all.html")
     for view in VIEWS:
         go(page, view)
-        page.wait_for_timeout(100)
+        drawn(page)
         assert page.locator("img, iframe, object, embed, #app script").count() == 0
     go(page, "Bytes")
     for tile in page.locator(".tile").all()[:3]:
@@ -171,14 +176,14 @@ def test_bytes_add_up_and_can_be_gone_through_by_keyboard(open_page, pages, evil
     inside = [variable for variable in said.variables if variable.name.startswith("net/")]
     page.locator(".crumbs", has_text="net").wait_for()
     assert f"{len(inside)} variables" in crumbs.text_content()
-    page.wait_for_timeout(100)
+    drawn(page)
     assert page.evaluate(focused).startswith("dense: ")
     page.keyboard.press("Escape")
-    page.wait_for_timeout(100)
+    drawn(page)
     assert f"{len(said.variables)} variables" in crumbs.text_content()
     page.keyboard.press("/")
     page.keyboard.type("embedding")
-    page.wait_for_timeout(100)
+    drawn(page)
     assert page.locator("ol.ranks button").count() == 1
 
 
@@ -232,7 +237,7 @@ def test_differences_are_those_of_diff(open_page, pages, evil_job):
     kinds = collections.Counter(change.kind for change in said.changes)
     assert chips == [f"{said.equal} equal", f"{kinds['values']} changed"]
     page.get_by_label("Order", exact=True).select_option("most")
-    page.wait_for_timeout(100)
+    drawn(page)
     rows = page.locator(".difference .vrow")
     texts = rows.evaluate_all("all => all.map(r => [...r.children].map(c => c.textContent))")
     by_name = {change.name: change for change in said.changes}
@@ -244,7 +249,7 @@ def test_differences_are_those_of_diff(open_page, pages, evil_job):
         expected = by_name[name].max_difference
         assert shown(largest) == pytest.approx(expected, rel=1e-3, nan_ok=True)
     page.get_by_role("button", name="changed").click()
-    page.wait_for_timeout(100)
+    drawn(page)
     assert page.locator(".difference .vrow.empty").count() == 1
 
 
@@ -257,8 +262,10 @@ def test_a_map_is_answered_edited_saved_and_taken(open_page, save, tmp_path):
     line = f"report {tmp_path}/old/m --map={tmp_path}/map.txt -o {tmp_path}/map.html"
     assert main.main(line.split()) == 0
     page = open_page(tmp_path / "map.html")
+    drawn(page)
     assert page.locator(".names.left .name").count() == 6
     page.get_by_role("radio", name="the other way round").check()
+    drawn(page)
     assert page.locator(".wire.class-asked").count() == 2
     page.locator(".names.left").get_by_role("button", name="net/embedding/table").click()
     assert "an order says so" in page.locator("aside.pair").text_content()
@@ -291,7 +298,7 @@ def test_each_view_fits_each_width_and_has_no_serious_finding(open_page, pages, 
         page = open_page(pages / "all.html", width=width, theme=theme)
         for view in VIEWS:
             go(page, view)
-            page.wait_for_timeout(50)
+            drawn(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (view, width)
             if view == "Variables":
                 page.locator(".variables .vbody [role=row]").nth(1).click()
@@ -314,13 +321,14 @@ def test_whatever_a_checkpoint_is_it_is_shown(chromium, made):
         path = pathlib.Path(folder, "report.html")
         report(prefix, prefix, values=True, output=path)
         page = context.new_page()
+        page.set_default_timeout(LONGEST)
         page.on("console", lambda message: message.type == "error" and said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(path.as_uri())
         rows = describe(prefix).variables
         for view in ("Bytes", "Differences", "Variables"):
             go(page, view)
-            page.wait_for_timeout(30)
+            drawn(page)
         shown = page.locator(".variables .vbody [role=row] > :first-child")
         names = [escaped(row.name) for row in rows]
         assert shown.all_text_contents() == names[: shown.count()]
@@ -391,7 +399,7 @@ def test_bars_are_of_what_the_terminal_has_bars_of(open_page, save, tmp_path):
     expected = {"kernel": "100%", "bias": "25%", "nan": "", "global_step": "", "count": ""}
     assert rows.evaluate_all(bars) == expected
     page.set_viewport_size({"width": 360, "height": 800})
-    page.wait_for_timeout(100)
+    drawn(page)
     assert page.locator(".difference .parts").evaluate_all(FIT)
 
 
@@ -491,7 +499,11 @@ AFTER_A_FRAME = """() => new Promise(done => {
 def test_a_hundred_thousand_variables(open_page, tmp_path, capsys):
     Report("large", many(100_000)).write(tmp_path / "large.html")
     page = open_page(tmp_path / "large.html")
-    paint = page.evaluate("performance.getEntriesByType('paint').map(each => each.startTime)")
+    paint = page.evaluate(
+        """() => new Promise(done => new PerformanceObserver(
+          seen => done(seen.getEntries().map(each => each.startTime))
+        ).observe({type: "paint", buffered: true}))"""
+    )
     times = {"first paint": max(paint)}
     search = "const field = document.querySelector('input[type=search]'); field.value = '{}'; "
     search += "field.dispatchEvent(new Event('input'))"

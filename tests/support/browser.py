@@ -21,6 +21,8 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+LONGEST = 300_000
+"""Milliseconds that anything may take, on however busy a machine."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 AXE = "ESTIMATOR_CKPT_AXE"
 """The environment's variable with the path of axe.min.js, of the npm package axe-core."""
@@ -42,7 +44,9 @@ def executable() -> str:
 
 def launch(playwright):
     """Starts a Chromium that looks for nothing on the network."""
-    return playwright.chromium.launch(executable_path=executable(), args=list(FLAGS))
+    return playwright.chromium.launch(
+        executable_path=executable(), args=list(FLAGS), timeout=LONGEST
+    )
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +76,7 @@ def open_page(chromium):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(LONGEST)
         page.on("console", lambda message: message.type == "error" and said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))

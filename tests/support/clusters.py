@@ -59,7 +59,7 @@ class _Process:
         self, command: list[str], environment: dict[str, str], path: pathlib.Path, time_limit: int
     ):
         arguments = (command, environment, str(path), time_limit)
-        self._process = forks.CONTEXT.Process(target=_call, args=arguments, daemon=True)
+        self._process = forks.context().Process(target=_call, args=arguments, daemon=True)
         self._process.start()
 
     def poll(self) -> int | None:
@@ -81,8 +81,7 @@ def _call(command: list[str], environment: dict[str, str], path: str, time_limit
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for output in (1, 2):
         os.dup2(log, output)
-    os.environ.clear()
-    os.environ.update(environment)
+    forks.begin(environment)
     file, function, *arguments = command
     runpy.run_path(file, run_name="scenario")[function](*arguments)
 

@@ -51,7 +51,7 @@ def run(target: str, runs: int, seconds: int) -> tuple[int, int]:
             f"-runs={runs}",
             f"-artifact_prefix={crash}",
             "-max_len=2048",
-            "-timeout=20",
+            "-timeout=600",
             "-rss_limit_mb=2048",
             "-print_final_stats=1",
         ]

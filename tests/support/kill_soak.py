@@ -139,10 +139,14 @@ def read_on(folder: pathlib.Path) -> int:
             latest = tf.train.latest_checkpoint(str(folder / mode / below))
             if latest is None:
                 continue
+            before = saving_race.identity(latest + ".index")
             try:
                 require_step(latest)
             except Exception as error:
-                if os.path.exists(latest + ".index"):
+                now = saving_race.identity(latest + ".index")
+                # What was replaced keeps its data until the next save, however long that takes.
+                newest = tf.train.latest_checkpoint(str(folder / mode / below))
+                if now is not None and (now == before or newest == latest):
                     failed[f"{mode}: {type(error).__name__}: {error}"] += 1
             reads += 1
         time.sleep(0.01)

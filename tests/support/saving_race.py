@@ -1,7 +1,7 @@
 """A job that saves every step and keeps one checkpoint, and those who read beside it.
 
-    python saving_race.py train FOLDER HOW STEPS             # makes FOLDER/done at its end
-    python saving_race.py restart FOLDER HOW TIMES           # each saves again what it begins with
+    python saving_race.py train FOLDER HOW STEPS TASK NUMBER    # makes FOLDER/done at its end
+    python saving_race.py restart FOLDER HOW TIMES TASK NUMBER  # saves again what it begins with
     python saving_race.py poll FOLDER SUBFOLDER              # tf.train.latest_checkpoint
     python saving_race.py iterate FOLDER SUBFOLDER           # tf.train.checkpoints_iterator
     python saving_race.py evaluate FOLDER HOW
@@ -9,8 +9,9 @@
 
 HOW is "raw", "wrapped", or "linked", which is wrapped and links what is unchanged. The job's
 variables tell the step that they are of, two of them the step itself, the third each third step;
-one is another in each run. Each prints JSON: how many reads, and those that failed: the kind of
-error, and whether the checkpoint was still there.
+one is another in each run. The job goes on until NUMBER readers of the kind TASK have had enough.
+Each prints JSON: how many reads, and those that failed: the kind of error, and whether the
+checkpoint was still there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ import time
 EVERY = {"a": 1, "b": 1, "c": 3}
 """After how many steps each variable changes."""
 NAMES = tuple(EVERY)
+
+
+READS, SEEN = 1_000, 50
+"""How much is enough: so many reads, or checkpoints that are watched."""
+MOST = 20
+"""How many times what it was told a job goes on at most, for readers that have not had enough."""
 
 
 def value_at(name, step):
@@ -92,22 +99,50 @@ def input_fn():
     return tf.data.Dataset.from_tensors(([1.0], [1.0])).repeat()
 
 
-def train(folder, how, steps):
+def train(folder, how, steps, task, readers):
+    """Trains so many steps, and on until so many readers of a kind have had enough of them."""
+    import tensorflow as tf
+
+    class StopsWhenAllHaveEnough(tf.compat.v1.train.SessionRunHook):
+        def after_run(self, run_context, run_values):
+            step = run_context.session.run(tf.compat.v1.train.get_global_step())
+            if step >= int(steps) and have_enough(folder, task, readers):
+                run_context.request_stop()
+
     try:
-        estimator(folder, how).train(input_fn, max_steps=int(steps))
+        most = MOST * int(steps)
+        estimator(folder, how).train(input_fn, [StopsWhenAllHaveEnough()], max_steps=most)
     finally:
         (pathlib.Path(folder) / "done").write_bytes(b"")
-    return {"steps": int(steps)}
+    return {}
 
 
-def restart(folder, how, times):
+def restart(folder, how, times, task, readers):
     """Begins again and again, for one step; what it begins with is saved again, and differs."""
     try:
-        for step in range(1, int(times) + 1):
-            estimator(folder, how, keep=5).train(input_fn, max_steps=step)
+        for step in range(1, MOST * int(times)):
+            estimator(folder, how, keep=1000).train(input_fn, max_steps=step)
+            if step >= int(times) and have_enough(folder, task, readers):
+                break
     finally:
         (pathlib.Path(folder) / "done").write_bytes(b"")
-    return {"times": int(times)}
+    return {}
+
+
+def have_enough(folder, task, readers):
+    return len(list(pathlib.Path(folder).glob(f"enough-{task}-*"))) >= int(readers)
+
+
+def tell_enough(folder, task, below):
+    (pathlib.Path(folder) / f"enough-{task}-{below}").touch()
+
+
+def identity(path):
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def read(prefix):
@@ -121,21 +156,33 @@ def read(prefix):
         assert found == {float(value_at(name, step))}, f"{prefix} holds {found} in {name}"
 
 
-def counted(folder, prefixes, call=read):
-    """Reads until the job is done; counts what fails, and why."""
+def counted(folder, below, prefixes, call=read, task="poll"):
+    """Reads until the job is done; counts what fails, and why.
+
+    What was replaced meanwhile keeps its data until the next save.
+    """
+    import tensorflow as tf
+
     reads, failed = 0, collections.Counter()
     for prefix in prefixes:
         if prefix is None:
             time.sleep(0.01)
         else:
+            before = identity(prefix + ".index")
             try:
                 call(prefix)
             except Exception as error:
-                gone = not os.path.exists(prefix + ".index")
-                failed[
-                    f"{type(error).__name__}, {'removed' if gone else f'still there: {error}'}"
-                ] += 1
+                now = identity(prefix + ".index")
+                latest = tf.train.latest_checkpoint(os.path.dirname(prefix))
+                what = f"still there: {error}"
+                if now is None:
+                    what = "removed"
+                elif now != before and latest != prefix:
+                    what = "replaced, and another saved since"
+                failed[f"{type(error).__name__}, {what}"] += 1
             reads += 1
+            if reads == READS:
+                tell_enough(folder, task, below)
         if (pathlib.Path(folder) / "done").exists():
             break
     return {"reads": reads, "failed": failed}
@@ -148,7 +195,7 @@ def poll(folder, below):
         while True:
             yield tf.train.latest_checkpoint(os.path.join(folder, below))
 
-    return counted(folder, latest())
+    return counted(folder, below, latest())
 
 
 def iterate(folder, below):
@@ -157,11 +204,13 @@ def iterate(folder, below):
     os.makedirs(os.path.join(folder, below), exist_ok=True)
     return counted(
         folder,
+        below,
         tf.train.checkpoints_iterator(
             os.path.join(folder, below),
             timeout=1,
             timeout_fn=(pathlib.Path(folder) / "done").exists,
         ),
+        task="iterate",
     )
 
 
@@ -179,7 +228,7 @@ def evaluate(folder, how):
         while True:
             yield tf.train.latest_checkpoint(os.path.join(folder, "job"))
 
-    return counted(folder, latest(), call)
+    return counted(folder, "job", latest(), call, task="evaluate")
 
 
 def watch(folder, below):
@@ -207,6 +256,8 @@ def watch(folder, below):
             ]
             looks += 1
             seen.add(prefix)
+            if len(seen) > SEEN:
+                tell_enough(folder, "watch", below)
             try:
                 unchanged = os.stat(path).st_ino == before.st_ino
             except FileNotFoundError:

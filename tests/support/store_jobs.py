@@ -269,8 +269,8 @@ class Child:
     """A call in a process of its own, forked from one that has TensorFlow loaded."""
 
     def __init__(self, environment: dict[str, str], function: Callable[..., Any], *args: Any):
-        self._end, theirs = forks.CONTEXT.Pipe(duplex=False)
-        self._process = forks.CONTEXT.Process(
+        self._end, theirs = forks.context().Pipe(duplex=False)
+        self._process = forks.context().Process(
             target=_call, args=(theirs, environment, function, args), daemon=True
         )
         self._process.start()
@@ -298,7 +298,7 @@ class Child:
 def _call(end: Any, environment: dict[str, str], function: Callable[..., Any], args: Any) -> None:
     import traceback
 
-    os.environ.update(environment)
+    forks.begin({**os.environ, **environment})
     try:
         end.send((True, function(*args)))
     except BaseException:
@@ -353,7 +353,9 @@ def _wide_model_fn(features, labels, mode, params):
 def count_save(server: Any, kind: str, variables: int) -> stores.Traffic:
     """Returns what a save asks of a store, the removal of the oldest checkpoint included."""
     with server.new_store() as store:
-        in_child(store.environment, train_counted, f"{store.url}/job", kind, variables)
+        # What TensorFlow remembers of a file, it does for as long as that takes.
+        environment = {**store.environment, "GCS_STAT_CACHE_MAX_AGE": "3600"}
+        in_child(environment, train_counted, f"{store.url}/job", kind, variables)
         log = store.log
     # One save is from one update of the state file to the next one.
     updates = [

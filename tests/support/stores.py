@@ -359,7 +359,7 @@ class _S3(Server):
         return _told_of_s3(self.port)
 
     def objects(self, bucket: str) -> dict[str, bytes]:
-        return {key: each.value for key, each in self._backend.buckets[bucket].keys.items()}
+        return {key: each.value for key, each in [*self._backend.buckets[bucket].keys.items()]}
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         self._backend.put_object(bucket, key, data)
@@ -641,7 +641,7 @@ class _Gcs(Server):
         return super()._serve(environ, start_response)
 
     def objects(self, bucket: str) -> dict[str, bytes]:
-        return {key: each.data for key, each in self._interface.buckets[bucket].items()}
+        return {key: each.data for key, each in [*self._interface.buckets[bucket].items()]}
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         self._interface.put(bucket, key, data)

@@ -26,6 +26,7 @@ from estimator_ckpt.messages import logger
 _log = logger(__name__)
 _LONGEST_WAIT = 3600.0
 _SAME_SIGNAL_SECS = 1.0  # `timeout` and others send it to a process, then to its group
+_PATIENCE_SECS = 1.0  # that a line of the log may take
 _HANDLED = b"\0"  # no signal has this number
 
 
@@ -130,7 +131,7 @@ class _Watchdog:
     def stop(self) -> None:
         """Ends the thread."""
         self._receiver.shutdown(socket.SHUT_RDWR)  # closing does not wake it up
-        self._thread.join(2 * _SAME_SIGNAL_SECS)
+        self._thread.join(2 * _PATIENCE_SECS)
         self.close()
 
     def close(self) -> None:
@@ -171,10 +172,10 @@ class _Watchdog:
 
 
 def _say(message: str) -> None:
-    """Logs a message, but waits no longer than a second for whoever holds the log's lock."""
+    """Logs a message, but does not wait for ever for whoever holds the log's lock."""
     thread = threading.Thread(target=_log.warning, args=(message,), daemon=True)
     thread.start()
-    thread.join(1)
+    thread.join(_PATIENCE_SECS)
 
 
 def _end_by_default() -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import fleets
 import pytest
@@ -213,6 +214,26 @@ def test_on_a_terminal_only_what_is_wrong_is_listed_but_by_doctor(command, liste
     assert "job0000" in found and "job0001" in found
 
 
+HOLDING = """
+import os, sys
+from estimator_ckpt.cli.main import main
+from estimator_ckpt.fleet import workers
+workers._PROGRAM = workers._PROGRAM.replace("main()\\n", '''
+import os, time, estimator_ckpt.fleet.worker as worker
+work = worker.work
+def holding(verb, model_dir, options):
+    if os.path.basename(model_dir.source) >= "job0030":
+        open(f"held-{os.getpid()}", "w").close()
+        time.sleep(1000)
+    return work(verb, model_dir, options)
+worker.work = holding
+main()
+''')
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command, whose processes come to the thirtieth model_dir, and stay there."""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_ctrl_c_ends_all_and_what_is_left_is_done_by_the_next_run(tmp_path):
@@ -220,7 +241,7 @@ def test_ctrl_c_ends_all_and_what_is_left_is_done_by_the_next_run(tmp_path):
     (tmp_path / "dirs.txt").write_text("".join(f"jobs/job{n:04d}\n" for n in range(60)))
     line = [*LINES["convert"].split(), "--report=r.jsonl", "--workers=2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "estimator_ckpt.cli.main", *line],
+        [sys.executable, "-c", HOLDING, *line],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -233,6 +254,9 @@ def test_ctrl_c_ends_all_and_what_is_left_is_done_by_the_next_run(tmp_path):
     assert process.stdout is not None
     for _ in range(4):
         process.stdout.readline()
+    while len(list(tmp_path.glob("held-*"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=600)
     assert process.returncode == 130

@@ -51,6 +51,7 @@ MISTAKES = {
     # flags
     "convert job new": "flag --to is required; give one of --to=tf1, --to=tf2, --to=dual",
     "convert job new --to=tf3": "--to=tf3: expected 'tf1', 'tf2' or 'dual'",
+    f"inspect job --{'x' * 2000}": f"unknown flag '--{'x' * 2000}'",
     "convert job new --to tf2 --dryrun": "unknown flag '--dryrun'; did you mean '--dry_run'?",
     "convert job new --to": "Missing value for flag --to",
     "average job mean --last=three": "--last=three: expected a positive integer",

@@ -12,6 +12,7 @@ obstore = pytest.importorskip("obstore")
 
 CLIENT = """
 import sys, obstore
+sys.stdin.readline()
 from obstore.store import from_url
 store = from_url(sys.argv[1], client_options={"allow_http": True}, retry_config={"max_retries": 0})
 for number in range(5):
@@ -80,9 +81,11 @@ def test_requests_are_counted_with_their_bytes(object_store, client):
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_client_is_killed_at_its_third_write(object_store, after):
-    process = subprocess.Popen([sys.executable, "-c", CLIENT, object_store.url])
+    command = [sys.executable, "-c", CLIENT, object_store.url]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
     object_store.at_write(3, process.kill, after=after)
-    assert process.wait(timeout=600) < 0
+    process.communicate(b"\n", timeout=600)  # now it may begin
+    assert process.returncode < 0
     assert len(object_store.objects()) == (3 if after else 2)
 
 
