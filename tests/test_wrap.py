@@ -388,7 +388,7 @@ def same_as_raw(*arguments, cwd):
 @pytest.mark.parametrize(
     "ends",
     [
-        each if number < 2 else pytest.param(each, marks=pytest.mark.slow)
+        pytest.param(each, marks=[pytest.mark.slow, pytest.mark.one_version] if number > 1 else [])
         for number, each in enumerate(ENDS)
     ],
 )
