@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
+_LONGEST = 100
+"""Letters; no flag has as many."""
+
 
 def with_underscores(
     arguments: Sequence[str], values: flags.FlagValues, *, up_to_operand: bool = False
@@ -20,6 +23,10 @@ def with_underscores(
       arguments: those of a command line; values of flags and operands stay as they are.
       values: the flags that there are.
       up_to_operand: whether flags behind the first operand are another program's.
+
+    Raises:
+      UnrecognizedFlagError: there is no such flag, and its name is so long that absl, which
+        compares it with each that there is, letter by letter, would come to no end.
     """
     changed = list(arguments)
     at = 0
@@ -37,5 +44,7 @@ def with_underscores(
             if name.startswith("--"):
                 changed[at] = f"--{known}{equals}{value}"
             at += known in values and not equals and not values[known].boolean  # its value
+        elif len(known) > _LONGEST:
+            raise flags.UnrecognizedFlagError(name.lstrip("-"))
         at += 1
     return changed

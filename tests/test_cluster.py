@@ -92,6 +92,12 @@ def test_free_ports_are_different_ones():
     assert len(set(free_ports(20))) == 20
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says which those are")
+def test_free_ports_are_none_that_the_system_hands_out():
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert max(free_ports(1000)) < max(lowest, 32_768)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("question", ["--help", "-h", "--helpshort", "--helpfull", "-help"])
 def test_a_question_starts_nothing(question, tmp_path, monkeypatch, capsys):

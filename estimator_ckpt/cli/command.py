@@ -125,9 +125,6 @@ class Command:
             raise self._usage_error(_unusable(error, values)) from error
         except flags.UnrecognizedFlagError as error:
             raise self._usage_error(_unknown_flag(error.flagname, values)) from error
-        except RecursionError as error:  # absl compares it, letter by letter, with each flag
-            names = (each.partition("=")[0].lstrip("-") for each in argv if each.startswith("-"))
-            raise self._usage_error(_unknown_flag(max(names, key=len), values)) from error
         except flags.Error as error:
             raise self._usage_error(str(error)) from error
         if values.help:

@@ -11,6 +11,8 @@ After training it reads the checkpoints back with plain TensorFlow and prints a 
 
 from __future__ import annotations
 
+import sys
+
 from absl import app
 from absl import flags as absl_flags
 
@@ -30,7 +32,11 @@ def run() -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     values = absl_flags.FLAGS
-    left: list[str] = app.parse_flags_with_usage(with_underscores(argv, values))
+    try:
+        spelled = with_underscores(argv, values)
+    except absl_flags.UnrecognizedFlagError as error:
+        sys.exit(f"FATAL Flags parsing error:\n  {error}\nPass --help to see the flags.")
+    left: list[str] = app.parse_flags_with_usage(spelled)
     return left
 
 

@@ -39,6 +39,14 @@ def test_flags_and_nothing_else_are_changed(values, typed, meant):
     assert with_underscores(typed.split(), values) == meant.split()
 
 
+@pytest.mark.parametrize("letters", [200, 5000])
+def test_a_flag_of_very_many_letters_is_told_at_once(letters):
+    name = "x" * letters
+    with pytest.raises(flags.UnrecognizedFlagError) as raised:
+        with_underscores([f"--{name}=1"], flags.FlagValues())
+    assert raised.value.flagname == name
+
+
 @pytest.mark.slow  # they load TensorFlow
 @pytest.mark.parametrize(
     "line",

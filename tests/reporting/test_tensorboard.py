@@ -122,7 +122,12 @@ def until(true):
 
 def test_it_is_active_once_there_are_checkpoints(board, was_active, job):
     assert not was_active
-    until(lambda: board.is_active() or board.plugin("state", directory="unknown")[0] == 0)
+
+    def is_active():
+        board.plugin("state", directory="unknown")  # so that it looks anew
+        return board.is_active()
+
+    until(is_active)
     until(lambda: json.loads(board.plugin("directories")[1]) == {"directories": [job[0]]})
 
 

@@ -11,7 +11,6 @@ import functools
 import multiprocessing
 import os
 import sys
-from multiprocessing import forkserver
 from typing import Any
 
 _LOADED = ["jobs", "stores", "scenarios", "moto"]
@@ -20,7 +19,13 @@ _ENVIRONMENT = dict(os.environ)  # and not what the first test that forks has se
 
 @functools.cache
 def context() -> Any:
-    """Returns what makes them, as `multiprocessing` itself does where they are not forked."""
+    """Returns what makes them, with all that `multiprocessing` itself has.
+
+    Raises:
+      ImportError: this system has none.
+    """
+    from multiprocessing import forkserver
+
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(_LOADED)
     # Its server looks for modules where Python does by itself, and passes over what it can't find.

@@ -349,7 +349,7 @@ _ALL: dict[str, Callable[[bytes], None]] = {
 }
 # absl compares an unknown flag with all that there are, in Python and in the square of its length.
 TARGETS = {
-    name: limited(target, 10 * SECONDS if name in ("flags", "terminal") else SECONDS)
+    name: limited(target, 10 * SECONDS if name == "flags" else SECONDS)
     for name, target in _ALL.items()
 }
 

@@ -138,11 +138,12 @@ def tell_enough(folder, task, below):
 
 
 def identity(path):
+    from estimator_ckpt.storage import files
+
     try:
-        found = os.stat(path)
+        return files.identity(path)
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns
 
 
 def read(prefix):

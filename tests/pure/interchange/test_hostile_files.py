@@ -152,7 +152,7 @@ def test_it_is_refused_in_milliseconds_and_little_memory(tmp_path, suffix, data,
     path.write_bytes(data)
     raised = limits.within(
         lambda: import_checkpoint(path, tmp_path / "ckpt", to="tf2", skip_unsupported=True),
-        seconds=0.5,
+        seconds=0.1,
         megabytes=16,
     )
     assert isinstance(raised, DamagedCheckpointError)
